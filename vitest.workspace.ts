@@ -1,0 +1,29 @@
+/**
+ * The real vitest configuration: one inline project per package (directory projects would not inherit these options).
+ * Heavy cases end in `.long.test.ts` and run with `npm run test:long` only.
+ */
+import { defineConfig } from "vitest/config"
+
+const long = process.env.RELIVE_TEST_LONG === "1"
+
+const project = (name: string, root = `packages/${name}`) => ({
+  extends: true as const,
+  test: { name, root, include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"] }
+})
+
+export default defineConfig({
+  test: {
+    exclude: ["**/node_modules/**", "**/dist/**", ...(long ? [] : ["**/*.long.test.ts"])],
+    testTimeout: long ? 300_000 : 30_000,
+    hookTimeout: 60_000,
+    projects: [
+      project("otp"),
+      project("core"),
+      project("pool"),
+      project("testing"),
+      project("soak"),
+      project("examples", "examples"),
+      project("workspace", "scripts")
+    ]
+  }
+})
