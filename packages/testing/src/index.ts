@@ -1,1 +1,1 @@
-export {}
+export * as RedisServer from "./RedisServer.ts"
