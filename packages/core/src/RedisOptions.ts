@@ -1,0 +1,225 @@
+/**
+ * The options of a connection: as a record, as a URL, from `Config`, and what they come to.
+ *
+ * There are three ways to say the same thing, and one meaning:
+ *
+ * - a record: `{ host: "cache", database: 2, timeout: "2 seconds" }`
+ * - a URL: `redis://cache/2?timeout=2s` (options in the query under the names of the record; `db` is another name of `database`)
+ * - the environment: `REDIS_HOST=cache REDIS_DATABASE=2 REDIS_TIMEOUT=2s`, or `REDIS_URL`
+ *
+ * A record may hold a `url`; the other options of the record then win over it. `resolve` is pure: it checks everything,
+ * fills in the defaults and fails with a `RedisArgumentError` that names the option and what it must be. It never shows a
+ * password, and the password is `Redacted` from then on.
+ *
+ * The scheme follows the provisional registrations of `redis` and `rediss` at IANA, read with RFC 3986.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type * as Result from "effect/Result"
+import type { RedisArgumentError } from "./RedisError.ts"
+
+/**
+ * One argument of a command. Numbers and bigints are sent in decimal, text as UTF-8, bytes as they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Argument = string | number | bigint | Uint8Array
+
+/**
+ * A command: its name (and subcommand) and its arguments, each an element, as in `["SET", "key", "value"]`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Command = ReadonlyArray<Argument>
+
+/**
+ * A password as options take it. Give an effect where it changes: it is run anew for each session, before the dial.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Password =
+  | string
+  | Redacted.Redacted<string>
+  | Effect.Effect<string | Redacted.Redacted<string>, unknown>
+
+/**
+ * How to speak TLS. `serverName` is the name the certificate must be for (default: the host).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tls {
+  readonly serverName?: string | undefined
+}
+
+/**
+ * The options of a connection. All are optional; an option that is `undefined` counts as not given.
+ *
+ * Durations are `Duration.Input` (a number is milliseconds), at most 2^31-1 milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Where and how, in one text: `redis://user:password@host:6379/0?timeout=2s`. The other options win over it. */
+  readonly url?: string | URL | Redacted.Redacted<string> | undefined
+  /** Name or address of the server, without the port. One that starts with `/` is a Unix socket. Default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** Port of the server, 1 to 65535. Default 6379. */
+  readonly port?: number | undefined
+  /** Path of the server's Unix socket, instead of `host` and `port`. */
+  readonly path?: string | undefined
+  /** The database to `SELECT`, from 0. Default 0. */
+  readonly database?: number | undefined
+  /** The ACL user. Default: the server's `default` user. `null` drops the one in the URL. Needs a `password`. */
+  readonly username?: string | null | undefined
+  /** The password, or an effect that gives it anew for each session. `null` drops the one in the URL. */
+  readonly password?: Password | null | undefined
+  /** The name of the connection on the server (`CLIENT SETNAME`): printable ASCII without spaces. Default: none. */
+  readonly name?: string | undefined
+  /** RESP version: 2, 3, or `"auto"`, which is 3 where the server knows it. Default `"auto"`. */
+  readonly protocol?: "auto" | 2 | 3 | undefined
+  /** Deadline of a call, from the call to its reply; `"infinite"` for none. Default 5 seconds. */
+  readonly timeout?: Duration.Input | "infinite" | undefined
+  /** Deadline of a dial and its handshake. Default 5 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long closing waits for the calls under way. Default 3 seconds. */
+  readonly closeTimeout?: Duration.Input | undefined
+  /** After how long a silence the session is checked, and ended if it stays silent; `"infinite"` for never. Default 10 seconds. */
+  readonly healthCheckInterval?: Duration.Input | "infinite" | undefined
+  /** How long a session must have been ready for the backoff to start over. Default 10 seconds. */
+  readonly stableAfter?: Duration.Input | undefined
+  /** How many commands may be queued. Default 65536. */
+  readonly mailboxCommands?: number | undefined
+  /** How many bytes of commands may be queued. Default 64 MiB. */
+  readonly mailboxBytes?: number | undefined
+  /** A call that finds the queue full waits for room, within its deadline, or fails at once. Default `"suspend"`. */
+  readonly whenFull?: "suspend" | "fail" | undefined
+  /** How many commands may be sent and unanswered. Default 16384. */
+  readonly inFlightCommands?: number | undefined
+  /** How many bytes of commands may be sent and unanswered. Default 64 MiB. */
+  readonly inFlightBytes?: number | undefined
+  /** A call made while there is no session waits for the next one, within its deadline, or fails at once. Default `"wait"`. */
+  readonly whenDown?: "wait" | "fail" | undefined
+  /** The longest delay before the first restart of a session that was stable; the delay is random from 0. Default 50 ms. */
+  readonly backoffFirst?: Duration.Input | undefined
+  /** The delay before the next restart. Default 100 ms. */
+  readonly backoffInitial?: Duration.Input | undefined
+  /** By what the delay grows with each further restart, from 1. Default 2. */
+  readonly backoffFactor?: number | undefined
+  /** The longest delay between restarts. Default 3 seconds. */
+  readonly backoffCap?: Duration.Input | undefined
+  /** `"background"`: starting does not wait for the server. `"await"`: it waits for the first session and fails with its error. Default `"background"`. */
+  readonly start?: "background" | "await" | undefined
+  /** Refuse every command that is not read-only, before it is sent. Default `false`. */
+  readonly readonly?: boolean | undefined
+  /** Commands to send at the start of each session, and on each lease, before any other. Default: none. */
+  readonly onConnect?: ReadonlyArray<Command> | undefined
+  /** What `CLIENT SETINFO LIB-NAME` says: printable ASCII without spaces. Default `relive`. */
+  readonly libraryName?: string | undefined
+  /** What `CLIENT SETINFO LIB-VER` says: printable ASCII without spaces. Default: the version of this package. */
+  readonly libraryVersion?: string | undefined
+  /** How many leases (connections of their own) may be out at a time. Default 32. */
+  readonly leases?: number | undefined
+  /** How long an unused lease is kept for the next one. Default 10 seconds. */
+  readonly leaseIdle?: Duration.Input | undefined
+  /** How deep a reply may nest. Default 128. */
+  readonly maxDepth?: number | undefined
+  /** How many elements an aggregate of a reply may have; a pair of a map counts two. Default 2^26. */
+  readonly maxElements?: number | undefined
+  /** How many bytes a string of a reply may have. Default 512 MiB. */
+  readonly maxBulkBytes?: number | undefined
+  /** How many digits a big number of a reply may have. Default 4096. */
+  readonly maxBigNumberDigits?: number | undefined
+  /** Speak TLS, as the schemes `rediss` and `valkeys` do. Default `false`. */
+  readonly tls?: boolean | Tls | undefined
+}
+
+/**
+ * Where the server listens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Endpoint =
+  | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
+  | { readonly _tag: "Unix"; readonly path: string }
+
+/**
+ * The limits of a reply, see the options of the same names.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReplyLimits {
+  readonly maxDepth: number
+  readonly maxElements: number
+  readonly maxBulkBytes: number
+  readonly maxBigNumberDigits: number
+}
+
+/**
+ * Checked options, with the defaults filled in: what a connection is started from. All times are in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Resolved {
+  readonly endpoint: Endpoint
+  /** The endpoint for messages: `host:port`, `[address]:port` or the path. */
+  readonly address: string
+  readonly database: number
+  readonly username: string | undefined
+  /** Run anew for each session. */
+  readonly password: Effect.Effect<Redacted.Redacted<string>, unknown> | undefined
+  readonly name: string | undefined
+  readonly protocol: "auto" | 2 | 3
+  /** `Infinity` for none. */
+  readonly timeoutMillis: number
+  readonly connectTimeoutMillis: number
+  readonly closeTimeoutMillis: number
+  /** `Infinity` for off. */
+  readonly healthCheckIntervalMillis: number
+  readonly stableAfterMillis: number
+  readonly mailboxCommands: number
+  readonly mailboxBytes: number
+  readonly whenFull: "suspend" | "fail"
+  readonly inFlightCommands: number
+  readonly inFlightBytes: number
+  readonly whenDown: "wait" | "fail"
+  readonly backoffFirstMillis: number
+  readonly backoffInitialMillis: number
+  readonly backoffFactor: number
+  readonly backoffCapMillis: number
+  readonly start: "background" | "await"
+  readonly readonly: boolean
+  readonly onConnect: ReadonlyArray<Command>
+  readonly libraryName: string
+  readonly libraryVersion: string
+  readonly leases: number
+  readonly leaseIdleMillis: number
+  readonly limits: ReplyLimits
+  readonly tls: Tls | undefined
+}
+
+/**
+ * What `resolve` takes: a URL (text, `URL`, or redacted text) or a record of options.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Input = string | URL | Redacted.Redacted<string> | Options
+
+/**
+ * The type of `resolve`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Resolve = (input: Input) => Result.Result<Resolved, RedisArgumentError>
