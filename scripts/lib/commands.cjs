@@ -62,6 +62,7 @@ const tests = (name, env) => ({
 
 /** @type {Record<string, Command>} */
 const commands = {
+  setup: { server: true, plan: () => ({ run: ["--version"] }) },
   demo: program("examples/demo.ts", { server: true }),
   test: tests("test", { RELIVE_TEST_LONG: "0" }),
   "test:long": tests("test-long", { RELIVE_TEST_LONG: "1" }),
