@@ -204,6 +204,18 @@ describe("RedisServer", () => {
     })
   )
 
+  it.live("lets a program end by itself", () =>
+    Effect.gen(function* () {
+      const file = Path.join(import.meta.dirname, "fixtures", "holdServer.ts")
+      const program = spawn(process.execPath, [file, "briefly"], { stdio: ["ignore", "pipe", "inherit"] })
+      const code = yield* Effect.callback<number | null>((resume) => {
+        program.once("exit", (exitCode) => resume(Effect.succeed(exitCode)))
+      })
+      // Node's 13: the event loop ran empty while something was awaited.
+      assert.strictEqual(code, 0)
+    })
+  )
+
   it.live("dies with a test process that is killed", () =>
     Effect.gen(function* () {
       const file = Path.join(import.meta.dirname, "fixtures", "holdServer.ts")

@@ -58,6 +58,8 @@ export class Guardian {
       guardians.delete(this)
       const shell = this.shell
       if (shell.pid === undefined || shell.exitCode !== null || shell.signalCode !== null) return resume(Effect.void)
+      // It must not keep the process alive, but its end may be the last thing a program waits for.
+      shell.ref()
       shell.once("exit", () => resume(Effect.void))
       shell.kill("SIGKILL")
       shell.stdin?.destroy()
