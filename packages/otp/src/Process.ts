@@ -1,0 +1,301 @@
+/**
+ * Processes: fibers with an identity, an exit reason, links, monitors and a mailbox, as in Erlang.
+ *
+ * A process is what supervisors start and stop. Programs meet processes mostly as children of a supervisor; this
+ * module is for what lies below: handles, exit signals, links and monitors, and plain processes.
+ *
+ * Signals and messages of one sender reach one receiver in the order they were sent. Names of processes are in
+ * `Registry`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import * as ExitReason from "./ExitReason.ts"
+import * as fibers from "./internal/fibers.ts"
+import * as internal from "./internal/process.ts"
+import { Self } from "./internal/self.ts"
+
+export {
+  /**
+   * The process is gone. A link to it cannot be made.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NoProcess
+} from "./internal/process.ts"
+
+export {
+  /**
+   * The process the code runs in. A requirement that only code inside a process can meet.
+   *
+   * @since 0.1.0
+   * @category services
+   */
+  Self
+} from "./internal/self.ts"
+
+/**
+ * The identity of {@link Process} values.
+ *
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: "~@relive/otp/Process" = internal.TypeId
+
+/**
+ * A handle of one instance, OTP's pid: it does not follow restarts. When the instance has ended, messages and signals
+ * to it are lost, `isAlive` is false and a monitor tells `noproc`. To reach whoever holds a role now, use a name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Process {
+  readonly [TypeId]: typeof TypeId
+  /** The id of the child, or the one given to `spawn`. */
+  readonly id: string
+  /** The ids from the root of the tree to this process, joined by `/`. */
+  readonly path: string
+  /** Which start of its child spec this instance is: 1, 2, 3, … */
+  readonly generation: number
+  /** A number that no other process of the program has. */
+  readonly serial: number
+  /** Whether the process has not ended yet. */
+  readonly isAlive: Effect.Effect<boolean>
+  /** The same, at once. */
+  readonly isAliveUnsafe: boolean
+  /** Why the process ended, or `undefined` while it lives. */
+  readonly exitReason: ExitReason.ExitReason | undefined
+  /**
+   * Sends an exit signal (`exit/2`). `kill` ends any process. Otherwise a process that traps exits gets the signal as
+   * a message; one that does not ends with the reason, unless the reason is `normal`. Does not wait for the end.
+   */
+  readonly exit: (reason: ExitReason.ExitReason) => Effect.Effect<void>
+  /** Sends a message. Never fails; a message to a process that has ended is lost. */
+  readonly send: (message: unknown) => Effect.Effect<void>
+  /**
+   * Links the calling process with this one: when one of the two ends with a reason other than `normal`, so does the
+   * other, or gets a message if it traps exits. Linking twice is linking once. When this process is gone, a caller
+   * that traps exits gets an `Exit` with `noproc`; for others it is the error {@link NoProcess}.
+   */
+  readonly link: Effect.Effect<void, internal.NoProcess, Self>
+  /** Undoes a link, whoever made it. */
+  readonly unlink: Effect.Effect<void, never, Self>
+  /** Watches this process: the calling process gets one `Down` per call, at once with `noproc` when it is gone. */
+  readonly monitor: Effect.Effect<MonitorRef, never, Self>
+  /** Ends a watch. With `flush` a `Down` that has come already, but was not received, is removed as well. */
+  readonly demonitor: (
+    ref: MonitorRef,
+    options?: { readonly flush?: boolean | undefined }
+  ) => Effect.Effect<void, never, Self>
+  /** Waits for the end, from anywhere; answers the reason. */
+  readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
+  /**
+   * Calls `observer` once, synchronously, when the process has ended and its names are gone, before monitors and links
+   * are told; at once when it has ended already. It must not throw. Returns the removal.
+   */
+  readonly addObserver: (observer: (reason: ExitReason.ExitReason) => void) => () => void
+}
+
+/**
+ * What `monitor` returns: one watch on one process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MonitorRef {
+  readonly _tag: "MonitorRef"
+  readonly process: Process
+}
+
+/**
+ * What a process finds in its mailbox: plain messages (`send`), exit signals if it traps exits (`from` is `undefined`
+ * when the signal came from outside any process), the end of a watched process, and, for behaviours that trap exits,
+ * the exit of the process that started them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Message =
+  | { readonly _tag: "Message"; readonly message: unknown }
+  | { readonly _tag: "Exit"; readonly from: Process | undefined; readonly reason: ExitReason.ExitReason }
+  | { readonly _tag: "ParentExit"; readonly from: Process | undefined; readonly reason: ExitReason.ExitReason }
+  | {
+      readonly _tag: "Down"
+      readonly ref: MonitorRef
+      readonly process: Process
+      readonly reason: ExitReason.ExitReason
+    }
+
+/**
+ * Options of {@link spawn}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SpawnOptions {
+  /** The last part of the path; `process` when absent. */
+  readonly id?: string | undefined
+  /** Whether exit signals arrive as messages. Off when absent. */
+  readonly trapExit?: boolean | undefined
+  /** Whether the new process is linked to the calling one, if there is one. Off when absent. */
+  readonly link?: boolean | undefined
+}
+
+/**
+ * Whether a value is a {@link Process}.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isProcess = (value: unknown): value is Process => Predicate.hasProperty(value, TypeId)
+
+/**
+ * Starts a plain process that runs `body` in a scope of its own (`spawn`, with `link` `spawn_link`).
+ *
+ * It has no supervisor: nothing restarts it and no scope ends it. It ends when `body` does, by a signal, or by a link.
+ * A crash is logged. In programs prefer a child of a supervisor.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const spawn = <A, E, R>(
+  body: Effect.Effect<A, E, R>,
+  options?: SpawnOptions
+): Effect.Effect<Process, never, Exclude<R, Self | Scope.Scope>> =>
+  Effect.withFiber<Process, never, Exclude<R, Self | Scope.Scope>>((fiber) => {
+    const caller = Context.getOrUndefined(fiber.context, Self)
+    const parent = caller === undefined ? undefined : internal.impl(caller)
+    const id = options?.id ?? "process"
+    const process = new internal.ProcessImpl({
+      id,
+      path: parent === undefined ? id : `${parent.path}/${id}`,
+      generation: 1,
+      parent: undefined,
+      context: fiber.context,
+      trapExit: options?.trapExit === true
+    })
+    process.acknowledge(undefined, false)
+    process.addObserver((reason) => {
+      if (reason._tag !== "Crash") return
+      process.report(Effect.logError(`Process "${process.path}" ended: ${ExitReason.format(reason)}`, reason.cause))
+    })
+    process.launch(body, options?.link === true ? parent : undefined)
+    return Effect.succeed(process)
+  })
+
+/**
+ * The process the code runs in.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const self: Effect.Effect<Process, never, Self> = Effect.map(Self, (process) => process)
+
+/**
+ * Ends the calling process with a reason (`exit/1`). It is a defect, so error handlers of the body let it pass.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const exit: (reason: ExitReason.ExitReason) => Effect.Effect<never> = ExitReason.exit
+
+/**
+ * Switches trapping of exit signals for the calling process; answers what it was before.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const trapExit = (enabled: boolean): Effect.Effect<boolean, never, Self> =>
+  Effect.map(Self, (process) => {
+    const self = internal.impl(process)
+    const before = self.trapping
+    self.trapping = enabled
+    return before
+  })
+
+/**
+ * Waits for the next message of the calling process, in the order of arrival. For plain processes: a `GenServer` and
+ * a supervisor receive for themselves. In a process that was killed it never returns.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const receive: Effect.Effect<Message, never, Self> = Effect.flatMap(Self, (self) => internal.impl(self).next)
+
+/**
+ * Forks a helper fiber that belongs to the calling process: it lives in the scope of the process, so that it is
+ * interrupted when the process has run its `terminate`, and its failure ends the process with the same cause, also
+ * one that traps exits. An interrupted helper is no failure. This is how a process runs work beside its body; a plain
+ * `Effect.fork` would fail unseen. `label` names the fiber in {@link liveFibers}.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const fork = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  options: { readonly label: string }
+): Effect.Effect<Fiber.Fiber<A, E>, never, R | Self> =>
+  Effect.flatMap(Effect.context<R | Self>(), (context) => {
+    const process = internal.impl(Context.get(context as Context.Context<Self>, Self))
+    if (!process.isAliveUnsafe) return Effect.interrupt
+    const fiber = fibers.fork(context, effect, {
+      label: options.label,
+      path: process.path,
+      onExit: (exit) => {
+        if (Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag !== "Interrupt")) {
+          process.helperFailed(exit.cause)
+        }
+      }
+    })
+    return Effect.succeed(Fiber.runIn(fiber, process.scope))
+  })
+
+/**
+ * One live fiber of this package: its id, what it does, and the path of its process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LiveFiber extends fibers.LiveFiber {}
+
+/**
+ * The register that lists the fibers of this package: one for the whole program by default. Provide another (see
+ * {@link makeFiberRegister}) around a supervisor to watch its fibers alone.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export const FiberRegister: Context.Reference<FiberRegister> = fibers.CurrentRegister
+
+/**
+ * A register of live fibers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FiberRegister extends fibers.FiberRegister {}
+
+/**
+ * An empty register of live fibers.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeFiberRegister: () => FiberRegister = fibers.makeRegister
+
+/**
+ * The fibers of processes, supervisors and helpers that live now. Empty when everything was stopped: what is left
+ * after a supervisor has ended is a leak, or an abandoned, uninterruptible child.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const liveFibers: Effect.Effect<ReadonlyArray<LiveFiber>> = Effect.map(fibers.CurrentRegister, (register) =>
+  Array.from(register.live.values())
+)

@@ -1,0 +1,486 @@
+/**
+ * One process: a main fiber, a scope, links, monitors, names, and one death path.
+ *
+ * It is a small state machine driven by the exits of its fibers, so that a process costs one fiber while it runs:
+ *
+ *     starting ──acknowledge──▶ running
+ *        │                         │  main fiber ended (by itself, or interrupted by a signal)
+ *        └────────────┬────────────┘
+ *                     ▼
+ *                 stopping   terminate(reason) runs in a fiber of its own, so that it can be cut although the main
+ *                     │      fiber was interrupted before
+ *                 closing    the scope closes
+ *                     ▼
+ *                   ended    names go, then observers, monitors and links are told, in this order
+ *
+ * A kill goes from any phase to `ended` at once. What still runs of the instance then (an uninterruptible body, a slow
+ * finalizer) goes on unheard: it is *abandoned* until it is *released*.
+ *
+ * The rules are OTP's: exit signals, links and monitors as the `erlang` module documents them, the parent's exit as
+ * `gen_server` treats it.
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as ExitReason from "../ExitReason.ts"
+import type { Message, MonitorRef, Process } from "../Process.ts"
+import { fork } from "./fibers.ts"
+import { Inbox } from "./inbox.ts"
+import { Self } from "./self.ts"
+import { deliver } from "./signals.ts"
+
+/**
+ * The process is gone. A link to it cannot be made.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NoProcess extends Data.TaggedError("NoProcess")<{ readonly path: string }> {
+  override get message(): string {
+    return `No process: "${this.path}" has ended`
+  }
+}
+
+export const TypeId = "~@relive/otp/Process"
+
+/** Where a process gets its messages; its owner's queue. */
+export interface Receiver {
+  offer(message: Message): void
+}
+
+export type Terminate = (reason: ExitReason.ExitReason) => Effect.Effect<unknown, unknown>
+
+export interface ProcessOptions {
+  readonly id: string
+  readonly path: string
+  readonly generation: number
+  /** The process that supervises this one: its exit ends this one whatever the reason (`gen_server`'s rule). */
+  readonly parent: ProcessImpl | undefined
+  /** What the code of the process finds, besides its own `Self` and `Scope`. */
+  readonly context: Context.Context<never>
+  readonly trapExit: boolean
+}
+
+export type Phase = "starting" | "running" | "stopping" | "closing" | "ended"
+
+let serial = 0
+
+export class ProcessImpl implements Process {
+  readonly [TypeId]: typeof TypeId = TypeId
+  readonly id: string
+  readonly path: string
+  readonly generation: number
+  readonly serial: number
+  readonly parent: ProcessImpl | undefined
+  readonly scope: Scope.Closeable
+  readonly context: Context.Context<never>
+
+  phase: Phase = "starting"
+  trapping: boolean
+  /** Set by processes that take their parent's exit as a message, in turn, instead of being stopped by it. */
+  handlesParentExit = false
+  /** Why the process ended; final. */
+  exitReason: ExitReason.ExitReason | undefined = undefined
+  /** The terminate callback; known when the start has been acknowledged. */
+  private terminate: Terminate | undefined = undefined
+  /** Whether the end was caused by a signal that a process which does not trap exits cannot answer. */
+  private struck = false
+  /** The reason somebody asked the process to end with. */
+  private requested: ExitReason.ExitReason | undefined = undefined
+  /** The reason the process is ending with, from `stopping` on. */
+  private ending: ExitReason.ExitReason = ExitReason.normal
+  private main: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** The fiber that runs `terminate`. */
+  private last: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** How many of main, terminate and close run now. */
+  private active = 0
+
+  private receiver: Receiver | undefined = undefined
+  private links: Set<ProcessImpl> | undefined = undefined
+  private watchers: Map<MonitorRef, ProcessImpl> | undefined = undefined
+  private watching: Set<MonitorRef> | undefined = undefined
+  private observers: Array<(reason: ExitReason.ExitReason) => void> | undefined = undefined
+  private cleanups: Set<() => void> | undefined = undefined
+  private startWaiter: (() => void) | undefined = undefined
+  private releaseWaiters: Array<() => void> | undefined = undefined
+
+  constructor(options: ProcessOptions) {
+    this.id = options.id
+    this.path = options.path
+    this.generation = options.generation
+    this.serial = ++serial
+    this.parent = options.parent
+    this.trapping = options.trapExit
+    this.scope = Scope.makeUnsafe()
+    this.context = Context.add(Context.add(options.context, Scope.Scope, this.scope), Self, this)
+  }
+
+  // --- life ------------------------------------------------------------------------------------------------------
+
+  /** Starts the main fiber. `linkTo` is linked first, so that no end goes unseen. */
+  launch<R>(body: Effect.Effect<unknown, unknown, R>, linkTo?: ProcessImpl | undefined): void {
+    if (linkTo !== undefined) {
+      if (linkTo.exitReason !== undefined) return this.end(ExitReason.killed)
+      this.addLink(linkTo)
+    }
+    // The context has what the body needs: whoever launches it built the one from the other.
+    fork(this.context as Context.Context<R>, body, {
+      label: "main",
+      path: this.path,
+      onStart: (fiber) => {
+        this.active++
+        this.main = fiber
+      },
+      onExit: (exit) => this.mainEnded(exit)
+    })
+  }
+
+  /** The start has succeeded; the rest of the main fiber is the body. A no-op when the process is ending already. */
+  acknowledge(terminate: Terminate | undefined, trapExit: boolean): void {
+    if (this.phase !== "starting") return
+    this.terminate = terminate
+    if (trapExit) this.trapping = true
+    this.phase = "running"
+    this.startSettled()
+  }
+
+  /** Calls back once, when the start has been acknowledged or the process has ended before. */
+  onStartSettled(callback: () => void): void {
+    if (this.phase === "starting" || (this.phase !== "running" && this.exitReason === undefined)) {
+      this.startWaiter = callback
+    } else callback()
+  }
+
+  private startSettled(): void {
+    const waiter = this.startWaiter
+    this.startWaiter = undefined
+    waiter?.()
+  }
+
+  private mainEnded(exit: Exit.Exit<unknown, unknown>): void {
+    this.active--
+    this.main = undefined
+    if (this.phase === "ended") return this.checkReleased()
+    this.ending = ExitReason.fromExit(exit, this.requested)
+    const terminate = this.terminate
+    if (terminate === undefined || this.struck) return this.close()
+    this.phase = "stopping"
+    fork(
+      this.context,
+      Effect.suspend(() => terminate(this.ending)),
+      {
+        label: "terminate",
+        path: this.path,
+        onStart: (fiber) => {
+          this.active++
+          this.last = fiber
+        },
+        onExit: (exit) => this.terminateEnded(exit)
+      }
+    )
+  }
+
+  private terminateEnded(exit: Exit.Exit<unknown, unknown>): void {
+    this.active--
+    this.last = undefined
+    if (this.phase === "ended") return this.checkReleased()
+    // What terminate ends with replaces the reason, unless it was cut.
+    if (Exit.isFailure(exit)) this.ending = ExitReason.fromCause(exit.cause, this.ending)
+    this.close()
+  }
+
+  private close(): void {
+    this.phase = "closing"
+    const closing = Scope.closeUnsafe(this.scope, exitFor(this.ending))
+    if (closing === undefined) return this.end(this.ending)
+    this.forkClose(closing)
+  }
+
+  private forkClose(closing: Effect.Effect<void>): void {
+    fork(this.context, closing, {
+      label: "close",
+      path: this.path,
+      uninterruptible: true,
+      onStart: () => {
+        this.active++
+      },
+      onExit: (exit) => {
+        this.active--
+        if (Exit.isFailure(exit)) this.logClose(exit.cause)
+        if (this.phase === "ended") this.checkReleased()
+        else this.end(this.ending)
+      }
+    })
+  }
+
+  private logClose(cause: Cause.Cause<unknown>): void {
+    this.report(Effect.logError(`Process "${this.path}": a finalizer failed`, cause))
+  }
+
+  /** Runs an effect of the runtime's own, a log line, on behalf of this process. */
+  report(effect: Effect.Effect<unknown>): void {
+    fork(this.context, effect, { label: "log", path: this.path, onExit: ignoreExit })
+  }
+
+  /** The death path: the only place where a process becomes `ended`. */
+  private end(reason: ExitReason.ExitReason): void {
+    if (this.exitReason !== undefined) return
+    this.phase = "ended"
+    this.exitReason = reason
+    this.announce(reason)
+    this.checkReleased()
+  }
+
+  private announce(reason: ExitReason.ExitReason): void {
+    const { cleanups, links, observers, watchers, watching } = this
+    this.cleanups = this.links = this.observers = this.watchers = this.watching = undefined
+    if (cleanups !== undefined) for (const cleanup of cleanups) cleanup()
+    if (watching !== undefined) for (const ref of watching) impl(ref.process).watchers?.delete(ref)
+    if (observers !== undefined) for (const observer of observers) observer(reason)
+    this.startSettled()
+    if (watchers !== undefined) {
+      for (const [ref, watcher] of watchers) {
+        watcher.watching?.delete(ref)
+        deliver(() => watcher.receive({ _tag: "Down", ref, process: this, reason }))
+      }
+    }
+    if (links !== undefined) {
+      for (const linked of links) {
+        linked.links?.delete(this)
+        deliver(() => linked.signal(this, reason, true))
+      }
+    }
+  }
+
+  get isAbandoned(): boolean {
+    return this.phase === "ended" && this.active > 0
+  }
+
+  private checkReleased(): void {
+    if (this.releaseWaiters === undefined || this.isAbandoned) return
+    const waiters = this.releaseWaiters
+    this.releaseWaiters = undefined
+    for (const waiter of waiters) waiter()
+  }
+
+  /** Calls back when nothing of an ended instance runs any more. */
+  onReleased(callback: () => void): void {
+    if (this.phase === "ended" && !this.isAbandoned) callback()
+    else (this.releaseWaiters ??= []).push(callback)
+  }
+
+  // --- signals ---------------------------------------------------------------------------------------------------
+
+  /** An exit signal arrives, from `from` (undefined: from code outside any process), over a link or by `exit`. */
+  signal(from: ProcessImpl | undefined, reason: ExitReason.ExitReason, overLink: boolean): void {
+    if (this.phase === "ended") return
+    if (reason._tag === "Kill" && !overLink) return this.kill()
+    if (!this.trapping) {
+      if (reason._tag === "Normal" && !(from === this && !overLink)) return
+      this.struck = true
+      return this.stop(reason)
+    }
+    const fromParent = from !== undefined && from === this.parent
+    if (fromParent && !this.handlesParentExit) return this.stop(reason)
+    this.receive({ _tag: fromParent ? "ParentExit" : "Exit", from, reason })
+  }
+
+  /** Interrupts what runs, so that the process ends with `reason`. */
+  stop(reason: ExitReason.ExitReason): void {
+    if (this.phase === "starting" || this.phase === "running") {
+      this.requested ??= reason
+      this.main?.interruptUnsafe()
+    } else if (this.phase === "stopping" && this.struck) {
+      this.ending = reason
+      this.last?.interruptUnsafe()
+    }
+  }
+
+  /** A linked helper fiber has failed: the process ends with its cause, as if its body had failed. */
+  helperFailed(cause: Cause.Cause<unknown>): void {
+    const reason = ExitReason.fromCause(cause)
+    if (this.phase === "stopping") this.ending = reason
+    else this.stop(reason)
+  }
+
+  /** Ends the process at once. What still runs of it is fenced, interrupted, and waited for by nobody. */
+  kill(): void {
+    if (this.phase === "ended") return
+    const closed = this.phase === "closing"
+    this.phase = "ended"
+    this.main?.interruptUnsafe()
+    if (!closed) {
+      this.last?.interruptUnsafe()
+      const closing = Scope.closeUnsafe(this.scope, exitFor(ExitReason.killed))
+      if (closing !== undefined) this.forkClose(closing)
+    }
+    this.end(ExitReason.killed)
+  }
+
+  // --- links, monitors, names ------------------------------------------------------------------------------------
+
+  addLink(other: ProcessImpl): void {
+    if (other === this) return
+    ;(this.links ??= new Set()).add(other)
+    ;(other.links ??= new Set()).add(this)
+  }
+
+  removeLink(other: ProcessImpl): void {
+    this.links?.delete(other)
+    other.links?.delete(this)
+  }
+
+  watch(watched: ProcessImpl): MonitorRef {
+    const ref: MonitorRef = { _tag: "MonitorRef", process: watched }
+    if (watched.exitReason !== undefined) {
+      this.receive({ _tag: "Down", ref, process: watched, reason: ExitReason.noProc })
+    } else {
+      ;(watched.watchers ??= new Map()).set(ref, this)
+      ;(this.watching ??= new Set()).add(ref)
+    }
+    return ref
+  }
+
+  unwatch(ref: MonitorRef, flush: boolean): void {
+    this.watching?.delete(ref)
+    impl(ref.process).watchers?.delete(ref)
+    if (flush && this.receiver instanceof Inbox) {
+      this.receiver.removeWhere((message) => message._tag === "Down" && message.ref === ref)
+    }
+  }
+
+  /** Runs at the end of the process, before anybody hears of it. Returns the removal. */
+  addCleanup(cleanup: () => void): () => void {
+    const cleanups = (this.cleanups ??= new Set())
+    cleanups.add(cleanup)
+    return () => {
+      cleanups.delete(cleanup)
+    }
+  }
+
+  // --- messages --------------------------------------------------------------------------------------------------
+
+  /** Puts a message into the queue of the process. The dead get none. */
+  receive(message: Message): void {
+    if (this.phase === "ended") return
+    ;(this.receiver ??= new Inbox<Message>()).offer(message)
+  }
+
+  /** Makes `receiver` the queue of the process; what came before is moved over. */
+  setReceiver(receiver: Receiver): void {
+    const before = this.receiver
+    this.receiver = receiver
+    if (before instanceof Inbox) for (const message of before.drain()) receiver.offer(message)
+  }
+
+  /** The next message; for processes without a receiver of their own. */
+  get next(): Effect.Effect<Message> {
+    return Effect.suspend(() => {
+      if (this.phase === "ended") return Effect.never
+      const receiver = (this.receiver ??= new Inbox<Message>())
+      return receiver instanceof Inbox ? (receiver as Inbox<Message>).take : Effect.never
+    })
+  }
+
+  // --- the public handle -----------------------------------------------------------------------------------------
+
+  get isAliveUnsafe(): boolean {
+    return this.phase !== "ended"
+  }
+
+  get isAlive(): Effect.Effect<boolean> {
+    return Effect.sync(() => this.isAliveUnsafe)
+  }
+
+  exit(reason: ExitReason.ExitReason): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      const from = Context.getOrUndefined(fiber.context, Self)
+      deliver(() => this.signal(from === undefined ? undefined : impl(from), reason, false))
+      return Effect.void
+    })
+  }
+
+  send(message: unknown): Effect.Effect<void> {
+    return Effect.sync(() => this.receive({ _tag: "Message", message }))
+  }
+
+  get link(): Effect.Effect<void, NoProcess, Self> {
+    return Effect.flatMap(Self, (process) => {
+      const self = impl(process)
+      if (this.exitReason === undefined) {
+        self.addLink(this)
+        return Effect.void
+      }
+      if (!self.trapping) return Effect.fail(new NoProcess({ path: this.path }))
+      self.receive({ _tag: "Exit", from: this, reason: ExitReason.noProc })
+      return Effect.void
+    })
+  }
+
+  get unlink(): Effect.Effect<void, never, Self> {
+    return Effect.map(Self, (self) => this.removeLink(impl(self)))
+  }
+
+  get monitor(): Effect.Effect<MonitorRef, never, Self> {
+    return Effect.map(Self, (self) => impl(self).watch(this))
+  }
+
+  demonitor(ref: MonitorRef, options?: { readonly flush?: boolean | undefined }): Effect.Effect<void, never, Self> {
+    return Effect.map(Self, (self) => impl(self).unwatch(ref, options?.flush === true))
+  }
+
+  get awaitExit(): Effect.Effect<ExitReason.ExitReason> {
+    return Effect.callback((resume) => {
+      const remove = this.addObserver((reason) => resume(Effect.succeed(reason)))
+      return Effect.sync(remove)
+    })
+  }
+
+  addObserver(observer: (reason: ExitReason.ExitReason) => void): () => void {
+    if (this.exitReason !== undefined) {
+      observer(this.exitReason)
+      return () => {}
+    }
+    ;(this.observers ??= []).push(observer)
+    return () => {
+      const index = this.observers?.indexOf(observer) ?? -1
+      if (index >= 0) this.observers?.splice(index, 1)
+    }
+  }
+
+  toJSON(): unknown {
+    return { _id: "Process", path: this.path, generation: this.generation, phase: this.phase }
+  }
+
+  toString(): string {
+    return `Process(${this.path}, generation ${this.generation}, ${this.phase})`
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): unknown {
+    return this.toString()
+  }
+}
+
+/** The implementation behind a handle. */
+export const impl = (process: Process): ProcessImpl => {
+  if (process instanceof ProcessImpl) return process
+  throw new TypeError("Not a process of @relive/otp")
+}
+
+const exitFor = (reason: ExitReason.ExitReason): Exit.Exit<void, unknown> => {
+  switch (reason._tag) {
+    case "Normal":
+    case "Shutdown":
+      return Exit.void
+    case "Crash":
+      return Exit.failCause(reason.cause)
+    default:
+      return Exit.interrupt()
+  }
+}
+
+const ignoreExit = (): void => {}
