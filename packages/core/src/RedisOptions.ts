@@ -15,10 +15,13 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
+import { optionsConfig } from "./internal/optionsConfig.ts"
+import { resolveOptions } from "./internal/resolveOptions.ts"
 import type { RedisArgumentError } from "./RedisError.ts"
 
 /**
@@ -113,7 +116,7 @@ export interface Options {
   readonly backoffInitial?: Duration.Input | undefined
   /** By what the delay grows with each further restart, from 1. Default 2. */
   readonly backoffFactor?: number | undefined
-  /** The longest delay between restarts. Default 3 seconds. */
+  /** The longest delay between restarts, whatever the others say. Default 3 seconds. */
   readonly backoffCap?: Duration.Input | undefined
   /** `"background"`: starting does not wait for the server. `"await"`: it waits for the first session and fails with its error. Default `"background"`. */
   readonly start?: "background" | "await" | undefined
@@ -217,9 +220,27 @@ export interface Resolved {
 export type Input = string | URL | Redacted.Redacted<string> | Options
 
 /**
- * The type of `resolve`.
+ * Checks options, reads their URL, and fills in the defaults. Pure: it opens nothing and runs no effect.
  *
- * @category models
+ * Fails with a `RedisArgumentError` for an unknown option or query parameter, a value of the wrong type or out of its range,
+ * a malformed URL, two places for one server (`path` with `host` or `port`), and commands in `onConnect` that do not
+ * belong there. The message names the option and says what it must be; it shows no password.
+ *
+ * @category constructors
  * @since 0.1.0
  */
-export type Resolve = (input: Input) => Result.Result<Resolved, RedisArgumentError>
+export const resolve: (input: Input) => Result.Result<Resolved, RedisArgumentError> = resolveOptions
+
+/**
+ * The options in the environment, or whatever the `ConfigProvider` reads: each option's name in constant case under
+ * `REDIS_`, as in `REDIS_URL`, `REDIS_HOST`, `REDIS_CONNECT_TIMEOUT`. Nothing set gives no options, which is
+ * `redis://127.0.0.1:6379`. As in a record, the others win over `REDIS_URL`.
+ *
+ * Durations are milliseconds or have a unit (`250`, `250ms`, `2s`, `1 minute`); an empty value counts as not set.
+ * `onConnect` has no text form. A `REDIS_PORT` of the form `tcp://…` is passed over: Kubernetes sets it beside a service
+ * that is named `redis`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const config: Config.Config<Options> = optionsConfig

@@ -1,0 +1,1 @@
+export const refusal = (_args: ReadonlyArray<unknown>, _where: string): string | undefined => undefined
