@@ -1,0 +1,60 @@
+/**
+ * The contract of a client under test. One file each beside this one; nothing else knows a client's API.
+ *
+ * Each is set up as its own documentation says is fastest, with its documented defaults wherever that is silent.
+ */
+import type { Shapes } from "../calls.ts"
+import type { Driver } from "../loops.ts"
+
+/** Where to connect. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+}
+
+/** An open client. */
+export interface Connection {
+  readonly driver: Driver
+  readonly shapes: Shapes
+  readonly close: () => Promise<void>
+}
+
+/** A client under test. */
+export interface Client {
+  /** Opens one connection, ready for commands. */
+  readonly open: (target: Target) => Promise<Connection>
+  /** Opens `size` connections behind one set of calls; absent where the client takes no part in that. */
+  readonly openPool?: ((target: Target, size: number) => Promise<Connection>) | undefined
+}
+
+/** The names of all clients, as the report has them. */
+export const clientNames = ["relive", "relive-pool", "node-redis", "ioredis", "ioredis-auto", "glide", "bare"] as const
+
+/** One of {@link clientNames}. */
+export type ClientName = (typeof clientNames)[number]
+
+/** Settings of a peer that are worth a figure of their own beside the one that counts. */
+export const variantNames = ["node-redis-no-timeout"] as const
+
+/** One of {@link variantNames}. */
+export type VariantName = (typeof variantNames)[number]
+
+/** Anything that can be started. */
+export type AnyName = ClientName | VariantName
+
+const loaders: Readonly<Record<AnyName, () => Promise<{ readonly client: Client }>>> = {
+  relive: () => import("./relive.ts"),
+  "relive-pool": () => import("./relivePool.ts"),
+  "node-redis": () => import("./nodeRedis.ts"),
+  "node-redis-no-timeout": () => import("./nodeRedisNoTimeout.ts"),
+  ioredis: () => import("./ioredis.ts"),
+  "ioredis-auto": () => import("./ioredisAuto.ts"),
+  glide: () => import("./glide.ts"),
+  bare: () => import("./bare.ts")
+}
+
+/** Loads one client; the others stay out of the process. */
+export const loadClient = async (name: AnyName): Promise<Client> => (await loaders[name]()).client
+
+/** Whether a text is the name of a client or variant. */
+export const isName = (name: string): name is AnyName => Object.hasOwn(loaders, name)

@@ -1,0 +1,70 @@
+/**
+ * Relive, as a program uses it: a `Layer` from `Redis.layer` and `Redis.command` in fibers, with its defaults on (RESP3,
+ * deadline, bounds, cancellation, liveness, supervision).
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { entriesOf, plainBatch, type Calls } from "../calls.ts"
+import { effectDriver } from "../loops.ts"
+import type { Client, Connection } from "./client.ts"
+
+type Command = ReadonlyArray<string>
+type Reply = Effect.Effect<unknown, unknown, unknown>
+
+/** The part of `Redis` that the benchmarks use. */
+interface RedisApi {
+  readonly layer: (options: { readonly host: string; readonly port: number }) => Layer.Layer<unknown, unknown>
+  readonly command: (args: Command, options?: { readonly decode: "bytes" }) => Reply
+  readonly pipeline: (commands: ReadonlyArray<Command>) => Reply
+  readonly transaction: (commands: ReadonlyArray<Command>) => Reply
+}
+
+const isApi = (value: unknown): value is RedisApi =>
+  typeof value === "object" &&
+  value !== null &&
+  ["layer", "command", "pipeline", "transaction"].every((name) => name in value)
+
+/** Loads the driver at run time, so that the other clients can be measured in a workspace without it. */
+const loadApi = async (): Promise<RedisApi> => {
+  const core: object = await import("@relive/core")
+  const api = "Redis" in core ? core.Redis : undefined
+  if (!isApi(api)) throw new Error("@relive/core has no Redis.layer, command, pipeline and transaction yet")
+  return api
+}
+
+const bytes = { decode: "bytes" } as const
+
+const callsOf = (redis: RedisApi): Calls<Reply> => ({
+  get: (key) => redis.command(["GET", key]),
+  getBytes: (key) => redis.command(["GET", key], bytes),
+  set: (key, value) => redis.command(["SET", key, value]),
+  list: (key) => redis.command(["LRANGE", key, "0", "-1"]),
+  hash: (key) => redis.command(["HGETALL", key]),
+  pipeline: (keys) => redis.pipeline(keys.map((key) => ["GET", key])),
+  transaction: (keys, value) =>
+    redis.transaction([...keys.map((key) => ["SET", key, value]), ...keys.map((key) => ["GET", key])])
+})
+
+/** Builds `layer`, waits until it answers, and runs the calls of `Redis` in it. */
+export const openLayer = async (
+  layerOf: (redis: RedisApi) => Layer.Layer<unknown, unknown> | Promise<Layer.Layer<unknown, unknown>>
+): Promise<Connection> => {
+  const redis = await loadApi()
+  const scope = Scope.makeUnsafe()
+  const context: Context.Context<unknown> = await Effect.runPromise(Layer.buildWithScope(await layerOf(redis), scope))
+  const run = <A>(effect: Effect.Effect<A, unknown, unknown>): Promise<A> =>
+    Effect.runPromise(Effect.provideContext(effect, context))
+  await run(redis.command(["PING"]))
+  return {
+    driver: effectDriver(callsOf(redis), run),
+    shapes: { batch: plainBatch, hash: entriesOf },
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+export const client: Client = {
+  open: (target) => openLayer((redis) => redis.layer({ host: target.host, port: target.port }))
+}

@@ -1,0 +1,111 @@
+/**
+ * The benchmarks: all clients against one server, side by side. Each client lives in a process of its own for the whole
+ * run; the rounds of a workload are interleaved over the clients in an order that rotates, so that a slow moment of the
+ * machine hits all of them. Nothing is timed before its results were compared with what they must be.
+ */
+import type { AnyName } from "./clients/client.ts"
+import { parseOptions, usage, UsageError, type Options } from "./options.ts"
+import { Remote } from "./remote.ts"
+import { table, toRow, type Report, type Row } from "./report.ts"
+import { takesPart, type Sample, type Scenario } from "./scenarios.ts"
+import { Server } from "./server.ts"
+
+const say = (text: string) => process.stderr.write(`${text}\n`)
+
+/** Starts the clients; one that is not available here is left out, and said so. */
+const startClients = async (names: ReadonlyArray<AnyName>, server: Server, remotes: Array<Remote>): Promise<void> => {
+  for (const name of names) {
+    const remote = new Remote(name)
+    remotes.push(remote)
+    try {
+      await remote.call("open", { name, target: server.target })
+      remote.pause()
+    } catch (error) {
+      remotes.pop()
+      remote.kill()
+      say(`${name} is not available and left out: ${firstLine(error)}`)
+    }
+  }
+}
+
+const firstLine = (error: unknown) => (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""
+
+/** Round `round` starts with another client than the last one and goes the other way. */
+const order = <A>(all: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
+  const shift = round % Math.max(1, all.length)
+  const rotated = [...all.slice(shift), ...all.slice(0, shift)]
+  return round % 2 === 0 ? rotated : rotated.toReversed()
+}
+
+/** A client runs in its own turn only. */
+const alone = async <A>(remote: Remote, body: () => Promise<A>): Promise<A> => {
+  remote.resume()
+  try {
+    return await body()
+  } finally {
+    remote.pause()
+  }
+}
+
+const runScenario = async (
+  scenario: Scenario,
+  options: Options,
+  server: Server,
+  remotes: ReadonlyArray<Remote>
+): Promise<ReadonlyArray<Row>> => {
+  const taking = remotes.filter(({ name }) => takesPart(scenario, name))
+  for (const remote of taking) await alone(remote, () => scenario.prepare(remote, server, options.durations))
+  const samples = new Map<AnyName, Array<Sample>>(taking.map(({ name }) => [name, []]))
+  const rounds = Math.min(options.rounds, scenario.maxRounds)
+  for (let round = 0; round < rounds; round++) {
+    for (const remote of order(taking, round)) {
+      const sample = await alone(remote, () => scenario.measure(remote, server, options.durations))
+      samples.get(remote.name)?.push(sample)
+    }
+  }
+  return scenario.metrics.map((metric) => toRow(scenario, metric, samples))
+}
+
+const run = async (options: Options): Promise<void> => {
+  const server = await Server.start()
+  const remotes: Array<Remote> = []
+  const killAll = () => {
+    for (const remote of remotes) remote.kill()
+    server.kill()
+  }
+  const interrupted = (signal: NodeJS.Signals) => {
+    say(`stopped by ${signal}`)
+    process.exit(130)
+  }
+  process.on("exit", killAll)
+  process.once("SIGINT", interrupted)
+  process.once("SIGTERM", interrupted)
+  try {
+    await startClients(options.clients, server, remotes)
+    const rows: Array<Row> = []
+    for (const scenario of options.scenarios) {
+      say(`measuring ${scenario.name}`)
+      rows.push(...(await runScenario(scenario, options, server, remotes)))
+    }
+    const report: Report = { node: process.version, server: server.version, workloads: rows }
+    say(table(report))
+    process.stdout.write(`${JSON.stringify(report)}\n`)
+  } finally {
+    await Promise.all(remotes.map((remote) => remote.end()))
+    await server.stop()
+  }
+}
+
+const main = async (): Promise<void> => {
+  try {
+    const options = parseOptions(process.argv.slice(2))
+    if (options === undefined) process.stdout.write(`${usage}\n`)
+    else await run(options)
+  } catch (error) {
+    if (error instanceof UsageError) say(`${error.message}\n\n${usage}`)
+    else say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    process.exitCode = error instanceof UsageError ? 2 : 1
+  }
+}
+
+await main()

@@ -1,0 +1,93 @@
+/** The command line of the benchmarks. */
+import { parseArgs } from "node:util"
+import { clientNames, isName, variantNames, type AnyName } from "./clients/client.ts"
+import { scenarios, type Durations, type Scenario } from "./scenarios.ts"
+
+/** What to run. */
+export interface Options {
+  readonly scenarios: ReadonlyArray<Scenario>
+  readonly clients: ReadonlyArray<AnyName>
+  readonly rounds: number
+  readonly durations: Durations
+  /** Only the JSON on stdout, no table. */
+  readonly json: boolean
+}
+
+/** A mistake of the person who called, with a message for them. */
+export class UsageError extends Error {}
+
+/** How to call it. */
+export const usage = `node benchmarks/src/main.ts [options]
+
+  --quick              the gated workloads with short rounds, at most four minutes
+  --json               nothing but the JSON object on stdout
+  --workload a,b       only these: ${scenarios.map(({ name }) => name).join(", ")}
+  --clients a,b        only these: ${[...clientNames, ...variantNames].join(", ")}
+  --rounds n           rounds per client (quick 7, else 11)
+  --milliseconds n     length of one round (quick 250, else 600)
+
+A table goes to stderr; the last line on stdout is the result as one JSON object.
+RELIVE_REDIS_SERVER names the server's program, else redis-server or valkey-server from the PATH is taken.`
+
+const list = (value: string): ReadonlyArray<string> =>
+  value
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "")
+
+const positive = (name: string, value: string | undefined, otherwise: number): number => {
+  if (value === undefined) return otherwise
+  const number = Number(value)
+  if (!Number.isInteger(number) || number < 1)
+    throw new UsageError(`--${name} must be a whole number from 1, not ${value}`)
+  return number
+}
+
+const chosenScenarios = (names: string | undefined, quick: boolean): ReadonlyArray<Scenario> => {
+  if (names === undefined) return scenarios.filter(({ gated }) => gated || !quick)
+  return list(names).map((name) => {
+    const found = scenarios.find((scenario) => scenario.name === name)
+    if (found === undefined) throw new UsageError(`there is no workload ${name}`)
+    return found
+  })
+}
+
+const chosenClients = (names: string | undefined): ReadonlyArray<AnyName> => {
+  if (names === undefined) return [...clientNames, ...variantNames]
+  return list(names).map((name) => {
+    if (!isName(name)) throw new UsageError(`there is no client ${name}`)
+    return name
+  })
+}
+
+/** Reads the arguments; `undefined` when help was asked for. */
+export const parseOptions = (args: ReadonlyArray<string>): Options | undefined => {
+  let values
+  try {
+    values = parseArgs({
+      args: [...args],
+      options: {
+        quick: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+        workload: { type: "string" },
+        clients: { type: "string" },
+        rounds: { type: "string" },
+        milliseconds: { type: "string" }
+      }
+    }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+  if (values.help) return undefined
+  return {
+    scenarios: chosenScenarios(values.workload, values.quick),
+    clients: chosenClients(values.clients),
+    rounds: positive("rounds", values.rounds, values.quick ? 7 : 11),
+    durations: {
+      warmUp: values.quick ? 400 : 1500,
+      round: positive("milliseconds", values.milliseconds, values.quick ? 250 : 600)
+    },
+    json: values.json
+  }
+}

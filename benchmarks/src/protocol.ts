@@ -1,0 +1,37 @@
+/**
+ * What the main process asks of a client's process, over Node's IPC channel. Both ends are files of this folder, so
+ * the messages are typed here once and not validated again.
+ */
+import type { AnyName, Target } from "./clients/client.ts"
+import type { ClosedResult, OpenOptions, OpenResult } from "./loops.ts"
+
+/** The calls a client's process answers. */
+export interface Methods {
+  /** Loads the client and opens one connection; fails when the client is not available here. */
+  readonly open: (of: { readonly name: AnyName; readonly target: Target }) => Promise<void>
+  /** Digest of the replies to all distinct calls of a workload, made at once. */
+  readonly check: (of: { readonly workload: string }) => Promise<string>
+  readonly closed: (of: { readonly workload: string; readonly milliseconds: number }) => Promise<ClosedResult>
+  readonly openLoop: (of: { readonly workload: string; readonly options: OpenOptions }) => Promise<OpenResult>
+  /** Bytes allocated on the JavaScript heap per command, by the engine's sampling profiler. */
+  readonly allocation: (of: { readonly workload: string; readonly milliseconds: number }) => Promise<number>
+  /** Opens further connections, one client each, and returns by how many bytes the process grew. */
+  readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<number>
+  /** Resolves when each of those connections has answered a read, which is tried again until it succeeds. */
+  readonly answerAll: (of: { readonly workload: string }) => Promise<void>
+  readonly close: (of: Record<never, never>) => Promise<void>
+}
+
+/** One question. */
+export interface Request {
+  readonly id: number
+  readonly method: keyof Methods
+  readonly params: unknown
+}
+
+/** Its answer. */
+export interface Response {
+  readonly id: number
+  readonly result?: unknown
+  readonly error?: string | undefined
+}

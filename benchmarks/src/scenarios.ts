@@ -1,0 +1,267 @@
+/**
+ * What is measured: each scenario prepares a client and gives, per round, one number for each of its metrics. The
+ * throughput workloads are one kind of scenario; the others reuse the workload `get-500` and measure something else.
+ */
+import type { AnyName, ClientName } from "./clients/client.ts"
+import { Remote } from "./remote.ts"
+import type { Server } from "./server.ts"
+import { expectedDigest, workloadNamed, workloads, type Workload } from "./workloads.ts"
+
+/** One row of the report. */
+export interface Metric {
+  readonly name: string
+  readonly title: string
+  readonly unit: string
+  readonly higherIsBetter: boolean
+}
+
+/** CPU time per command that a round used, in microseconds, where it is worth showing. */
+export interface Cpu {
+  readonly client: number
+  readonly server: number
+}
+
+/** What one round of one client measured. */
+export interface Sample {
+  readonly values: Readonly<Record<string, number>>
+  readonly cpu?: Cpu | undefined
+}
+
+/** How long the parts of a scenario take, in milliseconds. */
+export interface Durations {
+  readonly warmUp: number
+  readonly round: number
+}
+
+/** One thing to measure. */
+export interface Scenario {
+  readonly name: string
+  readonly gated: boolean
+  readonly metrics: ReadonlyArray<Metric>
+  /** Which of our two takes part. */
+  readonly ours: "relive" | "relive-pool"
+  readonly without: ReadonlyArray<AnyName>
+  /** Fewer rounds than asked for, where one is long. */
+  readonly maxRounds: number
+  readonly prepare: (remote: Remote, server: Server, durations: Durations) => Promise<void>
+  readonly measure: (remote: Remote, server: Server, durations: Durations) => Promise<Sample>
+}
+
+/** Everything a client does for a workload must be right before it is timed. */
+const verify = async (remote: Remote, server: Server, workload: Workload): Promise<void> => {
+  await server.seed(workload.seed())
+  const written = workload.written()
+  const keys = written.map(([key]) => key)
+  await server.remove(keys)
+  const digest = await remote.call("check", { workload: workload.name })
+  if (digest !== expectedDigest(workload)) throw new Error(`${remote.name}: wrong replies in ${workload.name}`)
+  const stored = await server.read(keys)
+  const wrong = written.findIndex(([, value], i) => stored[i] !== value)
+  if (wrong >= 0) throw new Error(`${remote.name}: ${workload.name} did not write ${keys[wrong]}`)
+}
+
+const refuseWrong = (remote: Remote, workload: Workload, wrong: number) => {
+  if (wrong > 0) throw new Error(`${remote.name}: ${wrong} wrong replies while timing ${workload.name}`)
+}
+
+/** Runs `body` and gives the server's CPU time for it beside the result. */
+const withServerCpu = async <A>(server: Server, body: () => Promise<A>): Promise<readonly [A, number]> => {
+  const before = await server.cpuMicros()
+  const result = await body()
+  return [result, (await server.cpuMicros()) - before]
+}
+
+const throughput = (workload: Workload): Scenario => ({
+  name: workload.name,
+  gated: workload.gated,
+  metrics: [{ name: workload.name, title: workload.title, unit: workload.unit, higherIsBetter: true }],
+  ours: workload.connections > 1 ? "relive-pool" : "relive",
+  without: [],
+  maxRounds: Number.POSITIVE_INFINITY,
+  prepare: async (remote, server, { warmUp }) => {
+    await verify(remote, server, workload)
+    await remote.call("closed", { workload: workload.name, milliseconds: warmUp })
+  },
+  measure: async (remote, server, { round }) => {
+    const [result, serverMicros] = await withServerCpu(server, () =>
+      remote.call("closed", { workload: workload.name, milliseconds: round })
+    )
+    refuseWrong(remote, workload, result.wrong)
+    const commands = result.calls * workload.commandsPerCall
+    return {
+      values: { [workload.name]: (commands / result.milliseconds) * 1000 },
+      cpu: { client: result.cpuMicros / commands, server: serverMicros / commands }
+    }
+  }
+})
+
+const subject = workloadNamed("get-500")
+
+const latency = (rate: number, label: string): Scenario => {
+  const name = `latency-${label}`
+  const metric = (suffix: string, what: string): Metric => ({
+    name: `${name}-${suffix}`,
+    title: `GET, 16 B, ${label} calls/s, ${what} from the moment the call was due`,
+    unit: "µs",
+    higherIsBetter: false
+  })
+  return {
+    name,
+    gated: false,
+    metrics: [metric("p50", "p50"), metric("p99", "p99"), metric("p999", "p99.9")],
+    ours: "relive",
+    without: [],
+    maxRounds: Number.POSITIVE_INFINITY,
+    prepare: throughput(subject).prepare,
+    measure: async (remote, _server, { round }) => {
+      const options = {
+        callers: subject.callers,
+        rate,
+        milliseconds: Math.max(1000, round * 2),
+        pacing: "spin"
+      } as const
+      const result = await remote.call("openLoop", { workload: subject.name, options })
+      refuseWrong(remote, subject, result.wrong)
+      return {
+        values: {
+          [`${name}-p50`]: result.p50 * 1000,
+          [`${name}-p99`]: result.p99 * 1000,
+          [`${name}-p999`]: result.p999 * 1000
+        }
+      }
+    }
+  }
+}
+
+const cpuAtLoad = (rate: number, label: string): Scenario => {
+  const name = `cpu-${label}`
+  const title = (of: string) => `CPU of the ${of} per GET, 16 B, ${label} calls/s in bursts of 1 ms`
+  return {
+    name,
+    gated: false,
+    metrics: [
+      { name: `${name}-client`, title: title("client"), unit: "µs/command", higherIsBetter: false },
+      { name: `${name}-server`, title: title("server"), unit: "µs/command", higherIsBetter: false }
+    ],
+    ours: "relive",
+    without: [],
+    maxRounds: Number.POSITIVE_INFINITY,
+    prepare: throughput(subject).prepare,
+    measure: async (remote, server, { round }) => {
+      const options = {
+        callers: subject.callers,
+        rate,
+        milliseconds: Math.max(1000, round * 2),
+        pacing: "tick"
+      } as const
+      const [result, serverMicros] = await withServerCpu(server, () =>
+        remote.call("openLoop", { workload: subject.name, options })
+      )
+      refuseWrong(remote, subject, result.wrong)
+      return {
+        values: {
+          [`${name}-client`]: result.cpuMicros / result.calls,
+          [`${name}-server`]: serverMicros / result.calls
+        }
+      }
+    }
+  }
+}
+
+const allocation: Scenario = {
+  name: "allocation",
+  gated: false,
+  metrics: [
+    {
+      name: "allocation",
+      title: "JavaScript heap allocated per GET, 16 B, 500 callers",
+      unit: "B",
+      higherIsBetter: false
+    }
+  ],
+  ours: "relive",
+  without: [],
+  maxRounds: 3,
+  prepare: throughput(subject).prepare,
+  measure: async (remote, _server, { round }) => ({
+    values: { allocation: await remote.call("allocation", { workload: subject.name, milliseconds: round }) }
+  })
+}
+
+/** Runs `body` with a process of its own, so that nothing earlier is in its memory. */
+const withFresh = async <A>(remote: Remote, server: Server, body: (fresh: Remote) => Promise<A>): Promise<A> => {
+  const fresh = new Remote(remote.name)
+  try {
+    await fresh.call("open", { name: remote.name, target: server.target })
+    return await body(fresh)
+  } finally {
+    await fresh.end()
+  }
+}
+
+const IDLE = 1000
+const KILLED = 100
+
+const idleMemory: Scenario = {
+  name: "idle-connections",
+  gated: false,
+  metrics: [
+    { name: "idle-connections", title: `memory of an idle connection, of ${IDLE}`, unit: "KiB", higherIsBetter: false }
+  ],
+  ours: "relive",
+  without: [],
+  maxRounds: 3,
+  prepare: async () => {},
+  measure: (remote, server) =>
+    withFresh(remote, server, async (fresh) => {
+      const bytes = await fresh.call("openMany", { target: server.target, count: IDLE })
+      return { values: { "idle-connections": bytes / 1024 / IDLE } }
+    })
+}
+
+const reconnect: Scenario = {
+  name: "reconnect",
+  gated: false,
+  metrics: [
+    {
+      name: "reconnect",
+      title: `from CLIENT KILL of ${KILLED} connections until each has answered a read`,
+      unit: "ms",
+      higherIsBetter: false
+    }
+  ],
+  ours: "relive",
+  // A bare socket does not reconnect.
+  without: ["bare"],
+  maxRounds: 5,
+  prepare: async (_remote, server) => server.seed(subject.seed()),
+  measure: (remote, server) =>
+    withFresh(remote, server, async (fresh) => {
+      const before = new Set(await server.connectionIds())
+      await fresh.call("openMany", { target: server.target, count: KILLED })
+      await fresh.call("answerAll", { workload: subject.name })
+      const opened = (await server.connectionIds()).filter((id) => !before.has(id))
+      const start = performance.now()
+      await server.killConnections(opened)
+      await fresh.call("answerAll", { workload: subject.name })
+      return { values: { reconnect: performance.now() - start } }
+    })
+}
+
+/** All scenarios, in the order they run. */
+export const scenarios: ReadonlyArray<Scenario> = [
+  ...workloads.map(throughput),
+  latency(20_000, "20k"),
+  latency(100_000, "100k"),
+  cpuAtLoad(20_000, "20k"),
+  allocation,
+  idleMemory,
+  reconnect
+]
+
+/** Whether a client takes part in a scenario. */
+export const takesPart = (scenario: Scenario, name: AnyName): boolean => {
+  const ours: ReadonlyArray<ClientName> = ["relive", "relive-pool"]
+  if (ours.some((our) => our === name)) return name === scenario.ours
+  return !scenario.without.includes(name)
+}

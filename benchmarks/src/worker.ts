@@ -1,0 +1,149 @@
+/** The process of one client: answers the calls of `protocol.ts` until the main process goes away. */
+import { Session } from "node:inspector/promises"
+import { loadClient, type Client, type Connection, type Target } from "./clients/client.ts"
+import type { Methods, Request, Response } from "./protocol.ts"
+import { repliesDigest, workloadNamed, type Workload } from "./workloads.ts"
+
+const POOL_SIZE = 10
+const SETTLE_MILLISECONDS = 500
+const QUIET_MILLISECONDS = 1000
+const RETRY_MILLISECONDS = 1
+
+const sleep = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
+
+const collect = () => {
+  if (globalThis.gc === undefined) throw new Error("the client's process needs --expose-gc")
+  globalThis.gc()
+}
+
+/** Waits until what an earlier round left behind (timers, garbage) no longer keeps the event loop busy. */
+const quiet = async () => {
+  const end = performance.now() + QUIET_MILLISECONDS
+  for (;;) {
+    const before = performance.eventLoopUtilization()
+    await sleep(10)
+    if (performance.eventLoopUtilization(before).utilization < 0.2 || performance.now() > end) return
+  }
+}
+
+class Worker implements Methods {
+  #client: Client | undefined
+  #target: Target | undefined
+  #single: Connection | undefined
+  #pool: Connection | undefined
+  #many: Array<Connection> = []
+
+  async open(of: Parameters<Methods["open"]>[0]): Promise<void> {
+    this.#client = await loadClient(of.name)
+    this.#target = of.target
+    this.#single = await this.#client.open(of.target)
+  }
+
+  async check(of: { readonly workload: string }): Promise<string> {
+    const workload = workloadNamed(of.workload)
+    const { driver, shapes } = await this.#connection(workload)
+    return repliesDigest(workload, await driver.all(workload, workload.distinct), shapes)
+  }
+
+  async closed(of: { readonly workload: string; readonly milliseconds: number }) {
+    const workload = workloadNamed(of.workload)
+    const { driver } = await this.#connection(workload)
+    await quiet()
+    return driver.closed(workload, workload.callers, of.milliseconds)
+  }
+
+  async openLoop(of: Parameters<Methods["openLoop"]>[0]) {
+    const workload = workloadNamed(of.workload)
+    const { driver } = await this.#connection(workload)
+    await quiet()
+    return driver.open(workload, of.options)
+  }
+
+  async allocation(of: { readonly workload: string; readonly milliseconds: number }): Promise<number> {
+    const workload = workloadNamed(of.workload)
+    const { driver } = await this.#connection(workload)
+    const session = new Session()
+    session.connect()
+    await session.post("HeapProfiler.startSampling", {
+      samplingInterval: 4096,
+      includeObjectsCollectedByMajorGC: true,
+      includeObjectsCollectedByMinorGC: true
+    })
+    const { calls } = await driver.closed(workload, workload.callers, of.milliseconds)
+    const { profile } = await session.post("HeapProfiler.stopSampling")
+    session.disconnect()
+    let bytes = 0
+    const nodes = [profile.head]
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      bytes += node.selfSize
+      nodes.push(...node.children)
+    }
+    return bytes / (calls * workload.commandsPerCall)
+  }
+
+  async openMany(of: { readonly target: Target; readonly count: number }): Promise<number> {
+    const client = this.#opened(this.#client)
+    collect()
+    const before = process.memoryUsage.rss()
+    while (this.#many.length < of.count) {
+      const batch = Math.min(50, of.count - this.#many.length)
+      this.#many.push(...(await Promise.all(Array.from({ length: batch }, () => client.open(of.target)))))
+    }
+    await sleep(SETTLE_MILLISECONDS)
+    collect()
+    return process.memoryUsage.rss() - before
+  }
+
+  async answerAll(of: { readonly workload: string }): Promise<void> {
+    const workload = workloadNamed(of.workload)
+    const answer = async ({ driver }: Connection) => {
+      for (;;) {
+        try {
+          await driver.all(workload, 1)
+          return
+        } catch {
+          await sleep(RETRY_MILLISECONDS)
+        }
+      }
+    }
+    await Promise.all(this.#many.map(answer))
+  }
+
+  async close(): Promise<void> {
+    const all = [this.#single, this.#pool, ...this.#many]
+    this.#single = this.#pool = undefined
+    this.#many = []
+    await Promise.allSettled(all.map((connection) => connection?.close()))
+  }
+
+  async #connection(workload: Workload): Promise<Connection> {
+    if (workload.connections === 1) return this.#opened(this.#single)
+    const { openPool } = this.#opened(this.#client)
+    if (openPool === undefined) throw new Error("this client has no pool")
+    return (this.#pool ??= await openPool(this.#opened(this.#target), POOL_SIZE))
+  }
+
+  #opened<A>(value: A | undefined): A {
+    if (value === undefined) throw new Error("open comes first")
+    return value
+  }
+}
+
+const worker = new Worker()
+
+const answer = async (request: Request): Promise<Response> => {
+  try {
+    // The sender is typed by the same interface: its parameters belong to its method.
+    const method = worker[request.method] as (params: unknown) => Promise<unknown>
+    return { id: request.id, result: await method.call(worker, request.params) }
+  } catch (error) {
+    return { id: request.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  }
+}
+
+process.on("message", (request: Request) => {
+  void answer(request).then((response) => process.send?.(response))
+})
+process.on("disconnect", () => process.exit())
+// Ctrl-C reaches the whole group; the main process decides when it is over.
+process.on("SIGINT", () => {})
