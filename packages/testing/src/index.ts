@@ -1,1 +1,2 @@
+export * as FakeServer from "./FakeServer.ts"
 export * as RedisServer from "./RedisServer.ts"

@@ -39,7 +39,7 @@ interface OpenArray {
 }
 
 /** Marks "more bytes needed": `undefined` could not be told from a missing value. */
-const incomplete = Symbol("incomplete")
+export const incomplete: unique symbol = Symbol("incomplete")
 
 /**
  * An incremental parser: keeps the arrays it is inside of, so that a large reply in many chunks is read only once.
@@ -55,26 +55,44 @@ export class Parser {
     this.inline = options?.inline ?? false
   }
 
-  /** Adds bytes and returns the values that are complete now. Throws a `GrammarError`. */
-  push(chunk: Uint8Array): Array<Value> {
-    const rest = this.buffer.subarray(this.position)
-    this.buffer = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk])
+  /** Adds bytes. */
+  feed(chunk: Uint8Array): void {
+    this.buffer = this.position === this.buffer.length ? Buffer.from(chunk) : Buffer.concat([this.unread, chunk])
     this.position = 0
-    const values: Array<Value> = []
-    for (;;) {
-      const value = this.next()
-      if (value === incomplete) return values
-      values.push(value)
-    }
   }
 
-  private next(): Value | typeof incomplete {
+  /** The bytes that no value has taken yet. */
+  get unread(): Buffer {
+    return this.buffer.subarray(this.position)
+  }
+
+  /** Takes `count` raw bytes off the front. */
+  skip(count: number): void {
+    this.position += count
+  }
+
+  /** Puts bytes in front of the unread ones, to be read next. */
+  putBack(bytes: Uint8Array): void {
+    this.buffer = Buffer.concat([bytes, this.unread])
+    this.position = 0
+  }
+
+  /** Takes the next value; `incomplete` when its last byte is not here yet. Throws a `GrammarError`. */
+  take(): Value | typeof incomplete {
     for (;;) {
       const element = this.element()
       if (element === incomplete) return incomplete
       const value = this.close(element)
       if (value !== incomplete) return value
     }
+  }
+
+  /** Adds bytes and takes all values that are complete now. */
+  push(chunk: Uint8Array): Array<Value> {
+    this.feed(chunk)
+    const values: Array<Value> = []
+    for (let value = this.take(); value !== incomplete; value = this.take()) values.push(value)
+    return values
   }
 
   /** Puts an element into the innermost open array; gives the whole value once nothing is open. */

@@ -1,6 +1,8 @@
 /** One life of a server process: spawned, read, signalled, and awaited. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { spawn, type ChildProcess } from "node:child_process"
+import { Signal } from "./signal.ts"
 
 /** How a process ended, in words: `exit code 1`, `signal SIGKILL`, or the error that kept it from starting. */
 export type Ending = string
@@ -11,7 +13,7 @@ const drainMillis = 200
 
 export class ServerProcess {
   private readonly child: ChildProcess
-  private readonly waiters = new Set<() => void>()
+  private readonly changed = new Signal()
   private partialLine = ""
   ending: Ending | undefined = undefined
 
@@ -27,7 +29,7 @@ export class ServerProcess {
       if (this.ending !== undefined) return
       this.ending = ending
       options.onEnd(ending)
-      for (const waiter of this.waiters) waiter()
+      this.changed.notify()
     }
     const onData = (chunk: string) => {
       const lines = (this.partialLine + chunk).split("\n")
@@ -59,16 +61,7 @@ export class ServerProcess {
     if (this.ending === undefined) this.child.kill(signal)
   }
 
-  readonly awaitEnd: Effect.Effect<Ending> = Effect.callback<Ending>((resume) => {
-    const check = () => {
-      if (this.ending === undefined) return
-      this.waiters.delete(check)
-      resume(Effect.succeed(this.ending))
-    }
-    this.waiters.add(check)
-    check()
-    return Effect.sync(() => {
-      this.waiters.delete(check)
-    })
-  })
+  readonly awaitEnd: Effect.Effect<Ending> = Effect.suspend(() =>
+    this.changed.waitFor(() => (this.ending === undefined ? undefined : Exit.succeed(this.ending)))
+  )
 }
