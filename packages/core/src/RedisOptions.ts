@@ -46,10 +46,7 @@ export type Command = ReadonlyArray<Argument>
  * @category models
  * @since 0.1.0
  */
-export type Password =
-  | string
-  | Redacted.Redacted<string>
-  | Effect.Effect<string | Redacted.Redacted<string>, unknown>
+export type Password = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
 
 /**
  * How to speak TLS. `serverName` is the name the certificate must be for (default: the host).

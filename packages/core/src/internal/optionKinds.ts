@@ -94,7 +94,8 @@ const isDurationInput = (value: unknown): value is Duration.Input => {
   return parts.length > 0 && parts.every(([unit, amount]) => units.has(unit) && isAmount(amount))
 }
 
-const isAmount = (amount: unknown): boolean => amount === undefined || (typeof amount === "number" && !Number.isNaN(amount))
+const isAmount = (amount: unknown): boolean =>
+  amount === undefined || (typeof amount === "number" && !Number.isNaN(amount))
 
 const units: ReadonlySet<string> = new Set([
   "weeks",
@@ -125,7 +126,8 @@ function readMillis(text: string): number | undefined {
 /** A host name or an IP address. */
 export const host: Kind<string, string> = {
   must: "a host name or an IP address alone, without port, scheme or spaces (use `port`, or `url` for a whole URL)",
-  check: (value) => (typeof value === "string" ? (value.startsWith("/") ? path.check(value) : readHost(value)) : undefined),
+  check: (value) =>
+    typeof value === "string" ? (value.startsWith("/") ? path.check(value) : readHost(value)) : undefined,
   read: (text) => text
 }
 

@@ -22,7 +22,11 @@ const variable = (name: string): Config.Config<string | undefined> =>
     Config.map((text) => Option.getOrUndefined(Option.map(text, Redacted.value)) || undefined)
   )
 
-const read = <In>(name: string, kind: Kind<unknown, In>, text: string | undefined): Effect.Effect<In | undefined, Config.ConfigError> => {
+const read = <In>(
+  name: string,
+  kind: Kind<unknown, In>,
+  text: string | undefined
+): Effect.Effect<In | undefined, Config.ConfigError> => {
   if (text === undefined) return Effect.succeed(undefined)
   const value = kind.read(text)
   if (value !== undefined) return Effect.succeed(value)

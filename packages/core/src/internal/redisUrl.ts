@@ -118,7 +118,9 @@ type Place = Pick<RedisUrl, "host" | "port" | "path" | "database">
 
 const unixPlace = (shown: string, hostport: string, path: string): Place => {
   if (hostport !== "" || path.length < 2) {
-    malformed(`The URL ${shown}… must name the absolute path of a socket after three slashes, as in unix:///run/redis.sock`)
+    malformed(
+      `The URL ${shown}… must name the absolute path of a socket after three slashes, as in unix:///run/redis.sock`
+    )
   }
   return { host: undefined, port: undefined, path: decode(path, "path"), database: undefined }
 }
@@ -127,7 +129,9 @@ const tcpPlace = (shown: string, hostport: string, path: string): Place => {
   const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(.*))?$/s.exec(hostport)
   // More colons than one: an IPv6 address without brackets, or a password whose @host is missing.
   if (parts === null) {
-    return malformed(`The URL ${shown}… must have the form host:port, with an IPv6 address in brackets: redis://[::1]:6379`)
+    return malformed(
+      `The URL ${shown}… must have the form host:port, with an IPv6 address in brackets: redis://[::1]:6379`
+    )
   }
   const host = decode(parts[1] ?? "", "host")
   return {
@@ -165,7 +169,8 @@ const splitQuery = (query: string): ReadonlyMap<string, string> => {
   for (const part of query.split("&")) {
     if (part === "") continue
     const equals = part.indexOf("=")
-    if (equals < 1) malformed("The query of the URL must have the form ?name=value&name=value; write a ? in a password as %3F")
+    if (equals < 1)
+      malformed("The query of the URL must have the form ?name=value&name=value; write a ? in a password as %3F")
     const name = decode(part.slice(0, equals), "query")
     if (entries.has(name)) malformed("The query of the URL names one option twice; name it once")
     entries.set(name, decode(part.slice(equals + 1), "query"))

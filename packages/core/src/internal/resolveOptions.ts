@@ -48,12 +48,15 @@ const readSources = (input: unknown): Sources => {
   const address = urlText(input)
   if (address !== undefined) return { record: new Map(), url: readUrl(address) }
   if (!Predicate.isObject(input)) {
-    return invalid(`Options must be a record like { host: "127.0.0.1" } or a URL like redis://127.0.0.1:6379, not ${describe(input)}`)
+    return invalid(
+      `Options must be a record like { host: "127.0.0.1" } or a URL like redis://127.0.0.1:6379, not ${describe(input)}`
+    )
   }
   const { url } = input
   if (url === undefined) return { record: readRecord(input), url: new Map() }
   const text = urlText(url)
-  if (text === undefined) return invalid(`The option \`url\` must be a text, a URL or a Redacted text, not ${describe(url)}`)
+  if (text === undefined)
+    return invalid(`The option \`url\` must be a text, a URL or a Redacted text, not ${describe(url)}`)
   return { record: readRecord(input), url: readUrl(text) }
 }
 
