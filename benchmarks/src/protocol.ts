@@ -5,6 +5,13 @@
 import type { AnyName, Target } from "./clients/client.ts"
 import type { ClosedResult, OpenOptions, OpenResult } from "./loops.ts"
 
+/** Where the time went, or the bytes: one line per function, the largest first. */
+export interface ProfileSummary {
+  readonly commands: number
+  readonly total: number
+  readonly functions: ReadonlyArray<{ readonly name: string; readonly place: string; readonly self: number }>
+}
+
 /** The calls a client's process answers. */
 export interface Methods {
   /** Loads the client and opens one connection; fails when the client is not available here. */
@@ -15,6 +22,14 @@ export interface Methods {
   readonly openLoop: (of: { readonly workload: string; readonly options: OpenOptions }) => Promise<OpenResult>
   /** Bytes allocated on the JavaScript heap per command, by the engine's sampling profiler. */
   readonly allocation: (of: { readonly workload: string; readonly milliseconds: number }) => Promise<number>
+  /** Runs a workload under the CPU profiler, or the allocation profiler, after warming up. */
+  readonly profile: (of: {
+    readonly workload: string
+    readonly milliseconds: number
+    readonly what: "cpu" | "allocation"
+    /** Where to write the profile, for the tools that read such files. */
+    readonly file: string
+  }) => Promise<ProfileSummary>
   /** Opens further connections, one client each, and returns by how many bytes the process grew. */
   readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<number>
   /** Resolves when each of those connections has answered a read, which is tried again until it succeeds. */

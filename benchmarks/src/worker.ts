@@ -1,7 +1,16 @@
 /** The process of one client: answers the calls of `protocol.ts` until the main process goes away. */
-import { Session } from "node:inspector/promises"
+import { writeFileSync } from "node:fs"
 import { loadClient, type Client, type Connection, type Target } from "./clients/client.ts"
-import type { Methods, Request, Response } from "./protocol.ts"
+import {
+  startAllocationProfile,
+  startCpuProfile,
+  stopAllocationProfile,
+  stopCpuProfile,
+  summariseAllocation,
+  summariseCpu,
+  totalBytes
+} from "./profiler.ts"
+import type { Methods, ProfileSummary, Request, Response } from "./protocol.ts"
 import { repliesDigest, workloadNamed, type Workload } from "./workloads.ts"
 
 const POOL_SIZE = 10
@@ -62,23 +71,28 @@ class Worker implements Methods {
   async allocation(of: { readonly workload: string; readonly milliseconds: number }): Promise<number> {
     const workload = workloadNamed(of.workload)
     const { driver } = await this.#connection(workload)
-    const session = new Session()
-    session.connect()
-    await session.post("HeapProfiler.startSampling", {
-      samplingInterval: 4096,
-      includeObjectsCollectedByMajorGC: true,
-      includeObjectsCollectedByMinorGC: true
-    })
+    const session = await startAllocationProfile()
     const { calls } = await driver.closed(workload, workload.callers, of.milliseconds)
-    const { profile } = await session.post("HeapProfiler.stopSampling")
-    session.disconnect()
-    let bytes = 0
-    const nodes = [profile.head]
-    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
-      bytes += node.selfSize
-      nodes.push(...node.children)
+    return totalBytes(await stopAllocationProfile(session)) / (calls * workload.commandsPerCall)
+  }
+
+  async profile(of: Parameters<Methods["profile"]>[0]): Promise<ProfileSummary> {
+    const workload = workloadNamed(of.workload)
+    const { driver } = await this.#connection(workload)
+    const run = (milliseconds: number) => driver.closed(workload, workload.callers, milliseconds)
+    await run(of.milliseconds / 2)
+    if (of.what === "cpu") {
+      const session = await startCpuProfile()
+      const { calls } = await run(of.milliseconds)
+      const profile = await stopCpuProfile(session)
+      writeFileSync(of.file, JSON.stringify(profile))
+      return summariseCpu(profile, calls * workload.commandsPerCall)
     }
-    return bytes / (calls * workload.commandsPerCall)
+    const session = await startAllocationProfile()
+    const { calls } = await run(of.milliseconds)
+    const profile = await stopAllocationProfile(session)
+    writeFileSync(of.file, JSON.stringify(profile))
+    return summariseAllocation(profile, calls * workload.commandsPerCall)
   }
 
   async openMany(of: { readonly target: Target; readonly count: number }): Promise<number> {

@@ -17,18 +17,19 @@ declare global {
 }
 
 type Reply = string | Buffer | null | Array<Reply>
-type Finish = (replies: Array<Reply>) => unknown
+type Finish = (last: Reply) => unknown
 
-/** One call: how many replies it takes, and what becomes of them. */
+/** One call: how many replies it takes, and what becomes of the last one or, with {@link every}, of all. */
 class Waiting {
-  readonly replies: Array<Reply> = []
-  readonly count: number
+  replies: Array<Reply> | undefined
+  lacking: number
   readonly bytes: boolean
   readonly finish: Finish
   readonly resolve: (value: unknown) => void
 
   constructor(count: number, bytes: boolean, finish: Finish, resolve: (value: unknown) => void) {
-    this.count = count
+    this.replies = finish === every ? [] : undefined
+    this.lacking = count
     this.bytes = bytes
     this.finish = finish
     this.resolve = resolve
@@ -174,24 +175,23 @@ class Bare {
   #reply(value: Reply): void {
     const waiting = this.#queue[this.#head]
     if (waiting === undefined) throw new Error("a reply that nobody asked for")
-    waiting.replies.push(value)
-    if (waiting.replies.length < waiting.count) return
+    waiting.replies?.push(value)
+    if (--waiting.lacking > 0) return
     this.#head++
     if (this.#head === this.#queue.length) {
       this.#queue = []
       this.#head = 0
     }
-    waiting.resolve(waiting.finish(waiting.replies))
+    waiting.resolve(waiting.replies ?? waiting.finish(value))
   }
 }
 
 const get = (key: string) => `*2\r\n$3\r\nGET\r\n$${key.length}\r\n${key}\r\n`
 const set = (key: string, value: string) =>
   `*3\r\n$3\r\nSET\r\n$${key.length}\r\n${key}\r\n$${value.length}\r\n${value}\r\n`
-const only: Finish = (replies) => replies[0]
-const last: Finish = (replies) => replies[replies.length - 1]
-const every: Finish = (replies) => replies
-const asMap: Finish = ([flat]) => {
+const last: Finish = (reply) => reply
+const every: Finish = (reply) => reply
+const asMap: Finish = (flat) => {
   const map = new Map<Reply, Reply>()
   if (Array.isArray(flat)) for (let i = 0; i < flat.length; i += 2) map.set(flat[i] ?? null, flat[i + 1] ?? null)
   return map
@@ -202,11 +202,11 @@ const connect = async (target: Target) => {
   await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject))
   const bare = new Bare(socket)
   const calls: Calls<Promise<unknown>> = {
-    get: (key) => bare.call(get(key), 1, false, only),
-    getBytes: (key) => bare.call(get(key), 1, true, only),
-    set: (key, value) => bare.call(set(key, value), 1, false, only),
+    get: (key) => bare.call(get(key), 1, false, last),
+    getBytes: (key) => bare.call(get(key), 1, true, last),
+    set: (key, value) => bare.call(set(key, value), 1, false, last),
     list: (key) =>
-      bare.call(`*4\r\n$6\r\nLRANGE\r\n$${key.length}\r\n${key}\r\n$1\r\n0\r\n$2\r\n-1\r\n`, 1, false, only),
+      bare.call(`*4\r\n$6\r\nLRANGE\r\n$${key.length}\r\n${key}\r\n$1\r\n0\r\n$2\r\n-1\r\n`, 1, false, last),
     hash: (key) => bare.call(`*2\r\n$7\r\nHGETALL\r\n$${key.length}\r\n${key}\r\n`, 1, false, asMap),
     pipeline: (keys) => {
       let text = ""
