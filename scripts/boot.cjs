@@ -54,6 +54,9 @@ async function main() {
   )
 }
 
+// When the terminal goes away, what we would say has no reader; the cleaning up goes on.
+process.stderr.on("error", () => undefined)
+
 main().catch((error) => {
   // A failure of the set-up is a message for a person; anything else is a bug of ours and shows its stack.
   process.stderr.write(error instanceof Failure ? `relive: ${error.message}\n` : `${error?.stack ?? error}\n`)

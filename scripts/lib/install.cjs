@@ -58,7 +58,10 @@ async function install(root, runner) {
     env: { ...process.env, CI: "true", npm_config_update_notifier: "false" },
     stdio: ["ignore", 2, 2]
   })
-  if (runner.signal() !== undefined) return runner.end(ended)
+  if (runner.signal() !== undefined) {
+    await runner.sweep()
+    return runner.end(ended)
+  }
   if (ended.code !== 0) {
     throw new Failure(
       `the packages could not be installed (see above).\nThe command was: npx ${args.join(" ")}\n` +

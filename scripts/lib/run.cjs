@@ -5,8 +5,7 @@
  * a second one would make many programs give up their orderly shutdown. Sent by a program (`kill`, or npm, which passes on what
  * it gets), a signal may have reached the bootstrap alone; then it is sent on, unless the child ends by itself at once.
  *
- * Every process below carries `RELIVE_RUN` in its environment. That is how `sweep` finds those that outlived the
- * program, wherever they hang in the process tree.
+ * Every process below carries `RELIVE_RUN` in its environment: by it `sweep` finds those that outlived the program.
  */
 "use strict"
 
@@ -22,6 +21,8 @@ const forwardAfter = 250
 const killAfter = 15_000
 /** How long a process may outlive the program before it counts as left behind: some end a moment after their parent. */
 const lingerFor = 2_000
+/** The same when a signal stopped the program, which ends some of them hard. */
+const lingerAfterSignal = 300
 
 /**
  * @typedef {{ code: number | null, signal: NodeJS.Signals | null }} Ended
@@ -78,7 +79,7 @@ function createRunner() {
       }),
 
     sweep: async () => {
-      const deadline = process.uptime() * 1000 + lingerFor
+      const deadline = process.uptime() * 1000 + (received === undefined ? lingerFor : lingerAfterSignal)
       while (marked(id).length > 0 && process.uptime() * 1000 < deadline) await sleep(50)
       const left = marked(id)
       if (left.length === 0) return []

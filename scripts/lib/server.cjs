@@ -103,7 +103,10 @@ const isThere = (program) => candidates(program, [...pathFolders(), ...brewFolde
  */
 async function step(runner, [program = "", ...args], cwd) {
   const ended = await runner.run(program, args, { cwd, stdio: ["inherit", 2, 2] })
-  if (runner.signal() !== undefined) return runner.end(ended)
+  if (runner.signal() !== undefined) {
+    await runner.sweep()
+    return runner.end(ended)
+  }
   return ended.code === 0
 }
 
