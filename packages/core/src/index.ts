@@ -1,1 +1,12 @@
-export {}
+/**
+ * Redis for Effect, supervised like OTP.
+ *
+ * @since 0.1.0
+ */
+export * as CommandTable from "./CommandTable.ts"
+export * as Redis from "./Redis.ts"
+export { RedisLive } from "./Redis.ts"
+export * as RedisError from "./RedisError.ts"
+export * as RedisOptions from "./RedisOptions.ts"
+export { RedisService } from "./RedisService.ts"
+export * as Resp from "./Resp.ts"

@@ -1,0 +1,275 @@
+/**
+ * The one error of Relive: `RedisError`, which carries a `reason`.
+ *
+ * The reason says what happened, and for everything that has to do with the connection also whether the command can have
+ * run: `delivery: "unsent"` (it never reached the socket, so it did not) or `"unknown"` (it was handed to the socket, so it
+ * may have). Handle it by reason:
+ *
+ * ```ts
+ * import { Redis, type RedisError } from "@relive/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Redis.command(["INCR", "visits"]).pipe(
+ *   Effect.catchReason("RedisError", "TimeoutError", (reason) =>
+ *     reason.delivery === "unsent" ? Effect.succeed(0) : Effect.fail("perhaps counted")
+ *   )
+ * )
+ * ```
+ *
+ * No error holds an argument, a password or any other secret.
+ *
+ * @since 0.1.0
+ */
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Resp from "./Resp.ts"
+
+const TypeId = "~@relive/core/RedisError"
+
+/**
+ * Can the command have run? `"unsent"`: no, it never reached the socket. `"unknown"`: it was handed to the socket and its
+ * reply did not come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Delivery = "unsent" | "unknown"
+
+const Delivery = Schema.Literals(["unsent", "unknown"])
+
+/**
+ * Why a connection could not be used.
+ *
+ * - `connect`: the dial failed (refused, unreachable, no such host, timed out)
+ * - `handshake`: connected, but the server refused us and will again (wrong password, no such database, not a Redis)
+ * - `disconnected`: the session ended while the command was queued (and `whenDown` is `"fail"`) or on the wire
+ * - `health-check`: the session was ended because the server said nothing for too long
+ * - `protocol`: the session was ended because of a byte outside the protocol, or a reply nobody waited for
+ * - `mailbox-full`: too much is queued, and `whenFull` is `"fail"`
+ * - `shutdown`: the connection is closing or closed
+ * - `closed`: the lease or connection that was used has ended for good
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ConnectionErrorKind =
+  | "closed"
+  | "disconnected"
+  | "health-check"
+  | "connect"
+  | "handshake"
+  | "protocol"
+  | "mailbox-full"
+  | "shutdown"
+
+/**
+ * The connection failed the command. `delivery` says whether it can have run, `received` how many replies of a pipeline
+ * came before the session ended, `address` where the server is, `cause` what was underneath.
+ *
+ * The commands that fail together share one error object.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ConnectionError extends Schema.TaggedError<ConnectionError>("@relive/core/ConnectionError")(
+  "ConnectionError",
+  {
+    kind: Schema.Literals([
+      "closed",
+      "disconnected",
+      "health-check",
+      "connect",
+      "handshake",
+      "protocol",
+      "mailbox-full",
+      "shutdown"
+    ]),
+    delivery: Delivery,
+    address: Schema.String,
+    detail: Schema.String,
+    received: Schema.optional(Schema.Number),
+    cause: Schema.optional(Schema.Defect())
+  }
+) {
+  override get message(): string {
+    const ran =
+      this.delivery === "unsent"
+        ? "the command was not sent"
+        : this.received === undefined
+          ? "the command may have run"
+          : `${this.received} replies had come, the rest may have run`
+    return `Redis at ${this.address}: ${this.detail} (${this.kind}; ${ran})`
+  }
+
+  /** An unsent command cannot run twice; unless the server will refuse us again, or we are closing, another try may succeed. */
+  get isRetryable(): boolean {
+    return (
+      this.delivery === "unsent" && this.kind !== "shutdown" && this.kind !== "closed" && this.kind !== "handshake"
+    )
+  }
+}
+
+/**
+ * The call's deadline passed: while it was still queued (`phase: "queued"`, `delivery: "unsent"`: it will never be sent) or
+ * after it was handed to the socket (`"written"`, `"unknown"`: its reply, should it still come, is dropped).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TimeoutError extends Schema.TaggedError<TimeoutError>("@relive/core/TimeoutError")("TimeoutError", {
+  phase: Schema.Literals(["queued", "written"]),
+  delivery: Delivery,
+  command: Schema.String,
+  timeoutMillis: Schema.Number
+}) {
+  override get message(): string {
+    const after = `within ${Math.round(this.timeoutMillis)} ms`
+    return this.phase === "queued"
+      ? `${this.command} could not be sent ${after}: no session was ready, or the ones before it were not answered. It has not run and will not`
+      : `${this.command} was not answered ${after}. It may have run; pass a longer \`timeout\` if the server needs one`
+  }
+
+  get isRetryable(): boolean {
+    return this.delivery === "unsent"
+  }
+}
+
+/**
+ * The call itself is wrong, and nothing was sent: an argument of the wrong type, an empty command, an unknown option, a
+ * command that must not be sent on a shared connection. The message says what to do instead. No value is shown.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>("@relive/core/RedisArgumentError")(
+  "RedisArgumentError",
+  { detail: Schema.String }
+) {
+  override get message(): string {
+    return this.detail
+  }
+
+  get isRetryable(): boolean {
+    return false
+  }
+}
+
+/**
+ * The server refused to queue a command of a transaction, so nothing of it ran. `queueErrors` holds what the server said,
+ * with the index of the command.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("@relive/core/TransactionAborted")(
+  "TransactionAborted",
+  {
+    queueErrors: Schema.Array(Schema.Struct({ index: Schema.Number, code: Schema.String, message: Schema.String }))
+  }
+) {
+  override get message(): string {
+    const first = this.queueErrors[0]
+    const why = first === undefined ? "" : `: command ${first.index + 1}: ${first.message}`
+    return `The transaction was discarded, nothing of it ran${why}`
+  }
+
+  get isRetryable(): boolean {
+    return false
+  }
+}
+
+/**
+ * A watched key was changed before `EXEC`, so nothing of the transaction ran.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WatchConflict extends Schema.TaggedError<WatchConflict>("@relive/core/WatchConflict")("WatchConflict", {}) {
+  override get message(): string {
+    return "A watched key was changed before EXEC; nothing of the transaction ran"
+  }
+
+  get isRetryable(): boolean {
+    return true
+  }
+}
+
+/**
+ * No connection could be leased before the call's deadline: all `out` are in use, the oldest for `oldestMillis`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LeaseTimeout extends Schema.TaggedError<LeaseTimeout>("@relive/core/LeaseTimeout")("LeaseTimeout", {
+  out: Schema.Number,
+  oldestMillis: Schema.Number
+}) {
+  override get message(): string {
+    return `No connection could be leased in time: ${this.out} are out, the oldest for ${Math.round(this.oldestMillis)} ms; raise \`leases\` or shorten their use`
+  }
+
+  get isRetryable(): boolean {
+    return true
+  }
+}
+
+/**
+ * What can be behind a `RedisError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reason =
+  | Resp.ReplyError
+  | ConnectionError
+  | TimeoutError
+  | RedisArgumentError
+  | TransactionAborted
+  | WatchConflict
+  | Resp.DecodeError
+  | Resp.ReplyLimitError
+  | LeaseTimeout
+
+/**
+ * Every failure of Relive. `reason` says what happened, `message` what a person can do about it, and `isRetryable` whether
+ * the same call may be made again: it cannot run twice by that, and it may succeed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RedisError extends Schema.TaggedError<RedisError>("@relive/core/RedisError")("RedisError", {
+  reason: Schema.Union([
+    Schema.instanceOf(Resp.ReplyError),
+    ConnectionError,
+    TimeoutError,
+    RedisArgumentError,
+    TransactionAborted,
+    WatchConflict,
+    Schema.instanceOf(Resp.DecodeError),
+    Schema.instanceOf(Resp.ReplyLimitError),
+    LeaseTimeout
+  ])
+}) {
+  readonly [TypeId] = TypeId
+
+  override get message(): string {
+    return this.reason.message
+  }
+
+  /** What is underneath: the socket's error, the server's answer. */
+  override get cause(): unknown {
+    return this.reason instanceof ConnectionError ? this.reason.cause : this.reason
+  }
+
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+}
+
+/**
+ * Is this a `RedisError`?
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isRedisError = (u: unknown): u is RedisError => Predicate.hasProperty(u, TypeId)

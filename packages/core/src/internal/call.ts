@@ -1,0 +1,106 @@
+/**
+ * One call: what a caller asked for, from its submission to its one settlement. It is the entry of the mailbox, then of
+ * the session's in-flight list, and after an interruption or a timeout the tombstone there whose reply is dropped.
+ *
+ * Plain mutable state, one shape, every field initialised: this object is made once per command on the hot path.
+ *
+ * @internal
+ */
+import type { EntryList, Entry } from "@relive/otp/Mailbox"
+import * as Exit from "effect/Exit"
+import type { RedisError } from "../RedisError.ts"
+import type * as Resp from "../Resp.ts"
+import type { Payload } from "./respEncoder.ts"
+
+/** What fills a reply slot. */
+export type Answer = Resp.Reply | Resp.ReplyFailure
+
+/** What a call settles with. */
+export type Outcome<A = unknown> = Exit.Exit<A, RedisError>
+
+/** May be written a second time when its session died before the answer: running it twice changes nothing. */
+export const REPEATABLE = 1
+/** Its replies are decoded in bytes mode. */
+export const BYTES = 2
+/** The connection's own (handshake, health): not counted, not tracked by the deadlines, never repeated. */
+export const INTERNAL = 4
+
+/** Turns the replies of a call into its outcome. */
+export interface Finisher<A = unknown> {
+  /** Called with each reply, counted in `call.received`; `undefined` while more are to come. Runs no user code. */
+  readonly onReply: (call: Call, reply: Answer) => Outcome<A> | undefined
+}
+
+/** Resumes the caller. A method type, so that calls of all kinds can stand in one list. */
+export type Resume<A> = { resume(outcome: Outcome<A>): void }["resume"]
+
+export class Call<A = unknown> implements Entry<Call> {
+  next: Call | undefined = undefined
+  previous: Call | undefined = undefined
+  list: EntryList<Call> | undefined = undefined
+
+  readonly payload: Payload
+  readonly count: number
+  readonly bytes: number
+  /** The command's name, for errors. Never an argument. */
+  readonly name: string
+  readonly flags: number
+  readonly finisher: Finisher<A>
+  readonly timeoutMillis: number
+  /** On the connection's monotonic clock, in milliseconds; `Infinity` without a deadline. */
+  readonly deadline: number
+  /** The latest moment at which a passed deadline must have been noticed. */
+  readonly wakeBy: number
+
+  /** How many replies are expected in all. */
+  expected: number
+  /** How many replies have come. */
+  received = 0
+  /** Index of its first reply among all replies of its session: set when it is written. */
+  firstReply = 0
+  writtenAt = 0
+  repeated = false
+  settled = false
+  outcome: Outcome | undefined = undefined
+  readonly resume: Resume<A>
+
+  constructor(
+    payload: Payload,
+    count: number,
+    bytes: number,
+    name: string,
+    flags: number,
+    finisher: Finisher<A>,
+    expected: number,
+    timeoutMillis: number,
+    now: number,
+    resume: Resume<A>
+  ) {
+    this.payload = payload
+    this.count = count
+    this.bytes = bytes
+    this.name = name
+    this.flags = flags
+    this.finisher = finisher
+    this.expected = expected
+    this.timeoutMillis = timeoutMillis
+    this.deadline = now + timeoutMillis
+    // Never early; late by at most 10 ms or 2 %: half of that is ours, the rest is the timer's.
+    this.wakeBy = this.deadline + Math.max(5, timeoutMillis * 0.01)
+    this.resume = resume
+  }
+
+  /** Forgets what a dead session had answered, so that the call can be written once more. */
+  rewind(): void {
+    this.repeated = true
+    this.received = 0
+    this.writtenAt = 0
+  }
+}
+
+/** Settles a call that is in no list any more, once. This runs the caller's code: the state must be consistent before. */
+export const settle = (call: Call, outcome: Outcome): void => {
+  if (call.settled) return
+  call.settled = true
+  call.resume(outcome)
+}

@@ -1,0 +1,326 @@
+/**
+ * A connection: the permanent identity behind its sessions. It owns the mailbox, the deadlines, the state and the counters;
+ * a session comes and goes. It dials nothing and restarts nothing: the supervisor does.
+ *
+ * Every call that is submitted is settled here exactly once: by its reply (through the session), its deadline, its
+ * interruption, the end of its session, or the close.
+ *
+ * @internal
+ */
+import { Mailbox } from "@relive/otp/Mailbox"
+import type { EntryList } from "@relive/otp/Mailbox"
+import type { Clock } from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import { TimeoutError } from "../RedisError.ts"
+import type { RedisError } from "../RedisError.ts"
+import type { Resolved } from "../RedisOptions.ts"
+import type { ConnectionState, Status, StatusChange } from "../RedisService.ts"
+import { INTERNAL, REPEATABLE, settle } from "./call.ts"
+import type { Call, Outcome } from "./call.ts"
+import { Deadlines, monotonicMillis } from "./deadlines.ts"
+import { connectionError, failure, SharedFailure } from "./errors.ts"
+import { delayMillis } from "./recovery.ts"
+import type { Owner, Room, Session, SessionEnd } from "./session.ts"
+
+/** What waits to be resumed: filled while the state changes, run when it has changed. */
+type Settlements = Array<readonly [Call, Outcome]>
+
+const run = (settlements: Settlements): void => {
+  for (const [call, outcome] of settlements) settle(call, outcome)
+}
+
+const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
+  failure(
+    new TimeoutError({
+      phase,
+      delivery: phase === "queued" && !call.repeated ? "unsent" : "unknown",
+      command: call.name,
+      timeoutMillis: call.timeoutMillis
+    })
+  )
+
+export class Connection implements Owner {
+  readonly options: Resolved
+  readonly clock: Clock
+  private readonly random: () => number
+  readonly deadlines: Deadlines
+  readonly changes: PubSub.PubSub<StatusChange>
+  /** Settled by the first ready session when it is `"auto"`. */
+  protocol: "auto" | 2 | 3
+
+  private readonly mailbox: Mailbox<Call>
+  private session: Session | undefined = undefined
+  private state: ConnectionState = "connecting"
+  private lastError: RedisError | undefined = undefined
+  /** Why calls are refused at once, while they are. */
+  private refusing: Outcome | undefined = undefined
+  private closing = false
+  private sessions = 0
+  private attempt = 0
+  private nextDelay = 0
+  private onDrained: (() => void) | undefined = undefined
+  private onFirst: Array<() => void> = []
+
+  constructor(options: Resolved, clock: Clock, random: () => number, changes: PubSub.PubSub<StatusChange>) {
+    this.options = options
+    this.random = random
+    this.clock = clock
+    this.changes = changes
+    this.protocol = options.protocol
+    this.deadlines = new Deadlines(clock, this.sweep)
+    this.mailbox = new Mailbox<Call>({
+      capacity: options.mailboxCommands,
+      capacityBytes: options.mailboxBytes,
+      whenFull: options.whenFull
+    })
+  }
+
+  readonly now = (): number => monotonicMillis(this.clock)
+
+  // -------------------------------------------------------------------------------------------------------- callers
+
+  /** Takes a call in. It may settle at once. */
+  submit(call: Call): void {
+    if (this.refusing !== undefined) return settle(call, this.refusing)
+    const offer = this.mailbox.offer(call)
+    if (offer === "full") return settle(call, this.full())
+    this.deadlines.watch(call.wakeBy)
+    this.session?.wake()
+  }
+
+  /** The caller is gone: a call that was not written never is, a written one becomes a tombstone. */
+  cancel(call: Call): void {
+    if (call.settled) return
+    call.settled = true
+    this.mailbox.remove(call)
+    this.checkDrained()
+  }
+
+  private full(): Outcome {
+    const { mailboxBytes, mailboxCommands } = this.options
+    const detail = `the mailbox is full (${mailboxCommands} commands, ${mailboxBytes} bytes): submit less at a time, raise mailboxCommands or mailboxBytes, or let callers wait with whenFull: "suspend"`
+    return failure(connectionError({ kind: "mailbox-full", address: this.options.address, detail }, "unsent").reason)
+  }
+
+  // ------------------------------------------------------------------------------------------------------ deadlines
+
+  private readonly sweep = (now: number): number => {
+    const expired: Settlements = []
+    let next = this.sweepList(this.mailbox.queue, now, "queued", expired)
+    next = Math.min(next, this.sweepList(this.mailbox.waiting, now, "queued", expired))
+    const inFlight = this.session?.inFlight
+    if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired))
+    for (const [call] of expired) this.mailbox.remove(call)
+    run(expired)
+    this.checkDrained()
+    return next
+  }
+
+  private sweepList(list: EntryList<Call>, now: number, phase: "queued" | "written", expired: Settlements): number {
+    let next = Infinity
+    for (let call = list.head; call !== undefined; call = call.next) {
+      if (call.settled || (call.flags & INTERNAL) !== 0) continue
+      if (call.deadline <= now) expired.push([call, timeout(call, phase)])
+      else if (call.wakeBy < next) next = call.wakeBy
+    }
+    return next
+  }
+
+  expire(call: Call): void {
+    settle(call, timeout(call, "queued"))
+  }
+
+  // -------------------------------------------------------------------------------------------------------- session
+
+  hasCall(room: Room): boolean {
+    const head = this.mailbox.queue.head
+    return head !== undefined && (room.empty || (head.count <= room.commands && head.bytes <= room.bytes))
+  }
+
+  take(room: Room): Call | undefined {
+    return this.hasCall(room) ? this.mailbox.take() : undefined
+  }
+
+  answered(): void {
+    if (this.closing) this.checkDrained()
+  }
+
+  /** A session starts: it is about to dial. */
+  starting(session: Session): void {
+    this.session = session
+    this.sessions++
+    // `failed` lasts through its retries until a session is ready.
+    if (this.state !== "failed" && !this.closing) this.change("connecting", undefined)
+  }
+
+  handshaking(): void {
+    if (this.state === "connecting") this.change("handshaking", undefined)
+  }
+
+  ready(session: Session): void {
+    this.protocol = session.protocol
+    session.readyAt = this.now()
+    session.lastInbound = session.readyAt
+    session.ready = true
+    this.refusing = undefined
+    this.lastError = undefined
+    this.change("ready", undefined)
+    this.first()
+    session.wake()
+  }
+
+  /** The session has ended: decides what becomes of every call, then tells the callers. */
+  ended(session: Session, end: SessionEnd): void {
+    const shared = new SharedFailure({
+      kind: end.kind,
+      address: this.options.address,
+      detail: end.detail,
+      cause: end.cause
+    })
+    const failed: Settlements = []
+    const repeat: Array<Call> = []
+    for (let call = session.inFlight.shift(); call !== undefined; call = session.inFlight.shift()) {
+      if (call.settled) continue
+      if (this.mayRepeat(call)) repeat.push(call)
+      else failed.push([call, call.received === 0 ? shared.unknown : shared.cut(call.received)])
+    }
+    for (let call = repeat.pop(); call !== undefined; call = repeat.pop()) {
+      call.rewind()
+      this.mailbox.prepend(call)
+    }
+    if (this.session === session) this.session = undefined
+    this.planNext(session, end)
+    if (!this.closing) this.goDown(end, shared, failed)
+    run(failed)
+    this.first()
+    this.checkDrained()
+  }
+
+  private mayRepeat(call: Call): boolean {
+    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing
+  }
+
+  private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+    if (end.refused || this.options.whenDown === "fail") {
+      this.refusing = shared.unsent
+      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
+    }
+    const error = connectionError(
+      { kind: end.kind, address: this.options.address, detail: end.detail, cause: end.cause },
+      "unsent"
+    )
+    this.lastError = error
+    this.change(end.refused || this.state === "failed" ? "failed" : "backoff", error)
+  }
+
+  private planNext(session: Session, end: SessionEnd): void {
+    const stable = this.now() - session.readyAt >= this.options.stableAfterMillis
+    this.attempt = stable ? 0 : this.attempt + 1
+    const ended = end.refused ? "refused" : stable ? "stable" : "unstable"
+    this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random())
+  }
+
+  /** How long the supervisor waits before it starts the next session, in milliseconds. */
+  get backoffMillis(): number {
+    return this.nextDelay
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- close
+
+  /** Refuses new calls. Those under way go on if there is a ready session, else the queued ones fail at once. */
+  beginClose(): void {
+    if (this.closing) return
+    this.closing = true
+    const failed: Settlements = []
+    const shared = this.shutdown()
+    this.refusing = shared.unsent
+    if (this.session?.ready !== true) {
+      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
+    } else this.change("draining", undefined)
+    run(failed)
+  }
+
+  /** Waits until nothing is under way any more. */
+  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    this.onDrained = () => {
+      this.onDrained = undefined
+      resume(Effect.void)
+    }
+    this.checkDrained()
+    return Effect.sync(() => {
+      this.onDrained = undefined
+    })
+  })
+
+  /** Settles whatever is left. The last thing that happens to a connection. */
+  close(): void {
+    this.beginClose()
+    const shared = this.shutdown()
+    const left: Settlements = []
+    for (const call of this.mailbox.drain()) left.push([call, call.repeated ? shared.unknown : shared.unsent])
+    this.change("closed", undefined)
+    run(left)
+    this.first()
+  }
+
+  private shutdown(): SharedFailure {
+    return new SharedFailure({
+      kind: "shutdown",
+      address: this.options.address,
+      detail: "the connection is closing"
+    })
+  }
+
+  private checkDrained(): void {
+    if (this.onDrained === undefined || this.mailbox.depth > 0) return
+    for (let call = this.session?.inFlight.head; call !== undefined; call = call.next) {
+      if (!call.settled && (call.flags & INTERNAL) === 0) return
+    }
+    this.onDrained()
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- state
+
+  /** Waits until the first session is ready, or fails with why it could not be. */
+  readonly awaitFirst: Effect.Effect<void, RedisError> = Effect.callback<void, RedisError>((resume) => {
+    const look = (): void => {
+      if (this.state === "ready") resume(Effect.void)
+      else if (this.lastError !== undefined) resume(Effect.fail(this.lastError))
+      else if (this.closing) resume(Effect.fail(connectionError(
+        { kind: "shutdown", address: this.options.address, detail: "the connection is closing" },
+        "unsent"
+      )))
+      else this.onFirst.push(look)
+    }
+    look()
+  })
+
+  private first(): void {
+    const waiting = this.onFirst
+    if (waiting.length === 0) return
+    this.onFirst = []
+    for (const look of waiting) look()
+  }
+
+  get status(): Status {
+    return {
+      state: this.state,
+      address: this.options.address,
+      protocol: this.protocol === "auto" ? undefined : this.protocol,
+      sessions: this.sessions,
+      queued: this.mailbox.depth,
+      queuedBytes: this.mailbox.queue.bytes + this.mailbox.waiting.bytes,
+      inFlight: this.session?.inFlight.count ?? 0,
+      inFlightBytes: this.session?.inFlight.bytes ?? 0,
+      lastError: this.lastError
+    }
+  }
+
+  private change(state: ConnectionState, cause: RedisError | undefined): void {
+    const previous = this.state
+    if (previous === state || previous === "closed") return
+    this.state = state
+    PubSub.publishUnsafe(this.changes, { previous, state, cause, sessions: this.sessions })
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * The body of a session: dial, handshake, then live until the end. Run as the supervised child of a connection.
+ *
+ * @internal
+ */
+import * as Process from "@relive/otp/Process"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as Resp from "../Resp.ts"
+import { Call, INTERNAL } from "./call.ts"
+import type { Answer } from "./call.ts"
+import type { Connection } from "./connection.ts"
+import { RawFinisher } from "./finishers.ts"
+import * as handshake from "./handshake.ts"
+import { encoder } from "./encoder.ts"
+import { ArgumentFailure } from "./respEncoder.ts"
+import { SessionEnd } from "./session.ts"
+import type { Chunks, Session } from "./session.ts"
+import { dial } from "./transport.ts"
+
+const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
+  new SessionEnd({ kind: "connect", detail, refused: false, cause })
+
+const disconnected = (detail: string, cause?: unknown): SessionEnd =>
+  new SessionEnd({ kind: "disconnected", detail, refused: false, cause })
+
+export const shutdown = new SessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
+
+/** What a failed socket, or a bad byte, says about the session. */
+const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolError | SessionEnd): SessionEnd => {
+  switch (error._tag) {
+    case "SessionEnd":
+      return error
+    case "ProtocolError": {
+      if (error.truncated) return disconnected("the server closed the connection in the middle of a reply", error)
+      // Before the first good reply it is no Redis at all, and will be none next time.
+      const notRedis = session.readyAt === Infinity
+      return new SessionEnd({
+        kind: notRedis ? "handshake" : "protocol",
+        detail: notRedis
+          ? `what listens there does not speak Redis's protocol: ${error.message}`
+          : `the server broke the protocol: ${error.message}`,
+        refused: notRedis,
+        cause: error
+      })
+    }
+    case "SocketError":
+      return error.reason._tag === "SocketCloseError"
+        ? disconnected("the server closed the connection")
+        : disconnected("the connection was lost", error.reason.cause)
+  }
+}
+
+/** Turns the exit of a part into the end of the session. */
+const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
+  if (Exit.isSuccess(exit)) return disconnected("the session has ended")
+  const fail = exit.cause.reasons.find(Cause.isFailReason)
+  if (fail !== undefined) return fail.error
+  return Cause.hasInterruptsOnly(exit.cause)
+    ? shutdown
+    : new SessionEnd({ kind: "disconnected", detail: "a defect in the session", refused: false, cause: exit.cause })
+}
+
+const endsSession = (session: Session) => Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) =>
+  Effect.sync(() => session.die(endOf(exit)))
+)
+
+/** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
+const reader = (session: Session, decoder: Resp.Decoder<Resp.Reply>, socket: Socket.Socket): Effect.Effect<void, SessionEnd> =>
+  Socket.toStream(socket).pipe(
+    Stream.mapArray((chunks) => {
+      session.inbound()
+      return chunks
+    }),
+    Stream.pipeThroughChannel(Resp.decodeWith(() => decoder)),
+    Stream.runForEachArray((frames) => {
+      const failure = session.dispatch(frames)
+      return failure === undefined ? Effect.void : Effect.fail(failure)
+    }),
+    Effect.mapError((error) => readFailed(session, error))
+  )
+
+const writeFailed = (error: Socket.SocketError): SessionEnd =>
+  disconnected("the connection was lost while writing", error.reason.cause)
+
+/** Writes one batch of the handshake and waits for its replies. */
+const exchange = (connection: Connection, session: Session, batch: handshake.Batch) =>
+  Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
+    const payload = encoder.encodeAll(batch.commands)
+    if (payload instanceof ArgumentFailure) {
+      resume(Effect.fail(new SessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
+      return
+    }
+    const finisher = new RawFinisher()
+    session.submitInternal(
+      new Call<ReadonlyArray<Answer>>(
+        payload,
+        batch.commands.length,
+        encoder.bytes,
+        "HELLO",
+        INTERNAL,
+        finisher,
+        batch.commands.length,
+        connection.options.connectTimeoutMillis,
+        connection.now(),
+        (outcome) => resume(Effect.mapError(outcome, () => shutdown))
+      )
+    )
+  })
+
+const shakeHands = Effect.fnUntraced(function* (connection: Connection, session: Session, settings: handshake.Settings) {
+  let batch = handshake.start(settings)
+  for (;;) {
+    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, batch))
+    if (verdict._tag === "Ready") {
+      session.protocol = verdict.protocol
+      return
+    }
+    if (verdict._tag === "Refused") {
+      return yield* new SessionEnd({
+        kind: verdict.transient ? "connect" : "handshake",
+        detail: verdict.detail,
+        refused: !verdict.transient,
+        cause: verdict.error
+      })
+    }
+    batch = verdict.batch
+  }
+})
+
+/** Credentials are asked for anew per session, so that they may rotate. */
+const readSettings = (connection: Connection): Effect.Effect<handshake.Settings, SessionEnd> => {
+  const { database, libraryName, libraryVersion, name, onConnect, password, username } = connection.options
+  const secret =
+    password === undefined
+      ? Effect.succeed(undefined)
+      : Effect.mapError(Effect.map(password, Redacted.value), (cause) =>
+          connectFailed("the effect of the option `password` failed", cause)
+        )
+  return Effect.map(secret, (password) => ({
+    protocol: connection.protocol,
+    username,
+    password,
+    name,
+    database,
+    libraryName,
+    libraryVersion,
+    onConnect
+  }))
+}
+
+/** Dials and shakes hands. Reader and writer live in the scope of the process, so they go on while it terminates. */
+const establish = Effect.fnUntraced(function* (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) {
+  const settings = yield* readSettings(connection)
+  const transport = yield* dial(connection.options.endpoint).pipe(
+    Effect.mapError((cause) => connectFailed(`could not connect: ${cause.message}`, cause))
+  )
+  session.destroy = transport.destroy
+  connection.handshaking()
+  const writer = yield* transport.socket.writer
+  const write = (chunks: Chunks) => Effect.mapError(writer.writeAll(chunks), writeFailed)
+  yield* Process.fork(reader(session, decoder, transport.socket).pipe(endsSession(session)), { label: "reader" })
+  yield* Process.fork(session.writer(write).pipe(endsSession(session)), { label: "writer" })
+  yield* shakeHands(connection, session, settings)
+})
+
+/** Ends a session that is silent for too long; sleeps in between. */
+const watchHealth = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> => {
+  const interval = connection.options.healthCheckIntervalMillis
+  if (interval === Infinity) return Effect.never
+  const silent = new SessionEnd({
+    kind: "health-check",
+    detail: `the server said nothing for ${Math.round(interval)} ms or more while a command waited`,
+    refused: false
+  })
+  const look = Effect.suspend(() => {
+    const wait = session.checkHealth(interval)
+    if (wait > 0) return Effect.sleep(wait)
+    // Our own event loop may have been held up: what has come in meanwhile is read before this goes on.
+    return Effect.flatMap(Effect.yieldNow, () => (session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent)))
+  })
+  return Effect.forever(look)
+}
+
+/** Waits for the end of the session, whoever ended it. */
+const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
+  Effect.callback((resume) => {
+    const look = () => {
+      if (session.end !== undefined) resume(Effect.fail(session.end))
+    }
+    session.onEnd = look
+    look()
+  })
+
+const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
+  const { connectTimeoutMillis } = connection.options
+  const tooLate = connectFailed(`no session was ready within ${connectTimeoutMillis} ms of the dial`)
+  return establish(connection, session, decoder).pipe(
+    Effect.timeoutOrElse({ duration: connectTimeoutMillis, orElse: () => Effect.fail(tooLate) }),
+    Effect.flatMap(() => {
+      connection.ready(session)
+      return watchHealth(connection, session)
+    })
+  )
+}
+
+/**
+ * One session, from dial to end: never succeeds. An interruption alone does not end it: `closeSession` lets the calls
+ * under way finish first, and the scope's finalizer ends what is left.
+ */
+export const runSession = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) =>
+  Effect.suspend(() => {
+    connection.starting(session)
+    return Effect.raceFirst(awaitEnd(session), live(connection, session, decoder))
+  }).pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (!Exit.hasInterrupts(exit)) session.die(endOf(exit))
+      })
+    )
+  )
+
+/** The orderly end: what is under way may finish within `closeTimeout`. */
+export const closeSession = (connection: Connection, session: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (session.end !== undefined) return Effect.void
+    connection.beginClose()
+    if (!session.ready) return Effect.void
+    return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.options.closeTimeoutMillis))
+  }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

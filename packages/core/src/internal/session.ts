@@ -1,0 +1,316 @@
+/**
+ * A session: one life of a connection, from its dial to its end. It is the supervised child; when it ends, for whatever
+ * reason, the supervisor starts the next.
+ *
+ * ```
+ *   mailbox ──take──▶ [writer fiber] ──▶ socket ──▶ [reader fiber: Stream of decoded replies] ──▶ dispatch ──▶ callers
+ *                          │                                                                        ▲
+ *                          └────────────────────────── in-flight list (in order) ──────────────────┘
+ * ```
+ *
+ * All its state is in this class, and it has one death path, `end`: whoever finds the session broken (reader, writer, health
+ * check, handshake, the supervisor) calls it, the first call counts, and it hands what was in flight back to the
+ * connection.
+ *
+ * Callers are resumed synchronously by Effect, so their code runs inside of `dispatch`. Hence the order there: first all
+ * state, then the callers.
+ *
+ * @internal
+ */
+import { EntryList } from "@relive/otp/Mailbox"
+import * as Arr from "effect/Array"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { ConnectionErrorKind } from "../RedisError.ts"
+import * as Resp from "../Resp.ts"
+import { BYTES, Call, INTERNAL, settle } from "./call.ts"
+import type { Finisher } from "./call.ts"
+import { Batch } from "./respEncoder.ts"
+
+/** How a session ended. `refused`: the server will say the same next time. */
+export class SessionEnd extends Data.TaggedError("SessionEnd")<{
+  readonly kind: ConnectionErrorKind
+  readonly detail: string
+  readonly refused: boolean
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/** What one write hands to the socket, in order; a string stands for its UTF-8. */
+export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
+
+/** What a session needs of its connection. */
+export interface Owner {
+  readonly now: () => number
+  /** The next call to write, if one may be written that is at most this large; it is out of the mailbox then. */
+  readonly take: (room: Room) => Call | undefined
+  readonly hasCall: (room: Room) => boolean
+  /** A call was found past its deadline before it was written. */
+  readonly expire: (call: Call) => void
+  /** A call was answered, or its tombstone was. */
+  readonly answered: () => void
+  readonly ended: (session: Session, end: SessionEnd) => void
+}
+
+/** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
+export interface Room {
+  commands: number
+  bytes: number
+  empty: boolean
+}
+
+export interface SessionLimits {
+  readonly inFlightCommands: number
+  readonly inFlightBytes: number
+}
+
+/** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
+const BATCH_BYTES = 256 * 1024
+
+/** So that the server works while we resume callers: measured to be the largest gain there is. */
+const FLUSH_EVERY = 128
+
+/** Every frame is a reply to the oldest call that is not answered yet, or a push. */
+export class Session {
+  readonly inFlight: EntryList<Call> = new EntryList<Call>()
+  ready = false
+  end: SessionEnd | undefined = undefined
+  protocol: 2 | 3 = 3
+  readyAt = Infinity
+  lastInbound = 0
+  /** Ends the socket, set once there is one. */
+  destroy: (() => void) | undefined = undefined
+  /** Runs when the session has ended. */
+  onEnd: (() => void) | undefined = undefined
+  onPush: ((push: Resp.Push<Resp.Reply>) => void) | undefined = undefined
+
+  private readonly owner: Owner
+  private readonly limits: SessionLimits
+  private readonly decoder: Resp.Decoder<Resp.Reply>
+  private readonly batch = new Batch()
+  private readonly internal: EntryList<Call> = new EntryList<Call>()
+  private readonly room: Room = { commands: 0, bytes: 0, empty: true }
+  private repliesWritten = 0
+  private dispatching = false
+  private flushScheduled = false
+  private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+  /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
+  private bytesCalls = 0
+  private cursor: Call | undefined = undefined
+
+  constructor(owner: Owner, limits: SessionLimits, decoder: Resp.Decoder<Resp.Reply>) {
+    this.owner = owner
+    this.limits = limits
+    this.decoder = decoder
+  }
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  /** Something may be there to write. Called after every submission, so it costs next to nothing when there is not. */
+  wake(): void {
+    // While replies are dispatched the callers submit their next commands: those go out together.
+    if (this.dispatching || this.parked === undefined || this.flushScheduled) return
+    if (this.inFlight.head === undefined) return this.kick()
+    this.flushScheduled = true
+    queueMicrotask(this.onMicrotask)
+  }
+
+  /** Writes a command of the connection's own, before the mailbox is looked at. */
+  submitInternal(call: Call): void {
+    this.internal.push(call)
+    if (!this.dispatching) this.kick()
+  }
+
+  private readonly onMicrotask = (): void => {
+    this.flushScheduled = false
+    this.kick()
+  }
+
+  /** Lets the parked writer go on; it takes what there is, writes and parks again before this returns. */
+  private kick(): void {
+    const parked = this.parked
+    if (parked === undefined || !this.hasWork()) return
+    this.parked = undefined
+    parked(Exit.void)
+  }
+
+  /** Parks the writer until there is something to write. */
+  private readonly park: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    // The writer may have been made to yield on its way here.
+    if (this.hasWork()) return resume(Exit.void)
+    this.parked = resume
+    return Effect.sync(() => {
+      this.parked = undefined
+    })
+  })
+
+  /** The writer fiber: writes all that is there in one go, heeds the socket's back-pressure, parks. */
+  writer(write: (chunks: Chunks) => Effect.Effect<void, SessionEnd>): Effect.Effect<never, SessionEnd> {
+    const step = Effect.suspend(() => {
+      const chunks = this.takeBatch()
+      return chunks === undefined ? this.park : write(chunks)
+    })
+    return Effect.forever(step, { disableYield: true })
+  }
+
+  private measureRoom(): Room {
+    const room = this.room
+    const inFlight = this.inFlight
+    room.commands = this.limits.inFlightCommands - inFlight.count
+    room.bytes = this.limits.inFlightBytes - inFlight.bytes
+    room.empty = inFlight.head === undefined
+    return room
+  }
+
+  private hasWork(): boolean {
+    if (this.end !== undefined) return false
+    return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
+  }
+
+  private takeBatch(): Chunks | undefined {
+    if (this.end !== undefined || !this.hasWork()) return undefined
+    const batch = this.batch
+    const now = this.owner.now()
+    let bytes = 0
+    while (bytes < BATCH_BYTES) {
+      const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
+      if (call === undefined) break
+      if (call.deadline <= now) {
+        this.owner.expire(call)
+        continue
+      }
+      call.writtenAt = now
+      call.firstReply = this.repliesWritten
+      this.repliesWritten += call.expected
+      this.inFlight.push(call)
+      if ((call.flags & BYTES) !== 0) this.expectBytes()
+      batch.add(call.payload)
+      bytes += call.bytes
+    }
+    const chunks = batch.take()
+    return Arr.isArrayNonEmpty(chunks) ? chunks : undefined
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  /** Bytes came in: any of them is a sign of life. */
+  inbound(): void {
+    this.lastInbound = this.owner.now()
+  }
+
+  /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */
+  dispatch(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>): SessionEnd | undefined {
+    if (this.end !== undefined) return undefined
+    const answered: Array<Call> = []
+    let failure: SessionEnd | undefined = undefined
+    for (let i = 0; i < frames.length; i++) {
+      const frame = frames[i]!
+      if (frame instanceof Resp.Push) {
+        this.onPush?.(frame)
+        continue
+      }
+      const call = this.inFlight.head
+      if (call === undefined) {
+        failure = unexpectedReply
+        break
+      }
+      call.received++
+      const outcome = call.finisher.onReply(call, frame)
+      if (call.received < call.expected) continue
+      this.retire(call)
+      if (call.settled) continue
+      call.outcome = outcome
+      answered.push(call)
+    }
+    this.resume(answered)
+    return failure
+  }
+
+  private retire(call: Call): void {
+    this.inFlight.shift()
+    if ((call.flags & BYTES) === 0) return
+    this.bytesCalls--
+    if (this.cursor === call) this.cursor = undefined
+    if (this.bytesCalls === 0) this.decoder.nextBytes = null
+  }
+
+  private resume(answered: ReadonlyArray<Call>): void {
+    this.dispatching = true
+    try {
+      for (let i = 0; i < answered.length; i++) {
+        const call = answered[i]!
+        if (call.outcome !== undefined) settle(call, call.outcome)
+        if (i % FLUSH_EVERY === FLUSH_EVERY - 1) this.kick()
+      }
+    } finally {
+      this.dispatching = false
+    }
+    this.kick()
+    this.owner.answered()
+  }
+
+  private expectBytes(): void {
+    this.bytesCalls++
+    this.decoder.nextBytes = this.nextIsBytes
+  }
+
+  /** Asked by the decoder at the start of each reply while a call in flight wants bytes: which call is it for? */
+  private readonly nextIsBytes = (reply: number): boolean => {
+    let call = this.cursor ?? this.inFlight.head
+    while (call !== undefined && call.firstReply + call.expected <= reply) call = call.next
+    this.cursor = call
+    return call !== undefined && (call.flags & BYTES) !== 0
+  }
+
+  // -------------------------------------------------------------------------------------------------------- health
+
+  /**
+   * How long nothing needs to be looked at, in milliseconds; 0 when the session has to be ended; it may write a `PING`.
+   * The oldest unanswered call may be silent for the larger of the interval and its own timeout; an idle session gets
+   * a `PING`, which is such a call.
+   */
+  checkHealth(interval: number): number {
+    const now = this.owner.now()
+    const oldest = this.inFlight.head
+    if (oldest === undefined) {
+      const idle = now - Math.max(this.lastInbound, this.readyAt)
+      if (idle < interval) return interval - idle
+      this.submitInternal(ping(interval, now))
+      return interval
+    }
+    const limit = Math.max(interval, oldest.timeoutMillis)
+    const silent = now - Math.max(this.lastInbound, oldest.writtenAt)
+    return silent >= limit ? 0 : Math.min(limit - silent, interval)
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- end
+
+  /** The one death path. Synchronous; the first end counts. */
+  die(end: SessionEnd): void {
+    if (this.end !== undefined) return
+    this.end = end
+    this.ready = false
+    this.parked = undefined
+    this.destroy?.()
+    this.owner.ended(this, end)
+    for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) settle(call, Exit.void)
+    this.onEnd?.()
+  }
+}
+
+const unexpectedReply = new SessionEnd({
+  kind: "protocol",
+  detail: "the server sent a reply that no command was waiting for",
+  refused: false
+})
+
+const ignoreReply: Finisher = { onReply: () => Exit.void }
+
+const pingPayload = "*1\r\n$4\r\nPING\r\n"
+
+const ping = (interval: number, now: number): Call =>
+  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, ignoreReply, 1, interval, now, () => {})
