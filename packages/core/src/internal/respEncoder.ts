@@ -1,0 +1,269 @@
+/**
+ * Commands to bytes, in two steps that fit the writer of a socket.
+ *
+ * `Encoder` runs in the caller's turn and makes one `Payload` of a command: one string where all arguments are short text
+ * (no array, no buffer), else parts in order. Long texts and byte arrays are parts of their own, as copying them into
+ * something else costs more than handing them to the socket. `Batch` runs in the writer and glues the payloads that go out
+ * together into as few chunks as possible.
+ *
+ * Strings are meant as UTF-8, which is what sockets write a string as.
+ */
+import { Buffer } from "node:buffer"
+
+/**
+ * One argument of a command. Numbers go as their decimal text, infinities as `inf` and `-inf`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Argument = string | number | bigint | Uint8Array
+
+/**
+ * A command: its name and its arguments.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Command = ReadonlyArray<Argument>
+
+/** What one entry of a mailbox writes: one string, or parts in order. */
+export type Payload = string | ReadonlyArray<string | Uint8Array>
+
+/**
+ * Why a command cannot be encoded. Nothing was sent. The message names the place and what to do, never the value.
+ *
+ * - `command`: the index of the command in its pipeline (0 for a single one).
+ * - `position`: the index of the argument in its command, 0 being the name; -1 when the command as a whole is wrong.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ArgumentFailure {
+  readonly _tag = "ArgumentFailure"
+  readonly message: string
+  readonly command: number
+  readonly position: number
+
+  constructor(message: string, command: number, position: number) {
+    this.message = message
+    this.command = command
+    this.position = position
+  }
+}
+
+/** Texts and byte arrays from this size on are parts, and chunks, of their own. */
+const large = 4096
+
+/** Byte arrays above this size are not copied: the caller must not change them before they are written. */
+const byReference = 16 * 1024
+
+/** Up to this length a loop over the units is faster than asking for the length in UTF-8. */
+const loopLength = 8
+
+const header = (length: number): string => `\r\n$${length}\r\n`
+
+/** The end of what comes before, and the head of an argument, by its length. */
+const headers: ReadonlyArray<string> = Array.from({ length: 1024 }, (_, length) => header(length))
+
+const headerOf = (length: number): string => (length < headers.length ? headers[length] : header(length))
+
+/** Bytes of `headerOf(length)`. */
+const headerLength = (length: number): number => {
+  let size = 6
+  for (let rest = length; rest >= 10; rest /= 10) size++
+  return size
+}
+
+/** Makes payloads. Needs one turn per command, so one encoder serves everybody. */
+export class Encoder {
+  /** Bytes of the payload that was made last. */
+  bytes = 0
+  private text = ""
+  private parts: Array<string | Uint8Array> | undefined = undefined
+  private failure: ArgumentFailure | undefined = undefined
+  private command = 0
+
+  /** One command. */
+  encode(command: Command): Payload | ArgumentFailure {
+    this.begin()
+    this.add(command)
+    return this.finish()
+  }
+
+  /** Many commands, to be written together. */
+  encodeAll(commands: ReadonlyArray<Command>): Payload | ArgumentFailure {
+    this.begin()
+    if (commands.length === 0) return new ArgumentFailure("The pipeline is empty: give it at least one command", 0, -1)
+    for (let index = 0; index < commands.length && this.failure === undefined; index++) {
+      this.command = index
+      this.add(commands[index])
+    }
+    return this.finish()
+  }
+
+  private begin(): void {
+    this.bytes = 0
+    this.text = ""
+    this.parts = undefined
+    this.failure = undefined
+    this.command = 0
+  }
+
+  private finish(): Payload | ArgumentFailure {
+    const { failure, parts, text } = this
+    this.text = ""
+    this.parts = undefined
+    if (failure !== undefined) return failure
+    if (parts === undefined) return text
+    parts.push(text)
+    return parts
+  }
+
+  private add(command: Command): void {
+    if (!Array.isArray(command)) return this.fail("is not a command: give an array of its name and arguments", -1)
+    const count = command.length
+    if (count === 0) return this.fail("is empty: give at least the command's name", -1)
+    const head = `*${count}`
+    this.text += head
+    this.bytes += head.length + 2
+    for (let index = 0; index < count && this.failure === undefined; index++) this.addArgument(command[index], index)
+    this.text += "\r\n"
+  }
+
+  private addArgument(argument: Argument, position: number): void {
+    if (typeof argument === "string") this.addText(argument, position)
+    else if (typeof argument === "number") this.addNumber(argument, position)
+    else if (typeof argument === "bigint") this.addAscii(argument.toString())
+    else if (argument instanceof Uint8Array) this.addBytes(argument)
+    else this.fail(`is ${kindOf(argument)}: ${remedy}`, position)
+  }
+
+  private addNumber(value: number, position: number): void {
+    if (value - value === 0) this.addAscii(String(value))
+    else if (value === Infinity) this.addAscii("inf")
+    else if (value === -Infinity) this.addAscii("-inf")
+    else this.fail("is NaN, which Redis does not know", position)
+  }
+
+  private addAscii(text: string): void {
+    this.text += headerOf(text.length) + text
+    this.bytes += headerLength(text.length) + text.length
+  }
+
+  private addText(text: string, position: number): void {
+    const bytes = byteLength(text)
+    if (bytes !== text.length && !text.isWellFormed()) {
+      return this.fail("holds half of a surrogate pair, which is no text: give its bytes as a Uint8Array", position)
+    }
+    this.bytes += headerLength(bytes) + bytes
+    if (bytes < large) this.text += headerOf(bytes) + text
+    else this.addPart(bytes, text)
+  }
+
+  private addBytes(value: Uint8Array): void {
+    const bytes = value.length
+    this.bytes += headerLength(bytes) + bytes
+    this.addPart(bytes, bytes > byReference ? value : value.slice())
+  }
+
+  private addPart(bytes: number, part: string | Uint8Array): void {
+    const parts = (this.parts ??= [])
+    parts.push(this.text + headerOf(bytes), part)
+    this.text = ""
+  }
+
+  private fail(problem: string, position: number): void {
+    const where = position === -1 ? `Command ${this.command}` : `Argument ${position} of command ${this.command}`
+    this.failure = new ArgumentFailure(`${where} (counted from 0) ${problem}`, this.command, position)
+  }
+}
+
+/** Bytes of a text in UTF-8. */
+const byteLength = (text: string): number => {
+  const length = text.length
+  if (length > loopLength) return Buffer.byteLength(text)
+  for (let index = 0; index < length; index++) {
+    if (text.charCodeAt(index) > 0x7f) return Buffer.byteLength(text)
+  }
+  return length
+}
+
+const remedy = "give a string, a number, a bigint or a Uint8Array"
+
+const kindOf = (value: unknown): string => {
+  if (value === undefined || value === null) return String(value)
+  if (Array.isArray(value)) return "an array"
+  return typeof value === "object" ? "an object" : `a ${typeof value}`
+}
+
+/** Chunks of payloads that are written together. */
+export class Batch {
+  private chunks: Array<string | Uint8Array> = []
+  /** Text that is not in a chunk yet. */
+  private text = ""
+  /** Small parts before `text` that are not in a chunk yet: when there are some, the next chunk is bytes. */
+  private small: Array<string | Uint8Array> = []
+
+  /** Is there nothing to write? */
+  get empty(): boolean {
+    return this.text === "" && this.small.length === 0 && this.chunks.length === 0
+  }
+
+  /** Adds a payload. */
+  add(payload: Payload): void {
+    if (typeof payload === "string") {
+      this.text += payload
+      return
+    }
+    for (const part of payload) this.addPart(part)
+  }
+
+  /** What is to be written, in order; the batch is empty afterwards. A string stands for its UTF-8. */
+  take(): Array<string | Uint8Array> {
+    this.close()
+    const chunks = this.chunks
+    this.chunks = []
+    return chunks
+  }
+
+  private addPart(part: string | Uint8Array): void {
+    if (part.length >= large) {
+      this.close()
+      this.chunks.push(part)
+    } else if (typeof part === "string") {
+      this.text += part
+    } else {
+      if (this.text !== "") this.small.push(this.text)
+      this.small.push(part)
+      this.text = ""
+    }
+  }
+
+  /** Ends the chunk that is being put together. */
+  private close(): void {
+    if (this.small.length > 0) {
+      if (this.text !== "") this.small.push(this.text)
+      this.chunks.push(joined(this.small))
+      this.small = []
+    } else if (this.text !== "") {
+      this.chunks.push(this.text)
+    }
+    this.text = ""
+  }
+}
+
+/** The parts in one buffer. */
+const joined = (parts: ReadonlyArray<string | Uint8Array>): Uint8Array => {
+  let length = 0
+  for (const part of parts) length += typeof part === "string" ? Buffer.byteLength(part) : part.length
+  const buffer = Buffer.allocUnsafe(length)
+  let at = 0
+  for (const part of parts) {
+    if (typeof part === "string") at += buffer.write(part, at)
+    else {
+      buffer.set(part, at)
+      at += part.length
+    }
+  }
+  return buffer
+}

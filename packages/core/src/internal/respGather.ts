@@ -1,0 +1,100 @@
+/**
+ * Puts together a long value that comes in many chunks.
+ *
+ * Nothing is allocated because a header promised it: the final buffer is made when a quarter of the value has come, so
+ * never more than four times what was received, and the rest is copied straight into it. So each byte of a large value
+ * is copied once, the work is spread over the chunks, and the peak is 1.25 times the value.
+ */
+import { Buffer } from "node:buffer"
+
+/** Values up to this size get their buffer at once. Pieces below it are copied together. */
+const small = 16 * 1024
+
+const empty = new Uint8Array(0)
+
+/** An uninitialised buffer with memory of its own. The caller overwrites all of it. */
+const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
+
+/** The parts of one value. */
+export class Gather {
+  /** Bytes so far. */
+  received = 0
+  private pieces: Array<Uint8Array> = []
+  /** Where small pieces are copied together; the free part of the current segment. */
+  private segment: Uint8Array = empty
+  private used = 0
+  /** The final buffer, once it is made. */
+  private whole: Uint8Array | undefined = undefined
+
+  /**
+   * Adds bytes `from` to `to` of `chunk`. `length` is that of the whole value, or -1 when it is not known. A `kept` chunk
+   * is not changed by its owner, so a large piece of it need not be copied before its time.
+   */
+  add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean): void {
+    const size = to - from
+    if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * 4 >= length)) {
+      this.whole = this.join(length)
+    }
+    const piece = chunk.subarray(from, to)
+    if (this.whole !== undefined) this.whole.set(piece, this.received)
+    else if (size >= small && kept) this.addPiece(piece)
+    else this.copy(piece)
+    this.received += size
+  }
+
+  /** The value, in memory of its own. The gather is empty afterwards. */
+  finish(): Uint8Array {
+    const value = this.whole ?? this.join(this.received)
+    this.clear()
+    return value
+  }
+
+  /** Drops what there is. */
+  clear(): void {
+    this.received = 0
+    this.pieces = []
+    this.segment = empty
+    this.used = 0
+    this.whole = undefined
+  }
+
+  private addPiece(piece: Uint8Array): void {
+    this.closeSegment()
+    this.pieces.push(piece)
+  }
+
+  private copy(piece: Uint8Array): void {
+    let from = 0
+    while (from < piece.length) {
+      if (this.used === this.segment.length) {
+        this.closeSegment()
+        this.segment = allocate(small)
+      }
+      const size = Math.min(piece.length - from, this.segment.length - this.used)
+      this.segment.set(piece.subarray(from, from + size), this.used)
+      this.used += size
+      from += size
+    }
+  }
+
+  private closeSegment(): void {
+    if (this.used === 0) return
+    this.pieces.push(this.segment.subarray(0, this.used))
+    this.segment = this.segment.subarray(this.used)
+    this.used = 0
+  }
+
+  /** A buffer of `length` that begins with all pieces. */
+  private join(length: number): Uint8Array {
+    this.closeSegment()
+    const whole = allocate(length)
+    let at = 0
+    for (const piece of this.pieces) {
+      whole.set(piece, at)
+      at += piece.length
+    }
+    this.pieces = []
+    this.segment = empty
+    return whole
+  }
+}
