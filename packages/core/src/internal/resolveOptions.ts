@@ -92,19 +92,22 @@ const readUrl = (text: string): ReadonlyMap<OptionName, Given> => {
   if (url.tls) add("tls", true)
   for (const [parameter, value] of url.query) {
     const name = parameter === "db" ? "database" : parameter
-    if (!isQueryName(name)) return invalid(unknownParameter(parameter))
+    if (!isQueryName(name)) return invalid(unknownParameter(parameter, url.query))
     add(name, kinds[name].read(value) ?? invalid(wrong(name, " of the URL", "something else")))
   }
   return given
 }
 
-/** With an @ in it, it is rather a piece of a password with a ? in it than a name. */
-const unknownParameter = (name: string): string =>
-  name.includes("@")
-    ? "The query of the URL must have the form ?name=value&name=value; write a ? in a password as %3F"
-    : isOptionName(name)
-      ? `The query of the URL cannot say what \`${name}\` is; ${name === "onConnect" ? "pass it as an option" : "the parts before it do"}`
-      : `There is no option ${showName(name)}, as in the query of the URL. ${suggestion(name)}`
+/** Where there is an @, this may be the rest of a password with a ? in it, and no query at all. */
+const unknownParameter = (name: string, query: ReadonlyMap<string, string>): string => {
+  if ([...query].some(([one, value]) => one.includes("@") || value.includes("@"))) {
+    return "The URL names an option that there is not; if this is a part of a password, write its @ as %40, / as %2F, ? as %3F"
+  }
+  if (!isOptionName(name))
+    return `There is no option ${showName(name)}, as in the query of the URL. ${suggestion(name)}`
+  const instead = name === "onConnect" ? "pass it as an option" : "the parts before it do"
+  return `The query of the URL cannot say what \`${name}\` is; ${instead}`
+}
 
 const showName = (name: string): string => JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name)
 
