@@ -5,11 +5,12 @@
  * supervisors. Queues that callers can fill at will are bounded `Mailbox`es.
  */
 import * as Effect from "effect/Effect"
+import { wake } from "./signals.ts"
 
 export class Inbox<in out A> {
   private items: Array<A> = []
   private head = 0
-  private waiter: ((effect: Effect.Effect<A>) => void) | undefined = undefined
+  private waiter: (() => void) | undefined = undefined
 
   get size(): number {
     return this.items.length - this.head
@@ -20,15 +21,12 @@ export class Inbox<in out A> {
     return this.waiter !== undefined
   }
 
-  /** Hands the item to the taker, which goes on at once when it waits, or keeps it. */
+  /** Keeps the item and wakes the taker, if it waits. It takes the item itself, so an interrupted one loses nothing. */
   offer(item: A): void {
+    this.items.push(item)
     const waiter = this.waiter
-    if (waiter !== undefined) {
-      this.waiter = undefined
-      waiter(Effect.succeed(item))
-    } else {
-      this.items.push(item)
-    }
+    this.waiter = undefined
+    waiter?.()
   }
 
   /** The next item, or `undefined`. */
@@ -61,13 +59,17 @@ export class Inbox<in out A> {
   }
 
   /** Waits for the next item. */
-  readonly take: Effect.Effect<A> = Effect.suspend(() => {
-    if (this.size > 0) return Effect.succeed(this.poll() as A)
-    return Effect.callback<A>((resume) => {
-      this.waiter = resume
+  readonly take: Effect.Effect<A> = Effect.suspend(() =>
+    this.size > 0 ? Effect.succeed(this.poll() as A) : Effect.andThen(this.arrival, this.take)
+  )
+
+  private readonly arrival: Effect.Effect<void> = Effect.withFiber((fiber) =>
+    Effect.callback<void>((resume) => {
+      const waiter = () => wake(fiber, () => resume(Effect.void))
+      this.waiter = waiter
       return Effect.sync(() => {
-        if (this.waiter === resume) this.waiter = undefined
+        if (this.waiter === waiter) this.waiter = undefined
       })
     })
-  })
+  )
 }

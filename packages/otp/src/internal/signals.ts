@@ -1,22 +1,54 @@
 /**
- * Exit signals on their way along links.
+ * Exit signals on their way along links, and processes that are woken by what was sent to them.
  *
  * An end may end linked processes, whose ends go on along their links. Signals are handed out one after the other from
  * a queue, not by recursion: a chain of any length costs no stack, and each process has finished changing its own
  * state before the next one hears of it.
+ *
+ * Resuming a fiber runs it inside `resume`. A process that sends to one that waits would so run it on its own stack,
+ * and a ring of processes would overflow it. Therefore wakes are queued too, and none happens while signals are being
+ * handed out. After many wakes in a row the rest goes through the scheduler, so that two processes that wake each
+ * other for ever do not hold up everything else.
  */
-const pending: Array<() => void> = []
+import type * as Fiber from "effect/Fiber"
+
+const signals: Array<() => void> = []
 let delivering = false
+
+const wakes: Array<() => void> = []
+let waking = false
+
+/** How many wakes happen in a row before the scheduler gets its turn. */
+const maxWakes = 1024
 
 /** Delivers now, or after what is being delivered. */
 export const deliver = (signal: () => void): void => {
-  pending.push(signal)
+  signals.push(signal)
   if (delivering) return
   delivering = true
   try {
-    for (let i = 0; i < pending.length; i++) pending[i]?.()
+    for (let i = 0; i < signals.length; i++) signals[i]?.()
   } finally {
-    pending.length = 0
+    signals.length = 0
     delivering = false
+    runWakes()
+  }
+}
+
+/** Resumes `fiber` by `resume`: now, or when the process that runs now waits. */
+export const wake = (fiber: Fiber.Fiber<unknown, unknown>, resume: () => void): void => {
+  if (wakes.length >= maxWakes) return fiber.currentDispatcher.scheduleTask(resume, 0)
+  wakes.push(resume)
+  if (!delivering) runWakes()
+}
+
+const runWakes = (): void => {
+  if (waking) return
+  waking = true
+  try {
+    for (let i = 0; i < wakes.length; i++) wakes[i]?.()
+  } finally {
+    wakes.length = 0
+    waking = false
   }
 }
