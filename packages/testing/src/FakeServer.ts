@@ -261,7 +261,7 @@ export const layer = <R = never>(
 
 /**
  * A handler for what clients send before their first command: `HELLO` (RESP3 and RESP2), `AUTH`, `SELECT`, and
- * `CLIENT` with `SETNAME`, `SETINFO` and `ID`. It takes every password.
+ * `CLIENT` with `SETNAME`, `SETINFO` and `ID`, and `PING`. It takes every password.
  *
  * @since 0.1.0
  * @category handlers
@@ -273,6 +273,8 @@ export const handshake: Handler = ([name = "", ...args], connection) => {
     case "AUTH":
     case "SELECT":
       return "+OK\r\n"
+    case "PING":
+      return "+PONG\r\n"
     case "CLIENT":
       return args[0]?.toUpperCase() === "ID" ? `:${connection.index + 1}\r\n` : "+OK\r\n"
     default:
