@@ -55,7 +55,7 @@ async function install(root, runner) {
   const args = ["--yes", "--prefer-offline", pnpm, "install", "--frozen-lockfile", "--prefer-offline"]
   const ended = await runner.run("npx", args, {
     cwd: root,
-    env: { ...process.env, CI: "true", npm_config_update_notifier: "false" },
+    env: { ...process.env, CI: "true", npm_config_update_notifier: "false", npm_config_loglevel: "warn" },
     stdio: ["ignore", 2, 2]
   })
   if (runner.signal() !== undefined) {
