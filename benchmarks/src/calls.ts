@@ -43,3 +43,6 @@ export const entriesOf = (reply: unknown): Iterable<readonly [unknown, unknown]>
   if (typeof reply === "object" && reply !== null) return Object.entries(reply)
   throw new TypeError(`expected a map or an object, got ${typeof reply}`)
 }
+
+/** Thrown by a client that has no such call: it is left out of the workload, and that is not a failure. */
+export class Unsupported extends Error {}

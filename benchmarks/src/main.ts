@@ -3,6 +3,7 @@
  * run; the rounds of a workload are interleaved over the clients in an order that rotates, so that a slow moment of the
  * machine hits all of them. Nothing is timed before its results were compared with what they must be.
  */
+import { Unsupported } from "./calls.ts"
 import type { AnyName } from "./clients/client.ts"
 import { parseOptions, usage, UsageError, type Options } from "./options.ts"
 import { Remote } from "./remote.ts"
@@ -53,8 +54,16 @@ const runScenario = async (
   server: Server,
   remotes: ReadonlyArray<Remote>
 ): Promise<ReadonlyArray<Row>> => {
-  const taking = remotes.filter(({ name }) => takesPart(scenario, name))
-  for (const remote of taking) await alone(remote, () => scenario.prepare(remote, server, options.durations))
+  const taking: Array<Remote> = []
+  for (const remote of remotes.filter(({ name }) => takesPart(scenario, name))) {
+    try {
+      await alone(remote, () => scenario.prepare(remote, server, options.durations))
+      taking.push(remote)
+    } catch (error) {
+      if (!(error instanceof Unsupported)) throw error
+      say(`${remote.name} is left out of ${scenario.name}: it has no such call`)
+    }
+  }
   const samples = new Map<AnyName, Array<Sample>>(taking.map(({ name }) => [name, []]))
   const rounds = Math.min(options.rounds, scenario.maxRounds)
   for (let round = 0; round < rounds; round++) {

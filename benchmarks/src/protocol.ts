@@ -49,4 +49,6 @@ export interface Response {
   readonly id: number
   readonly result?: unknown
   readonly error?: string | undefined
+  /** The client has no such call. */
+  readonly unsupported?: boolean | undefined
 }

@@ -1,6 +1,7 @@
 /** A client's process, seen from the main process. */
 import { fork, type ChildProcess } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { Unsupported } from "./calls.ts"
 import type { AnyName } from "./clients/client.ts"
 import type { Methods, Request, Response } from "./protocol.ts"
 
@@ -89,7 +90,7 @@ export class Remote {
     this.#questions.delete(response.id)
     clearTimeout(question.timer)
     if (response.error === undefined) question.resolve(response.result)
-    else question.reject(new Error(`${this.name}: ${response.error}`))
+    else question.reject(new (response.unsupported === true ? Unsupported : Error)(`${this.name}: ${response.error}`))
   }
 
   #fail(error: Error): void {

@@ -1,5 +1,6 @@
 /** The process of one client: answers the calls of `protocol.ts` until the main process goes away. */
 import { writeFileSync } from "node:fs"
+import { Unsupported } from "./calls.ts"
 import { loadClient, type Client, type Connection, type Target } from "./clients/client.ts"
 import {
   startAllocationProfile,
@@ -133,7 +134,7 @@ class Worker implements Methods {
   async #connection(workload: Workload): Promise<Connection> {
     if (workload.connections === 1) return this.#opened(this.#single)
     const { openPool } = this.#opened(this.#client)
-    if (openPool === undefined) throw new Error("this client has no pool")
+    if (openPool === undefined) throw new Unsupported("this client has no pool")
     return (this.#pool ??= await openPool(this.#opened(this.#target), POOL_SIZE))
   }
 
@@ -151,7 +152,12 @@ const answer = async (request: Request): Promise<Response> => {
     const method = worker[request.method] as (params: unknown) => Promise<unknown>
     return { id: request.id, result: await method.call(worker, request.params) }
   } catch (error) {
-    return { id: request.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    const unsupported = error instanceof Unsupported
+    return {
+      id: request.id,
+      unsupported,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error)
+    }
   }
 }
 

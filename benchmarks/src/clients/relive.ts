@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { entriesOf, plainBatch, type Calls } from "../calls.ts"
+import { entriesOf, plainBatch, Unsupported, type Calls } from "../calls.ts"
 import { effectDriver } from "../loops.ts"
 import type { Client, Connection } from "./client.ts"
 
@@ -19,19 +19,17 @@ interface RedisApi {
   readonly layer: (options: { readonly host: string; readonly port: number }) => Layer.Layer<unknown, unknown>
   readonly command: (args: Command, options?: { readonly decode: "bytes" }) => Reply
   readonly pipeline: (commands: ReadonlyArray<Command>) => Reply
-  readonly transaction: (commands: ReadonlyArray<Command>) => Reply
+  readonly transaction?: ((commands: ReadonlyArray<Command>) => Reply) | undefined
 }
 
 const isApi = (value: unknown): value is RedisApi =>
-  typeof value === "object" &&
-  value !== null &&
-  ["layer", "command", "pipeline", "transaction"].every((name) => name in value)
+  typeof value === "object" && value !== null && ["layer", "command", "pipeline"].every((name) => name in value)
 
 /** Loads the driver at run time, so that the other clients can be measured in a workspace without it. */
 const loadApi = async (): Promise<RedisApi> => {
   const core: object = await import("@relive/core")
   const api = "Redis" in core ? core.Redis : undefined
-  if (!isApi(api)) throw new Error("@relive/core has no Redis.layer, command, pipeline and transaction yet")
+  if (!isApi(api)) throw new Error("@relive/core has no Redis.layer, Redis.command and Redis.pipeline yet")
   return api
 }
 
@@ -44,8 +42,10 @@ const callsOf = (redis: RedisApi): Calls<Reply> => ({
   list: (key) => redis.command(["LRANGE", key, "0", "-1"]),
   hash: (key) => redis.command(["HGETALL", key]),
   pipeline: (keys) => redis.pipeline(keys.map((key) => ["GET", key])),
-  transaction: (keys, value) =>
-    redis.transaction([...keys.map((key) => ["SET", key, value]), ...keys.map((key) => ["GET", key])])
+  transaction: (keys, value) => {
+    if (redis.transaction === undefined) throw new Unsupported("Redis.transaction")
+    return redis.transaction([...keys.map((key) => ["SET", key, value]), ...keys.map((key) => ["GET", key])])
+  }
 })
 
 /** Builds `layer`, waits until it answers, and runs the calls of `Redis` in it. */
