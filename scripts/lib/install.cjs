@@ -70,4 +70,4 @@ async function install(root, runner) {
   }
 }
 
-module.exports = { ensureInstalled, wanted }
+module.exports = { ensureInstalled, pnpm }

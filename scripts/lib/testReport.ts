@@ -63,7 +63,9 @@ export const parse = (text: string): Report | undefined => {
   }
 }
 
-const firstLine = (text: string | undefined) => text?.split("\n").find((line) => line.trim() !== "") ?? "no message"
+/** The runner has words for a file that does not load, none for a hook that fails. */
+const firstLine = (text: string | undefined) =>
+  text?.split("\n").find((line) => line.trim() !== "") ?? "failed outside its tests (see above)"
 
 /** A file can fail without a failed test: it did not load, or a hook around its tests failed. */
 const brokenFile = (file: TestFile): ReadonlyArray<string> =>
