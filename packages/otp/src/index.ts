@@ -5,6 +5,20 @@
  */
 
 /**
+ * What a supervisor needs to know of a child.
+ *
+ * @since 0.1.0
+ */
+export * as ChildSpec from "./ChildSpec.ts"
+
+/**
+ * Supervisors whose children come and go.
+ *
+ * @since 0.1.0
+ */
+export * as DynamicSupervisor from "./DynamicSupervisor.ts"
+
+/**
  * Why a process ended.
  *
  * @since 0.1.0
@@ -24,3 +38,10 @@ export * as Process from "./Process.ts"
  * @since 0.1.0
  */
 export * as Registry from "./Registry.ts"
+
+/**
+ * Supervisors with fixed children, and the ways to run a tree.
+ *
+ * @since 0.1.0
+ */
+export * as Supervisor from "./Supervisor.ts"

@@ -28,6 +28,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as ExitReason from "../ExitReason.ts"
 import type { Message, MonitorRef, Process } from "../Process.ts"
+import type { TreeNode } from "../Supervisor.ts"
 import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
 import { Self } from "./self.ts"
@@ -83,6 +84,12 @@ export class ProcessImpl implements Process {
   trapping: boolean
   /** Set by processes that take their parent's exit as a message, in turn, instead of being stopped by it. */
   handlesParentExit = false
+  /** Set by supervisors: what the tree shows below this process. */
+  inspect: (() => ReadonlyArray<TreeNode>) | undefined = undefined
+  /** Set by supervisors while they start their children: gives the start up. */
+  abortStart: (() => void) | undefined = undefined
+  /** Set by supervisors: whether it serves nobody now. */
+  isBusy: (() => boolean) | undefined = undefined
   /** Why the process ended; final. */
   exitReason: ExitReason.ExitReason | undefined = undefined
   /** The terminate callback; known when the start has been acknowledged. */
@@ -106,6 +113,10 @@ export class ProcessImpl implements Process {
   private observers: Array<(reason: ExitReason.ExitReason) => void> | undefined = undefined
   private cleanups: Set<() => void> | undefined = undefined
   private startWaiter: (() => void) | undefined = undefined
+  /** Whether the start has been acknowledged, or failed. */
+  isStartSettled = false
+  /** Whether the start succeeded. */
+  isAcknowledged = false
   private releaseWaiters: Array<() => void> | undefined = undefined
 
   constructor(options: ProcessOptions) {
@@ -145,17 +156,18 @@ export class ProcessImpl implements Process {
     this.terminate = terminate
     if (trapExit) this.trapping = true
     this.phase = "running"
+    this.isAcknowledged = true
     this.startSettled()
   }
 
   /** Calls back once, when the start has been acknowledged or the process has ended before. */
   onStartSettled(callback: () => void): void {
-    if (this.phase === "starting" || (this.phase !== "running" && this.exitReason === undefined)) {
-      this.startWaiter = callback
-    } else callback()
+    if (this.isStartSettled) callback()
+    else this.startWaiter = callback
   }
 
   private startSettled(): void {
+    this.isStartSettled = true
     const waiter = this.startWaiter
     this.startWaiter = undefined
     waiter?.()
@@ -303,6 +315,8 @@ export class ProcessImpl implements Process {
   /** A linked helper fiber has failed: the process ends with its cause, as if its body had failed. */
   helperFailed(cause: Cause.Cause<unknown>): void {
     const reason = ExitReason.fromCause(cause)
+    // A supervisor stops its children in order, so it is asked.
+    if (this.handlesParentExit) return this.receive({ _tag: "ParentExit", from: this, reason })
     if (this.phase === "stopping") this.ending = reason
     else this.stop(reason)
   }

@@ -1,0 +1,396 @@
+/**
+ * Supervisors: processes that start their children in order, restart those that end, and stop them in reverse order.
+ *
+ * A supervisor is described by a value (`make`, `simple`), and runs in one of three ways:
+ *
+ * - `run` for an application: an effect that never succeeds, and fails when the tree ends by itself;
+ * - `layer` for a library or a test: provides the {@link SupervisorRef} and stops the tree when it is released;
+ * - `start` in a scope, and `init` or `ChildSpec.supervisor` as a child of another supervisor.
+ *
+ * The rules are those of Erlang's `supervisor`: one loop, one queue for calls and ends of children, the children as
+ * data in it. What is not OTP's is said so: `backoff`, `stableAfter`, `closeTimeout`, and what happens to children
+ * that cannot be killed because a fiber of theirs is uninterruptible.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { ChildSpec, ChildTemplate, Started } from "./ChildSpec.ts"
+import * as ExitReason from "./ExitReason.ts"
+import type { SupervisorError, SupervisorStartError } from "./internal/errors.ts"
+import type { Self } from "./internal/self.ts"
+import * as internal from "./internal/supervisor.ts"
+import type { Process } from "./Process.ts"
+import { layer as registryLayer } from "./Registry.ts"
+import type { Registry } from "./Registry.ts"
+
+/**
+ * The identity of {@link SupervisorSpec} values.
+ *
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId = "~@relive/otp/Supervisor" as const
+
+/**
+ * Who is restarted with a child that ended.
+ *
+ * - `oneForOne`: only that child.
+ * - `oneForAll`: all children.
+ * - `restForOne`: that child and those started after it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Strategy = "oneForOne" | "oneForAll" | "restForOne"
+
+/**
+ * Whether the end of significant children, without restart, ends the supervisor: `never`, the first one
+ * (`anySignificant`), or the last one (`allSignificant`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AutoShutdown = "never" | "anySignificant" | "allSignificant"
+
+/**
+ * The settings all supervisors have.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  /** How many restarts are allowed within the period before the supervisor gives up; an integer. 1 when absent. */
+  readonly intensity?: number | undefined
+  /** The period; 5 seconds when absent. */
+  readonly period?: Duration.Input | undefined
+  /** `never` when absent. */
+  readonly autoShutdown?: AutoShutdown | undefined
+}
+
+/**
+ * Options of {@link make}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<R> extends Settings {
+  /** `oneForOne` when absent. */
+  readonly strategy?: Strategy | undefined
+  /** The children in start order. */
+  readonly children: ReadonlyArray<ChildSpec<unknown, R>>
+}
+
+/**
+ * Options of {@link simple}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SimpleOptions<Args, R> extends Settings {
+  /** Exactly one template. */
+  readonly children: ReadonlyArray<ChildTemplate<Args, unknown, R>>
+}
+
+/**
+ * The description of a supervisor. `Child` is what `startChild` takes, `R` the services the children need.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SupervisorSpec<in Child, out R = never> {
+  readonly [TypeId]: {
+    readonly _Child: (child: Child) => void
+    readonly _R: () => R
+  }
+  readonly kind: "static" | "simple" | "dynamic"
+}
+
+/**
+ * A child as `whichChildren` lists it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChildInfo {
+  readonly id: string
+  /** `restarting`: a restart failed or waits for its backoff, and will be tried. */
+  readonly state: "running" | "stopped" | "restarting"
+  readonly type: "worker" | "supervisor"
+  /** The instance; only of a running child. */
+  readonly process: Process | undefined
+}
+
+/**
+ * The answer of `countChildren`. `active` counts running children, the others specs, or instances of a dynamic
+ * supervisor, by type.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChildCounts {
+  readonly specs: number
+  readonly active: number
+  readonly supervisors: number
+  readonly workers: number
+}
+
+/**
+ * What was started: the instance and the information its `start` handed out. `process` is `undefined` when the start
+ * answered `ignore`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StartedChild {
+  readonly process: Process | undefined
+  readonly info: unknown
+}
+
+/**
+ * One child in the tree, as it is now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TreeNode {
+  readonly id: string
+  readonly path: string
+  readonly type: "worker" | "supervisor"
+  /** The number of the instance: 1, 2, 3, …; 0 when the child was never started. */
+  readonly generation: number
+  /** `abandoned`: killed, but something of the instance still runs. */
+  readonly state: "starting" | "running" | "stopping" | "stopped" | "restarting" | "abandoned"
+  /** How often the supervisor has restarted this child. */
+  readonly restarts: number
+  /** Why the last instance ended. */
+  readonly lastExit: ExitReason.ExitReason | undefined
+  /** Messages waiting, where the child tells. */
+  readonly mailboxDepth: number | undefined
+  /** Of a supervisor: whether it waits for a start, a stop or a time and serves nobody meanwhile. */
+  readonly busy: boolean | undefined
+  readonly children: ReadonlyArray<TreeNode>
+}
+
+/**
+ * What happens in a tree, in order. `path` is that of the child, `restarts` how often it has been restarted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SupervisorEvent =
+  | {
+      readonly _tag: "ChildStarted" | "ChildStartIgnored" | "ChildAbandoned" | "ChildReleased"
+      readonly path: string
+      readonly generation: number
+      readonly restarts: number
+    }
+  | {
+      readonly _tag: "ChildStartFailed" | "ChildExited"
+      readonly path: string
+      readonly generation: number
+      readonly restarts: number
+      readonly reason: ExitReason.ExitReason
+    }
+  | {
+      readonly _tag: "ChildRestarting"
+      readonly path: string
+      readonly restarts: number
+      readonly reason: ExitReason.ExitReason
+      /** How long the restart waits for the backoff, in milliseconds. */
+      readonly delayMillis: number
+    }
+  | { readonly _tag: "IntensityExceeded"; readonly path: string; readonly child: string }
+  | { readonly _tag: "SupervisorExited"; readonly path: string; readonly reason: ExitReason.ExitReason }
+
+export {
+  /**
+   * A call to a supervisor was refused, or not answered.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  SupervisorError,
+  /**
+   * A supervisor did not start.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  SupervisorStartError
+} from "./internal/errors.ts"
+
+/**
+ * The tree of `run` ended by itself, for this reason.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SupervisorExit extends Data.TaggedError("SupervisorExit")<{ readonly reason: ExitReason.ExitReason }> {
+  override get message(): string {
+    return `The supervision tree has ended: ${ExitReason.format(this.reason)}`
+  }
+}
+
+/**
+ * A running supervisor. Calls are served in the order they were made; while the supervisor starts or stops a child it
+ * serves nobody. When it ends, calls that wait fail with its reason; calls to one that is gone fail with `noproc`.
+ *
+ * A child is named by its id, or, for dynamic and simpleOneForOne supervisors, by its process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SupervisorRef<in Child = ChildSpec> {
+  /** The process of the supervisor. */
+  readonly process: Process
+  /** Adds a child and starts it; answers when it has started. It comes last in the start order. */
+  readonly startChild: (child: Child) => Effect.Effect<StartedChild, SupervisorError>
+  /** Stops a child by its shutdown setting. Its spec stays, except that of a temporary or dynamic child. */
+  readonly terminateChild: (child: string | Process) => Effect.Effect<void, SupervisorError>
+  /** Starts a stopped child. When that fails the child stays stopped. */
+  readonly restartChild: (id: string) => Effect.Effect<StartedChild, SupervisorError>
+  /** Removes the spec of a stopped child. */
+  readonly deleteChild: (id: string) => Effect.Effect<void, SupervisorError>
+  /** The spec of a child with its defaults. */
+  readonly getChildSpec: (
+    child: string | Process
+  ) => Effect.Effect<Omit<ChildSpec<unknown, unknown>, "start">, SupervisorError>
+  /** All children, the newest first. */
+  readonly whichChildren: Effect.Effect<ReadonlyArray<ChildInfo>, SupervisorError>
+  /** How many children there are. */
+  readonly countChildren: Effect.Effect<ChildCounts, SupervisorError>
+  /**
+   * Stops the supervisor, in its turn, and waits for its end. The children are asked with `shutdown`; the supervisor
+   * itself ends with `reason`, which is `shutdown` when absent. Fails when it ended with another one.
+   */
+  readonly stop: (reason?: ExitReason.ExitReason) => Effect.Effect<void, SupervisorError>
+  /** Waits for the end of the supervisor; answers the reason. */
+  readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
+  /** What happens from now on in the whole tree this supervisor belongs to. A slow reader loses the oldest events. */
+  readonly events: Stream.Stream<SupervisorEvent>
+  /** The supervisor and all below it as they are now. Never waits, also when the supervisor is busy. */
+  readonly tree: Effect.Effect<TreeNode>
+}
+
+/**
+ * The tag of the supervisor that {@link layer} provides.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> =
+  Context.Service<SupervisorRef>("@relive/otp/SupervisorRef")
+
+/**
+ * Describes a supervisor with fixed children. More can be added by `startChild` while it runs; those are gone when it
+ * is restarted itself.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <R = never>(options: Options<R>): SupervisorSpec<ChildSpec<unknown, R>, R> =>
+  internal.makeSpec({ ...options, kind: "static" })
+
+/**
+ * Describes a supervisor whose children are all instances of one template, started by `startChild(args)` and stopped
+ * all at once (`simple_one_for_one`). A restart uses the arguments of the instance. Prefer `DynamicSupervisor` when
+ * the children differ.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const simple = <Args, R = never>(options: SimpleOptions<Args, R>): SupervisorSpec<Args, R> =>
+  internal.makeSpec({ ...options, kind: "simple" })
+
+/**
+ * Options of {@link start}, {@link run} and {@link layer}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StartOptions {
+  /** The first part of all paths; `root` when absent. */
+  readonly id?: string | undefined
+  /**
+   * How long closing the scope may take before the tree is killed. Infinity when absent: then the shutdown times of
+   * the children bound it.
+   */
+  readonly closeTimeout?: Duration.Input | undefined
+}
+
+/**
+ * Starts a supervisor, and answers when all its children have started. It stops, in order, when the scope closes. When
+ * called in a process, that process is its parent.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const start = <Child, R>(
+  spec: SupervisorSpec<Child, R>,
+  options?: StartOptions
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
+  internal.start(spec, options)
+
+/**
+ * OTP's `init/1`: makes the process it runs in, a child that is being started, a supervisor. So a child can first
+ * build something, register a name say, and then be the supervisor of its parts:
+ *
+ *     ChildSpec.make({ id, type: "supervisor", start: Effect.andThen(prepare, Supervisor.init(spec)) })
+ *
+ * The answer has to be that of `start`; its `info` is the reference.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const init = <Child, R>(
+  spec: SupervisorSpec<Child, R>
+): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> => internal.init(spec)
+
+/**
+ * Runs a tree as an application, with a registry of its own. It never succeeds: it fails with {@link SupervisorExit}
+ * when the tree ends by itself, and stops the tree when it is interrupted.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = <Child, R>(
+  spec: SupervisorSpec<Child, R>,
+  options?: StartOptions
+): Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry>> =>
+  start(spec, options).pipe(
+    Effect.flatMap((ref) => ref.awaitExit),
+    Effect.flatMap((reason) => Effect.fail(new SupervisorExit({ reason }))),
+    Effect.scoped,
+    Effect.provide(registryLayer)
+  ) as Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry>>
+
+/**
+ * Provides a running tree as {@link SupervisorRef}, and its registry. Releasing the layer stops the tree. When the
+ * root ends by itself that is logged once, as fatal, and later calls through the reference fail.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <R>(
+  spec: SupervisorSpec<ChildSpec, R>,
+  options?: StartOptions
+): Layer.Layer<SupervisorRef | Registry, SupervisorStartError, Exclude<R, Registry | Scope.Scope>> =>
+  Layer.provideMerge(Layer.effect(SupervisorRef, internal.startWatched(spec, options)), registryLayer) as Layer.Layer<
+    SupervisorRef | Registry,
+    SupervisorStartError,
+    Exclude<R, Registry | Scope.Scope>
+  >
+
+/**
+ * Whether a value is a {@link SupervisorSpec}.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isSupervisorSpec = internal.isSpec

@@ -1,0 +1,47 @@
+/** Who listens to the events of a supervision tree. Publishing costs nothing when nobody does. */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import type { SupervisorEvent } from "../Supervisor.ts"
+
+/** How many events wait for a slow listener before the oldest are dropped. */
+const capacity = 4096
+
+export class EventHub {
+  private readonly queues = new Set<Queue.Queue<SupervisorEvent, Cause.Done>>()
+  private closed = false
+
+  get isObserved(): boolean {
+    return this.queues.size > 0
+  }
+
+  publish(event: SupervisorEvent): void {
+    for (const queue of this.queues) Queue.offerUnsafe(queue, event)
+  }
+
+  /** Ends the streams after what waits in them. */
+  close(): void {
+    this.closed = true
+    for (const queue of this.queues) Queue.endUnsafe(queue)
+    this.queues.clear()
+  }
+
+  readonly stream: Stream.Stream<SupervisorEvent> = Stream.callback<SupervisorEvent>(
+    (queue) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          if (this.closed) Queue.endUnsafe(queue)
+          else this.queues.add(queue)
+        }),
+        () => Effect.sync(() => this.queues.delete(queue))
+      ),
+    { bufferSize: capacity, strategy: "sliding" }
+  )
+}
+
+/** The hub of the tree a supervisor belongs to; a root makes its own. */
+export const CurrentHub = Context.Reference<EventHub | undefined>("@relive/otp/EventHub", {
+  defaultValue: () => undefined
+})
