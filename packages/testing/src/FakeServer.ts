@@ -189,7 +189,7 @@ export interface FakeServer {
   readonly connection: (index: number) => Effect.Effect<Connection>
   /** How many connections were accepted so far. */
   readonly accepted: Effect.Effect<number>
-  /** All that happened, oldest first: the last 10 000 entries. */
+  /** All that happened, oldest first: the last 10 000 entries, fewer when they hold more than 64 MiB. */
   readonly log: Effect.Effect<ReadonlyArray<LogEntry>>
   /** All bytes that one connection received, from the log. */
   readonly received: (connection: number) => Effect.Effect<Uint8Array>
@@ -316,6 +316,7 @@ export const array = (...items: ReadonlyArray<string>): string => `*${items.leng
 // -----------------------------------------------------------------------------
 
 const maxLogEntries = 10_000
+const maxLoggedBytes = 64 * 1024 * 1024
 
 /** Which script a connection gets: none at all, when the test takes the connections itself. */
 interface Plan<R> {
@@ -350,6 +351,7 @@ class Server<R> implements FakeServer {
   private scriptsEnded = 0
   private readonly problems: Array<FakeServerError> = []
   private readonly entries: Array<LogEntry> = []
+  private loggedBytes = 0
   private readonly changed = new Signal()
 
   constructor(listener: Listener.Listener, certificates: Certificates | undefined, plan: Plan<R>, run: Run<R>) {
@@ -467,7 +469,10 @@ class Server<R> implements FakeServer {
 
   private record(entry: LogEntry): void {
     this.entries.push(entry)
-    if (this.entries.length > 2 * maxLogEntries) this.entries.splice(0, maxLogEntries)
+    this.loggedBytes += entry.bytes?.length ?? 0
+    if (this.entries.length <= 2 * maxLogEntries && this.loggedBytes <= maxLoggedBytes) return
+    const dropped = this.entries.splice(0, Math.ceil(this.entries.length / 2))
+    for (const { bytes } of dropped) this.loggedBytes -= bytes?.length ?? 0
   }
 }
 

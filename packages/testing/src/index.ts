@@ -1,2 +1,5 @@
 export * as FakeServer from "./FakeServer.ts"
+export * as Fault from "./Fault.ts"
+export * as FaultProxy from "./FaultProxy.ts"
+export * as FaultSchedule from "./FaultSchedule.ts"
 export * as RedisServer from "./RedisServer.ts"

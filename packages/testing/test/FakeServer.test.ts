@@ -2,50 +2,8 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { FakeServer } from "@relive/testing"
 import { Cause, Effect, Exit, Fiber, Scope } from "effect"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
 import * as Tls from "node:tls"
-
-/** A client that keeps what it reads, chunk by chunk, and how it ended. */
-class Client {
-  readonly socket: Net.Socket
-  readonly chunks: Array<string> = []
-  error: string | undefined = undefined
-  constructor(socket: Net.Socket, text = "") {
-    this.socket = socket
-    socket.setEncoding("utf8")
-    socket.on("data", (chunk: string) => this.chunks.push(chunk))
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      this.error = error.code ?? error.message
-    })
-    if (text !== "") socket.write(text)
-  }
-  get text(): string {
-    return this.chunks.join("")
-  }
-  readonly until = (text: string): Effect.Effect<void> =>
-    Effect.callback<void>((resume) => {
-      const check = () => {
-        if (this.text.includes(text)) resume(Effect.void)
-      }
-      this.socket.on("data", check)
-      check()
-    })
-  readonly ended = event(this, "end")
-  readonly closed = event(this, "close")
-}
-
-const event = (client: { readonly socket: Net.Socket }, name: "end" | "close"): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const { socket } = client
-    if (name === "close" ? socket.closed : socket.readableEnded) return resume(Effect.void)
-    socket.once(name, () => resume(Effect.void))
-  })
-
-const dial = (server: FakeServer.FakeServer, text = "") =>
-  Effect.acquireRelease(
-    Effect.sync(() => new Client(Net.connect(server.path ? { path: server.path } : server), text)),
-    (client) => Effect.sync(() => client.socket.destroy())
-  )
+import { Client, dial } from "./client.ts"
 
 layer(
   FakeServer.layer((connection) =>
@@ -246,13 +204,13 @@ describe("FakeServer", () => {
       ).pipe(Scope.provide(scope))
       for (let index = 0; index < 2; index++) {
         const client = yield* dial(fake)
-        yield* client.closed
+        yield* client.ended
         assert.isUndefined(client.error)
       }
       const last = yield* dial(fake)
       yield* fake.connection(2)
       yield* Scope.close(scope, Exit.void)
-      yield* last.closed
+      yield* last.ended
       assert.isFalse(Fs.existsSync(fake.path ?? ""))
     })
   )

@@ -211,7 +211,11 @@ export class FakeConnection implements Connection {
       () => this.takeCommand() ?? (this.peerEnded ? Exit.succeed(undefined) : undefined)
     )
     return Effect.flatMap(next, (command) => {
-      if (command === undefined) return Effect.as(this.end, false)
+      if (command === undefined) {
+        // The client may close in the middle of a command.
+        this.parser.skip(this.parser.unread.length)
+        return Effect.as(this.end, false)
+      }
       return this.reply(command, handlers) ?? this.fail(`no handler answers ${shown(command)}`)
     })
   }

@@ -46,7 +46,9 @@ export const incomplete: unique symbol = Symbol("incomplete")
  * With `inline`, a line that starts with no type byte is a command in Redis' inline form, as a server accepts it.
  */
 export class Parser {
+  /** What was fed and not dropped yet: a view of `storage`, whose free end takes the next chunks. */
   private buffer: Buffer = Buffer.alloc(0)
+  private storage: Buffer = this.buffer
   private position = 0
   private readonly open: Array<OpenArray> = []
   private readonly inline: boolean
@@ -55,9 +57,22 @@ export class Parser {
     this.inline = options?.inline ?? false
   }
 
-  /** Adds bytes. */
+  /** Adds bytes. Values are views of the storage, so it is only ever appended to, or replaced. */
   feed(chunk: Uint8Array): void {
-    this.buffer = this.position === this.buffer.length ? Buffer.from(chunk) : Buffer.concat([this.unread, chunk])
+    const used = this.buffer.length
+    if (used + chunk.length > this.storage.length) return this.replace(chunk)
+    this.storage.set(chunk, used)
+    this.buffer = this.storage.subarray(0, used + chunk.length)
+  }
+
+  /** Moves the unread bytes and `chunk` to new storage with as much room again, which keeps long values cheap. */
+  private replace(chunk: Uint8Array): void {
+    const unread = this.unread
+    const length = unread.length + chunk.length
+    this.storage = Buffer.alloc(Math.max(2 * length, 4_096))
+    this.storage.set(unread)
+    this.storage.set(chunk, unread.length)
+    this.buffer = this.storage.subarray(0, length)
     this.position = 0
   }
 
@@ -74,6 +89,7 @@ export class Parser {
   /** Puts bytes in front of the unread ones, to be read next. */
   putBack(bytes: Uint8Array): void {
     this.buffer = Buffer.concat([bytes, this.unread])
+    this.storage = this.buffer
     this.position = 0
   }
 

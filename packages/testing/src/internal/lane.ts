@@ -1,0 +1,269 @@
+/**
+ * One direction of one proxied connection: a queue of chunks between two sockets, and the faults that hold it up. Plain
+ * state driven by socket events and one timer; a lane without faults writes straight through.
+ */
+import type * as Net from "node:net"
+import type { Corrupt, Cut, Direction, Fault, HalfClose } from "../Fault.ts"
+import { corrupted, isFitting, RespScanner } from "./corruption.ts"
+import type { Injection } from "./injection.ts"
+import type { Random } from "./random.ts"
+import { now } from "./realTime.ts"
+
+/** What a lane needs of the connection it belongs to, and of the proxy. */
+export interface LaneContext {
+  readonly random: Random
+  /** The faults of now, oldest first. */
+  readonly injections: () => ReadonlyArray<Injection>
+  readonly strike: (injection: Injection) => void
+  readonly cut: (how: Cut["how"]) => void
+  /** The source has ended, or failed, and all of it was passed on. */
+  readonly onFinished: () => void
+  readonly onBytes: (direction: Direction, count: number) => void
+}
+
+interface Chunk {
+  readonly bytes: Buffer
+  readonly arrivedAt: number
+  /** From 0 to 1: how much of a jitter it gets. */
+  readonly luck: number
+}
+
+/** What the faults of now say about the next chunk. */
+interface Plan {
+  /** Nothing may pass for this long; `Infinity` until something changes. */
+  readonly wait: number
+  /** At most so many bytes may pass at once, */
+  readonly limit: number
+  /** and then nothing for this long. */
+  readonly pause: number
+}
+
+type Counted = Cut | HalfClose
+const isCounted = (fault: Fault): fault is Counted => fault._tag === "Cut" || fault._tag === "HalfClose"
+
+const highWater = 256 * 1024
+// A throttled lane passes what is due in such steps.
+const throttleStepMillis = 10
+
+export class Lane {
+  private readonly direction: Direction
+  private readonly source: Net.Socket
+  private readonly sink: Net.Socket
+  private readonly context: LaneContext
+  private readonly scanner = new RespScanner()
+  private readonly passedBytes = new Map<Injection, number>()
+  private readonly scannedBytes = new Map<Injection, number>()
+  private queue: Array<Chunk> = []
+  private queuedBytes = 0
+  private timer: NodeJS.Timeout | undefined = undefined
+  private awaitsDrain = false
+  private sourceEnded = false
+  private wasCorrupted = false
+  /** Bytes go nowhere from now on. */
+  private swallows = false
+  private finished = false
+
+  constructor(direction: Direction, source: Net.Socket, sink: Net.Socket, context: LaneContext) {
+    this.direction = direction
+    this.source = source
+    this.sink = sink
+    this.context = context
+    source.on("data", (chunk) => this.onData(chunk))
+    source.on("end", () => this.onSourceEnd())
+    // A failed source has no "end".
+    source.on("close", () => this.onSourceEnd())
+    sink.on("drain", () => {
+      this.awaitsDrain = false
+      this.pump()
+    })
+  }
+
+  /** The source's end or failure does not get through. */
+  get hidesEnd(): boolean {
+    return this.swallows || this.relevant().some(({ fault }) => fault._tag === "Stall" || fault._tag === "BlackHole")
+  }
+
+  get isFinished(): boolean {
+    return this.finished
+  }
+
+  /** The faults have changed. */
+  onChange(): void {
+    this.clearTimer()
+    this.pump()
+  }
+
+  stop(): void {
+    this.clearTimer()
+    this.finished = true
+    this.queue = []
+  }
+
+  private onData(chunk: Buffer): void {
+    if (this.swallows || this.finished) return
+    this.context.onBytes(this.direction, chunk.length)
+    const bytes = this.direction === "toClient" ? this.corrupt(chunk) : chunk
+    this.queue.push({ bytes, arrivedAt: now(), luck: this.context.random.next() })
+    this.queuedBytes += bytes.length
+    if (this.queuedBytes > highWater) this.source.pause()
+    this.pump()
+  }
+
+  private onSourceEnd(): void {
+    this.sourceEnded = true
+    this.pump()
+  }
+
+  /** Passes on what may pass now, and sets the timer for the rest. */
+  private pump(): void {
+    while (!this.finished && !this.awaitsDrain && this.timer === undefined) {
+      if (this.strikeDue() || this.swallows) return
+      const head = this.queue[0]
+      if (head === undefined) return this.onEmpty()
+      const plan = this.plan(head)
+      if (plan.wait > 0) return this.hold(plan.wait)
+      this.pass(head, plan.limit)
+      if (plan.pause > 0 && !this.finished) this.hold(plan.pause)
+    }
+  }
+
+  private hold(millis: number): void {
+    if (millis === Infinity) return
+    this.timer = setTimeout(() => {
+      this.timer = undefined
+      this.pump()
+    }, millis)
+  }
+
+  private clearTimer(): void {
+    clearTimeout(this.timer)
+    this.timer = undefined
+  }
+
+  private onEmpty(): void {
+    if (!this.sourceEnded) {
+      if (this.source.isPaused()) this.source.resume()
+      return
+    }
+    // The end waits for a stall too, and a black hole swallows it.
+    if (this.hidesEnd) return
+    this.finished = true
+    this.sink.end()
+    this.context.onFinished()
+  }
+
+  private pass(head: Chunk, limit: number): void {
+    const piece = limit < head.bytes.length ? head.bytes.subarray(0, limit) : head.bytes
+    if (piece === head.bytes) this.queue.shift()
+    else this.queue[0] = { ...head, bytes: head.bytes.subarray(limit) }
+    this.queuedBytes -= piece.length
+    for (const injection of this.relevant()) {
+      if (isCounted(injection.fault)) add(this.passedBytes, injection, piece.length)
+    }
+    if (this.sink.writable && !this.sink.write(piece)) this.awaitsDrain = true
+    if (this.queuedBytes <= highWater && this.source.isPaused()) this.source.resume()
+  }
+
+  private relevant(): ReadonlyArray<Injection> {
+    return this.context.injections().filter(({ fault }) => concerns(fault, this.direction))
+  }
+
+  private plan(head: Chunk): Plan {
+    let wait = 0
+    let limit = head.bytes.length
+    let pause = 0
+    for (const injection of this.relevant()) {
+      const { fault } = injection
+      switch (fault._tag) {
+        case "Stall":
+          wait = Infinity
+          break
+        case "Delay":
+          wait = Math.max(wait, head.arrivedAt + fault.millis + head.luck * fault.jitterMillis - now())
+          break
+        case "Throttle": {
+          limit = Math.min(limit, Math.max(1, Math.floor((fault.bytesPerSecond * throttleStepMillis) / 1000)))
+          pause = Math.max(pause, (limit / fault.bytesPerSecond) * 1000)
+          break
+        }
+        case "SlowLoris":
+          limit = 1
+          pause = Math.max(pause, fault.gapMillis)
+          break
+        default:
+          if (isCounted(fault)) limit = Math.min(limit, Math.max(1, this.bytesLeft(injection, fault)))
+          continue
+      }
+      this.context.strike(injection)
+    }
+    return { wait, limit, pause }
+  }
+
+  private bytesLeft(injection: Injection, fault: Counted): number {
+    return fault.afterBytes - (this.passedBytes.get(injection) ?? 0)
+  }
+
+  /** Does what is due before the next byte; gives whether that ended the lane. */
+  private strikeDue(): boolean {
+    for (const injection of this.relevant()) {
+      const { fault } = injection
+      if (fault._tag === "BlackHole") {
+        if (this.queue.length === 0) continue
+        this.context.strike(injection)
+        return this.swallow()
+      }
+      if (!isCounted(fault) || this.bytesLeft(injection, fault) > 0) continue
+      this.context.strike(injection)
+      if (fault._tag === "Cut") {
+        this.context.cut(fault.how)
+        return true
+      }
+      this.sink.end()
+      return this.swallow()
+    }
+    return false
+  }
+
+  private swallow(): true {
+    this.swallows = true
+    this.queue = []
+    this.queuedBytes = 0
+    this.clearTimer()
+    if (this.source.isPaused()) this.source.resume()
+    return true
+  }
+
+  private corrupt(chunk: Buffer): Buffer {
+    if (this.wasCorrupted) return chunk
+    let position = 0
+    for (const injection of this.context.injections()) {
+      const { fault } = injection
+      if (fault._tag !== "Corrupt") continue
+      const skipped = Math.max(0, fault.afterBytes - (this.scannedBytes.get(injection) ?? 0))
+      add(this.scannedBytes, injection, chunk.length)
+      if (skipped >= chunk.length) continue
+      if (position < skipped) {
+        this.scanner.walk(chunk.subarray(0, skipped), position)
+        position = skipped
+      }
+      return this.corruptFrom(chunk, position, injection, fault)
+    }
+    this.scanner.walk(chunk, position)
+    return chunk
+  }
+
+  private corruptFrom(chunk: Buffer, start: number, injection: Injection, fault: Corrupt): Buffer {
+    const index = this.scanner.walk(chunk, start, isFitting(fault.at, fault.how))
+    if (index === -1) return chunk
+    this.wasCorrupted = true
+    this.context.strike(injection)
+    return corrupted(chunk, index, fault.at, fault.how, this.context.random)
+  }
+}
+
+const concerns = (fault: Fault, direction: Direction): boolean =>
+  "direction" in fault && (fault.direction === "both" || fault.direction === direction)
+
+const add = (counts: Map<Injection, number>, injection: Injection, count: number): void => {
+  counts.set(injection, (counts.get(injection) ?? 0) + count)
+}
