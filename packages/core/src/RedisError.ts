@@ -103,9 +103,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>("@reliv
 
   /** An unsent command cannot run twice; unless the server will refuse us again, or we are closing, another try may succeed. */
   get isRetryable(): boolean {
-    return (
-      this.delivery === "unsent" && this.kind !== "shutdown" && this.kind !== "closed" && this.kind !== "handshake"
-    )
+    return this.delivery === "unsent" && this.kind !== "shutdown" && this.kind !== "closed" && this.kind !== "handshake"
   }
 }
 
@@ -155,8 +153,8 @@ export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>("
 }
 
 /**
- * The server refused to queue a command of a transaction, so nothing of it ran. `queueErrors` holds what the server said,
- * with the index of the command.
+ * The server discarded a transaction, so nothing of it ran. `queueErrors` holds what the server said to the commands that it
+ * refused to queue, with the index of each in the transaction; `detail` what it said to `EXEC`.
  *
  * @category errors
  * @since 0.1.0
@@ -164,13 +162,14 @@ export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>("
 export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("@relive/core/TransactionAborted")(
   "TransactionAborted",
   {
+    detail: Schema.String,
     queueErrors: Schema.Array(Schema.Struct({ index: Schema.Number, code: Schema.String, message: Schema.String }))
   }
 ) {
   override get message(): string {
     const first = this.queueErrors[0]
-    const why = first === undefined ? "" : `: command ${first.index + 1}: ${first.message}`
-    return `The transaction was discarded, nothing of it ran${why}`
+    const why = first === undefined ? this.detail : `command ${first.index} (counted from 0): ${first.message}`
+    return `The transaction was discarded, nothing of it ran: ${why}`
   }
 
   get isRetryable(): boolean {
@@ -184,7 +183,10 @@ export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("
  * @category errors
  * @since 0.1.0
  */
-export class WatchConflict extends Schema.TaggedError<WatchConflict>("@relive/core/WatchConflict")("WatchConflict", {}) {
+export class WatchConflict extends Schema.TaggedError<WatchConflict>("@relive/core/WatchConflict")(
+  "WatchConflict",
+  {}
+) {
   override get message(): string {
     return "A watched key was changed before EXEC; nothing of the transaction ran"
   }

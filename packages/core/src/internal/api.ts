@@ -22,10 +22,7 @@ import { namedService } from "./named.ts"
 type Key<Self> = Context.Key<Self, Service>
 
 /** Runs on the service of the context. One step, and no generator: it stands before every command. */
-const use = <Self, A, E>(
-  tag: Key<Self>,
-  f: (service: Service) => Effect.Effect<A, E>
-): Effect.Effect<A, E, Self> =>
+const use = <Self, A, E>(tag: Key<Self>, f: (service: Service) => Effect.Effect<A, E>): Effect.Effect<A, E, Self> =>
   Effect.withFiber<A, E, Self>((fiber) => f(Context.getUnsafe(fiber.context, tag)))
 
 const schemaFailure = (cause: Schema.SchemaError): RedisError =>

@@ -24,6 +24,8 @@ export const REPEATABLE = 1
 export const BYTES = 2
 /** The connection's own (handshake, health): not counted, not tracked by the deadlines, never repeated. */
 export const INTERNAL = 4
+/** How many replies it gets is not known before they come: nothing is written behind it until then. */
+export const BARRIER = 8
 
 /** Turns the replies of a call into its outcome. */
 export interface Finisher<A = unknown> {
@@ -61,6 +63,8 @@ export class Call<A = unknown> implements Entry<Call> {
   writtenAt = 0
   repeated = false
   settled = false
+  /** Its replies say that the session is not in the state that others rely on: it must end. */
+  broken = false
   outcome: Outcome | undefined = undefined
   readonly resume: Resume<A>
 

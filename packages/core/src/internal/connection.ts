@@ -287,10 +287,15 @@ export class Connection implements Owner {
     const look = (): void => {
       if (this.state === "ready") resume(Effect.void)
       else if (this.lastError !== undefined) resume(Effect.fail(this.lastError))
-      else if (this.closing) resume(Effect.fail(connectionError(
-        { kind: "shutdown", address: this.options.address, detail: "the connection is closing" },
-        "unsent"
-      )))
+      else if (this.closing)
+        resume(
+          Effect.fail(
+            connectionError(
+              { kind: "shutdown", address: this.options.address, detail: "the connection is closing" },
+              "unsent"
+            )
+          )
+        )
       else this.onFirst.push(look)
     }
     look()

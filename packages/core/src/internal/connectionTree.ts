@@ -57,7 +57,9 @@ const makeConnection = (options: RedisOptions.Resolved): Effect.Effect<Connectio
 const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
   Schedule.fromStep(
     Effect.succeed(() =>
-      Effect.sync(() => [connection.backoffMillis, Duration.millis(connection.backoffMillis)] as [number, Duration.Duration])
+      Effect.sync(
+        () => [connection.backoffMillis, Duration.millis(connection.backoffMillis)] as [number, Duration.Duration]
+      )
     )
   )
 

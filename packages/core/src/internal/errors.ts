@@ -8,7 +8,7 @@ import { ConnectionError, RedisArgumentError, RedisError } from "../RedisError.t
 import type { ConnectionErrorKind, Delivery, Reason } from "../RedisError.ts"
 
 /** Runs `make` with the capture of stacks off. */
-const withoutStack = <A>(make: () => A): A => {
+export const withoutStack = <A>(make: () => A): A => {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
   try {

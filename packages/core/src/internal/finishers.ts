@@ -6,17 +6,19 @@
 import * as Exit from "effect/Exit"
 import * as Resp from "../Resp.ts"
 import type { Call, Answer, Finisher, Outcome } from "./call.ts"
+import { TransactionAborted, WatchConflict } from "../RedisError.ts"
 import { failure } from "./errors.ts"
 
 /** What can stand in a pipeline's place for a reply. */
 export type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
 
+/** An error of the server knows what it answers. */
+const named = (element: Element, command: string | undefined): Element =>
+  element instanceof Resp.ReplyError && command !== undefined ? element.withCommand(command) : element
+
 /** A reply as an element: what could not be delivered becomes its error. */
-export const toElement = (reply: Answer, command: string | undefined): Element => {
-  if (reply instanceof Resp.ReplyFailure) return reply.error
-  if (reply instanceof Resp.ReplyError && command !== undefined) return reply.withCommand(command)
-  return reply
-}
+const toElement = (reply: Answer, command: string | undefined): Element =>
+  reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
 
 /** One command: its reply, or its failure. */
 export const command: Finisher<Resp.Reply> = {
@@ -43,6 +45,92 @@ export class PipelineFinisher implements Finisher<ReadonlyArray<Element>> {
     if (call.received === 1) this.elements = []
     this.elements.push(toElement(reply, this.names[call.received - 1]))
     return call.received === call.expected ? Exit.succeed(this.elements) : undefined
+  }
+}
+
+const isQueued = (reply: Element | undefined): boolean => reply === "QUEUED"
+
+/** The outcome of `MULTI`, the commands and `EXEC`, from their replies in order. */
+const transactionOutcome = (call: Call, replies: ReadonlyArray<Element>): Outcome<ReadonlyArray<Element>> => {
+  const multi = replies[0]
+  const exec = replies[replies.length - 1]
+  const queued = replies.slice(1, -1)
+  if (multi instanceof Resp.ReplyError) return failure(ranOutside(multi, queued))
+  if (exec === null) return failure(new WatchConflict())
+  if (exec instanceof Resp.ReplyError) {
+    // Any other error than EXECABORT leaves the connection inside of MULTI.
+    call.broken = exec.code !== "EXECABORT"
+    return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
+  }
+  if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
+  if (multi === "OK" && queued.every(isQueued) && Array.isArray(exec)) return Exit.succeed(exec)
+  call.broken = true
+  const refused = queued.find((reply) => reply instanceof Resp.ReplyError)
+  return failure(ranOutside(refused ?? notATransaction, queued))
+}
+
+const notATransaction = new Resp.ReplyError({
+  code: "ERR",
+  message: "the server did not answer MULTI and EXEC as it should"
+})
+
+const ranOutside = (error: Resp.ReplyError, replies: ReadonlyArray<Element>): Resp.ReplyError =>
+  new Resp.ReplyError({
+    code: error.code,
+    message: error.message,
+    command: error.command,
+    delivery: "unknown",
+    replies
+  })
+
+const queueErrorsOf = (queued: ReadonlyArray<Element>) =>
+  queued.flatMap((reply, index) =>
+    reply instanceof Resp.ReplyError ? [{ index, code: reply.code, message: reply.message }] : []
+  )
+
+/** `MULTI`, the commands, `EXEC`: the elements of EXEC's array. `names` are those of the commands. */
+export class TransactionFinisher implements Finisher<ReadonlyArray<Element>> {
+  private readonly names: ReadonlyArray<string>
+  private readonly replies: Array<Element> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.names = names
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Element>> | undefined {
+    this.replies.push(toElement(reply, this.nameAt(call)))
+    if (call.received < call.expected) return undefined
+    const outcome = transactionOutcome(call, this.replies)
+    return Exit.map(outcome, (elements) => elements.map((element, i) => named(element, this.names[i])))
+  }
+
+  private nameAt(call: Call): string | undefined {
+    if (call.received === 1) return "MULTI"
+    return call.received === call.expected ? "EXEC" : this.names[call.received - 2]
+  }
+}
+
+/**
+ * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`: one reply, that of the last. When the first is refused, all are
+ * answered, and the commands have run.
+ */
+export class NoReplyFinisher implements Finisher<void> {
+  private readonly names: ReadonlyArray<string>
+  private readonly replies: Array<Element> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.names = names
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<void> | undefined {
+    const element = toElement(reply, call.received === 1 ? "CLIENT REPLY" : this.names[call.received - 2])
+    const isRefusal = call.received === 1 && element instanceof Resp.ReplyError
+    if (call.received === 1 && !isRefusal) return Exit.void
+    if (isRefusal) call.expected = this.names.length + 2
+    this.replies.push(element)
+    if (call.received < call.expected) return undefined
+    const [refusal, ...rest] = this.replies
+    return failure(ranOutside(refusal instanceof Resp.ReplyError ? refusal : notATransaction, rest.slice(0, -1)))
   }
 }
 

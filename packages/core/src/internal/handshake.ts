@@ -114,8 +114,7 @@ const refused = (step: Step, error: Resp.ReplyError): Verdict => {
   return { _tag: "Refused", transient: isTransient(error), detail, error }
 }
 
-const errorOf = (reply: Answer): Resp.ReplyError | undefined =>
-  reply instanceof Resp.ReplyError ? reply : undefined
+const errorOf = (reply: Answer): Resp.ReplyError | undefined => (reply instanceof Resp.ReplyError ? reply : undefined)
 
 /** The meaning of a batch's replies, as many as its commands, in their order. */
 export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): Verdict => {

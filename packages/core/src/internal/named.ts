@@ -21,9 +21,7 @@ const absent = (name: Registry.Name<Service>): RedisError =>
     "unsent"
   )
 
-export const namedService = (
-  name: Registry.Name<Service>
-): Effect.Effect<Service, never, Registry.Registry> =>
+export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
     const use = <A>(f: (service: Service) => Effect.Effect<A, RedisError>): Effect.Effect<A, RedisError> =>
       Effect.suspend(() => {

@@ -86,6 +86,8 @@ const transientCodes: ReadonlySet<string> = new Set([
  * - `message`: the server's text with the code. Where the server repeats arguments (`…, with args beginning with: …`)
  *   it is cut, so that no value gets into a log. Bytes that are not UTF-8 are shown as U+FFFD.
  * - `command`: the name of the command that was answered, where that is known.
+ * - `delivery: "unknown"`, with the `replies` of the commands: the server refused what should have enclosed them (`MULTI`,
+ *   `CLIENT REPLY OFF`), so they ran without it.
  *
  * It is data and has no stack: create as many as you like.
  *
@@ -97,11 +99,21 @@ export class ReplyError {
   readonly code: string
   readonly message: string
   readonly command: string | undefined
+  readonly delivery: "unknown" | undefined
+  readonly replies: ReadonlyArray<Reply | DecodeError | ReplyLimitError> | undefined
 
-  constructor(options: { readonly code: string; readonly message: string; readonly command?: string | undefined }) {
+  constructor(options: {
+    readonly code: string
+    readonly message: string
+    readonly command?: string | undefined
+    readonly delivery?: "unknown" | undefined
+    readonly replies?: ReadonlyArray<Reply | DecodeError | ReplyLimitError> | undefined
+  }) {
     this.code = options.code
     this.message = options.message
     this.command = options.command
+    this.delivery = options.delivery
+    this.replies = options.replies
   }
 
   /** Reads the text of an error reply, without its type byte. */
@@ -120,6 +132,7 @@ export class ReplyError {
 
   /** The server did not run the command, and what kept it from doing so passes by itself (`LOADING`, `BUSY`, …). */
   get isRetryable(): boolean {
+    if (this.delivery !== undefined) return false
     return transientCodes.has(this.code) || this.message === "ERR max number of clients reached"
   }
 

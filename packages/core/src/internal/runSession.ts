@@ -18,17 +18,17 @@ import { RawFinisher } from "./finishers.ts"
 import * as handshake from "./handshake.ts"
 import { encoder } from "./encoder.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
-import { SessionEnd } from "./session.ts"
-import type { Chunks, Session } from "./session.ts"
+import { sessionEnd } from "./session.ts"
+import type { Chunks, Session, SessionEnd } from "./session.ts"
 import { dial } from "./transport.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
-  new SessionEnd({ kind: "connect", detail, refused: false, cause })
+  sessionEnd({ kind: "connect", detail, refused: false, cause })
 
 const disconnected = (detail: string, cause?: unknown): SessionEnd =>
-  new SessionEnd({ kind: "disconnected", detail, refused: false, cause })
+  sessionEnd({ kind: "disconnected", detail, refused: false, cause })
 
-export const shutdown = new SessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
+export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
 
 /** What a failed socket, or a bad byte, says about the session. */
 const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolError | SessionEnd): SessionEnd => {
@@ -39,7 +39,7 @@ const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolE
       if (error.truncated) return disconnected("the server closed the connection in the middle of a reply", error)
       // Before the first good reply it is no Redis at all, and will be none next time.
       const notRedis = session.readyAt === Infinity
-      return new SessionEnd({
+      return sessionEnd({
         kind: notRedis ? "handshake" : "protocol",
         detail: notRedis
           ? `what listens there does not speak Redis's protocol: ${error.message}`
@@ -62,15 +62,18 @@ const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
   if (fail !== undefined) return fail.error
   return Cause.hasInterruptsOnly(exit.cause)
     ? shutdown
-    : new SessionEnd({ kind: "disconnected", detail: "a defect in the session", refused: false, cause: exit.cause })
+    : sessionEnd({ kind: "disconnected", detail: "a defect in the session", refused: false, cause: exit.cause })
 }
 
-const endsSession = (session: Session) => Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) =>
-  Effect.sync(() => session.die(endOf(exit)))
-)
+const endsSession = (session: Session) =>
+  Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) => Effect.sync(() => session.die(endOf(exit))))
 
 /** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
-const reader = (session: Session, decoder: Resp.Decoder<Resp.Reply>, socket: Socket.Socket): Effect.Effect<void, SessionEnd> =>
+const reader = (
+  session: Session,
+  decoder: Resp.Decoder<Resp.Reply>,
+  socket: Socket.Socket
+): Effect.Effect<void, SessionEnd> =>
   Socket.toStream(socket).pipe(
     Stream.mapArray((chunks) => {
       session.inbound()
@@ -92,7 +95,7 @@ const exchange = (connection: Connection, session: Session, batch: handshake.Bat
   Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
     const payload = encoder.encodeAll(batch.commands)
     if (payload instanceof ArgumentFailure) {
-      resume(Effect.fail(new SessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
+      resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
       return
     }
     const finisher = new RawFinisher()
@@ -107,12 +110,19 @@ const exchange = (connection: Connection, session: Session, batch: handshake.Bat
         batch.commands.length,
         connection.options.connectTimeoutMillis,
         connection.now(),
-        (outcome) => resume(Effect.mapError(outcome, () => shutdown))
+        (outcome) => {
+          // A failure is the end of the session, and whoever waits for that says why.
+          if (Exit.isSuccess(outcome)) resume(Effect.succeed(outcome.value))
+        }
       )
     )
   })
 
-const shakeHands = Effect.fnUntraced(function* (connection: Connection, session: Session, settings: handshake.Settings) {
+const shakeHands = Effect.fnUntraced(function* (
+  connection: Connection,
+  session: Session,
+  settings: handshake.Settings
+) {
   let batch = handshake.start(settings)
   for (;;) {
     const verdict = handshake.next(settings, batch, yield* exchange(connection, session, batch))
@@ -121,7 +131,7 @@ const shakeHands = Effect.fnUntraced(function* (connection: Connection, session:
       return
     }
     if (verdict._tag === "Refused") {
-      return yield* new SessionEnd({
+      return yield* sessionEnd({
         kind: verdict.transient ? "connect" : "handshake",
         detail: verdict.detail,
         refused: !verdict.transient,
@@ -154,7 +164,11 @@ const readSettings = (connection: Connection): Effect.Effect<handshake.Settings,
 }
 
 /** Dials and shakes hands. Reader and writer live in the scope of the process, so they go on while it terminates. */
-const establish = Effect.fnUntraced(function* (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) {
+const establish = Effect.fnUntraced(function* (
+  connection: Connection,
+  session: Session,
+  decoder: Resp.Decoder<Resp.Reply>
+) {
   const settings = yield* readSettings(connection)
   const transport = yield* dial(connection.options.endpoint).pipe(
     Effect.mapError((cause) => connectFailed(`could not connect: ${cause.message}`, cause))
@@ -172,7 +186,7 @@ const establish = Effect.fnUntraced(function* (connection: Connection, session: 
 const watchHealth = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> => {
   const interval = connection.options.healthCheckIntervalMillis
   if (interval === Infinity) return Effect.never
-  const silent = new SessionEnd({
+  const silent = sessionEnd({
     kind: "health-check",
     detail: `the server said nothing for ${Math.round(interval)} ms or more while a command waited`,
     refused: false
@@ -181,7 +195,9 @@ const watchHealth = (connection: Connection, session: Session): Effect.Effect<ne
     const wait = session.checkHealth(interval)
     if (wait > 0) return Effect.sleep(wait)
     // Our own event loop may have been held up: what has come in meanwhile is read before this goes on.
-    return Effect.flatMap(Effect.yieldNow, () => (session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent)))
+    return Effect.flatMap(Effect.yieldNow, () =>
+      session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent)
+    )
   })
   return Effect.forever(look)
 }

@@ -26,7 +26,9 @@ const { Flags } = CommandTable
 const LOOK = Flags.never | Flags.leaseOnly | Flags.blocking
 
 const badTimeout = (): RedisError =>
-  argumentError('The option `timeout` must be a duration above zero, in milliseconds when it is a number, or "infinite"')
+  argumentError(
+    'The option `timeout` must be a duration above zero, in milliseconds when it is a number, or "infinite"'
+  )
 
 /** Milliseconds of a call's `timeout`, or the error that names it. */
 const timeoutMillis = (options: CallOptions | undefined, inherited: number): number | RedisError => {
@@ -47,7 +49,8 @@ const callFlags = (tableFlags: number, options: CallOptions | undefined): number
 }
 
 /** The name for errors: a command's first word, never an argument. */
-const nameOf = (command: Resp.Command): string => (typeof command[0] === "string" ? command[0].toUpperCase() : "a command")
+const nameOf = (command: Resp.Command): string =>
+  typeof command[0] === "string" ? command[0].toUpperCase() : "a command"
 
 type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
 
@@ -65,7 +68,16 @@ class ConnectionService implements Service {
       if (refused !== undefined) return resume(Effect.fail(refused))
       const payload = encoder.encode(command)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
-      return this.submit(payload, 1, nameOf(command), callFlags(tableFlags, options), finishers.command, 1, options, resume)
+      return this.submit(
+        payload,
+        1,
+        nameOf(command),
+        callFlags(tableFlags, options),
+        finishers.command,
+        1,
+        options,
+        resume
+      )
     })
 
   readonly pipeline: Service["pipeline"] = (commands, options) =>
@@ -114,7 +126,18 @@ class ConnectionService implements Service {
     const connection = this.connection
     const timeout = timeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return resume(Effect.fail(timeout))
-    const call = new Call(payload, count, encoder.bytes, name, flags, finisher, expected, timeout, connection.now(), resume)
+    const call = new Call(
+      payload,
+      count,
+      encoder.bytes,
+      name,
+      flags,
+      finisher,
+      expected,
+      timeout,
+      connection.now(),
+      resume
+    )
     connection.submit(call)
     return Effect.sync(() => connection.cancel(call))
   }

@@ -24,7 +24,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { ConnectionErrorKind } from "../RedisError.ts"
 import * as Resp from "../Resp.ts"
-import { BYTES, Call, INTERNAL, settle } from "./call.ts"
+import { withoutStack } from "./errors.ts"
+import { BARRIER, BYTES, Call, INTERNAL, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
 import { Batch } from "./respEncoder.ts"
 
@@ -39,6 +40,10 @@ export class SessionEnd extends Data.TaggedError("SessionEnd")<{
     return this.detail
   }
 }
+
+/** Without a stack: it would show our own fibers only, and every log of a lost connection. */
+export const sessionEnd = (options: ConstructorParameters<typeof SessionEnd>[0]): SessionEnd =>
+  withoutStack(() => new SessionEnd(options))
 
 /** What one write hands to the socket, in order; a string stands for its UTF-8. */
 export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
@@ -167,12 +172,13 @@ export class Session {
   }
 
   private hasWork(): boolean {
-    if (this.end !== undefined) return false
+    const newest = this.inFlight.tail
+    if (this.end !== undefined || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
   }
 
   private takeBatch(): Chunks | undefined {
-    if (this.end !== undefined || !this.hasWork()) return undefined
+    if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
     let bytes = 0
@@ -190,6 +196,7 @@ export class Session {
       if ((call.flags & BYTES) !== 0) this.expectBytes()
       batch.add(call.payload)
       bytes += call.bytes
+      if ((call.flags & BARRIER) !== 0) break
     }
     const chunks = batch.take()
     return Arr.isArrayNonEmpty(chunks) ? chunks : undefined
@@ -222,9 +229,15 @@ export class Session {
       const outcome = call.finisher.onReply(call, frame)
       if (call.received < call.expected) continue
       this.retire(call)
-      if (call.settled) continue
-      call.outcome = outcome
-      answered.push(call)
+      if (!call.settled) {
+        call.outcome = outcome
+        answered.push(call)
+      }
+      if (call.broken) {
+        // What comes behind would be the replies of a connection in a state that nobody asked for.
+        failure = brokenState
+        break
+      }
     }
     this.resume(answered)
     return failure
@@ -302,9 +315,15 @@ export class Session {
   }
 }
 
-const unexpectedReply = new SessionEnd({
+const unexpectedReply = sessionEnd({
   kind: "protocol",
   detail: "the server sent a reply that no command was waiting for",
+  refused: false
+})
+
+const brokenState = sessionEnd({
+  kind: "protocol",
+  detail: "the server did not end a transaction as it should; the connection's state is not known",
   refused: false
 })
 
