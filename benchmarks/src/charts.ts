@@ -29,6 +29,9 @@ const GAP = 14
 const colours: Readonly<Record<AnyName, string>> = {
   relive: "#c2410c",
   "relive-pool": "#c2410c",
+  "relive-spans": "#e8a582",
+  "relive-metrics": "#e8a582",
+  "relive-schema": "#e8a582",
   "node-redis": "#3b6ea5",
   "node-redis-no-timeout": "#9dbbd8",
   ioredis: "#5b8c85",

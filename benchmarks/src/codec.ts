@@ -20,7 +20,7 @@ const CHUNK = 64 * 1024
 
 /** Takes a stream in chunks and returns the number of replies it found. */
 type Decode = (chunks: ReadonlyArray<Buffer>) => number
-/** Encodes commands and returns the number of characters or bytes it made. */
+/** Encodes commands into `sink` and returns the number of bytes it made. */
 type Encode = (commands: ReadonlyArray<ReadonlyArray<string>>) => number
 
 /** The decoder that both peers carry, one the descendant of the other; it is not part of their documented API. */
@@ -52,6 +52,12 @@ const ioredisCommand: {
   ) => { readonly toWritable: (socket?: unknown) => string | Buffer }
 } = fromHere("ioredis/built/Command.js")
 
+/** A long text may be a list of its parts until somebody reads it: read it. */
+const touched = (reply: unknown): unknown => {
+  if (typeof reply === "string" && reply.length > CHUNK) reply.charCodeAt(0)
+  return reply
+}
+
 const toText = (value: unknown): unknown => {
   if (value instanceof Buffer) return value.toString("utf8")
   return Array.isArray(value) ? value.map(toText) : value
@@ -66,7 +72,7 @@ const peer = (
   let last: unknown
   const decoder = new module.Decoder({
     onReply: (reply) => {
-      last = finish(reply)
+      last = touched(finish(reply))
       replies++
     },
     onErrorReply: () => {},
@@ -95,6 +101,7 @@ const ours = (): Decode => {
       const out: Array<Resp.Decoded<Resp.Reply>> = []
       const error = decoder.push(chunk, out)
       if (error !== undefined) throw error
+      for (const reply of out) touched(reply)
       replies += out.length
     }
     return replies
@@ -116,21 +123,36 @@ const decoders: Readonly<Record<string, () => Decode>> = {
     )
 }
 
+/** Where the encoded commands go, as a socket would copy them; a codec that only links strings together has not ended. */
+const sink = Buffer.allocUnsafeSlow(1024 * 1024)
+const written = (parts: Iterable<string | Uint8Array>, from: number): number => {
+  let at = from
+  for (const part of parts) {
+    if (typeof part === "string") at += sink.write(part, at, "utf8")
+    else {
+      sink.set(part, at)
+      at += part.length
+    }
+  }
+  return at
+}
+
 const encoders: Readonly<Record<string, () => Encode>> = {
   relive: () => (commands) => {
-    const chunks = Resp.encodePipeline(commands.map((command) => [...command]))
-    if (!Array.isArray(chunks)) throw new Error("refused")
-    return chunks.reduce((sum: number, chunk: string | Uint8Array) => sum + chunk.length, 0)
+    const chunks = Resp.encodePipeline(commands)
+    if (!(Symbol.iterator in chunks)) throw new Error("refused")
+    return written(chunks, 0)
   },
   "node-redis": () => (commands) => {
     let size = 0
-    for (const command of commands) for (const part of nodeRedisEncoder.default(command)) size += part.length
+    for (const command of commands) size = written(nodeRedisEncoder.default(command), size)
     return size
   },
   ioredis: () => (commands) => {
     let size = 0
     for (const [name = "", ...args] of commands) {
-      size += new ioredisCommand.default(name, args, { replyEncoding: "utf8" }).toWritable().length
+      const whole = new ioredisCommand.default(name, args, { replyEncoding: "utf8" }).toWritable()
+      size = written([whole], size)
     }
     return size
   }

@@ -87,8 +87,7 @@ const run = async (options: Options): Promise<void> => {
     process.exit(130)
   }
   process.on("exit", killAll)
-  process.once("SIGINT", interrupted)
-  process.once("SIGTERM", interrupted)
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, interrupted)
   try {
     await startClients(options.clients, server, remotes)
     const rows: Array<Row> = []
@@ -112,7 +111,7 @@ const main = async (): Promise<void> => {
     else await run(options)
   } catch (error) {
     if (error instanceof UsageError) say(`${error.message}\n\n${usage}`)
-    else say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    else say(error instanceof Error ? error.message : String(error))
     process.exitCode = error instanceof UsageError ? 2 : 1
   }
 }

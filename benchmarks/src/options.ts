@@ -1,6 +1,6 @@
 /** The command line of the benchmarks. */
 import { parseArgs } from "node:util"
-import { clientNames, isName, variantNames, type AnyName } from "./clients/client.ts"
+import { clientNames, isName, optionNames, variantNames, type AnyName } from "./clients/client.ts"
 import { scenarios, type Durations, type Scenario } from "./scenarios.ts"
 
 /** What to run. */
@@ -52,8 +52,9 @@ const chosenScenarios = (names: string | undefined, quick: boolean): ReadonlyArr
   })
 }
 
-const chosenClients = (names: string | undefined): ReadonlyArray<AnyName> => {
-  if (names === undefined) return [...clientNames, ...variantNames]
+const chosenClients = (names: string | undefined, quick: boolean): ReadonlyArray<AnyName> => {
+  if (names === undefined)
+    return [...clientNames, ...variantNames].filter((name) => !quick || !optionNames.includes(name))
   return list(names).map((name) => {
     if (!isName(name)) throw new UsageError(`there is no client ${name}`)
     return name
@@ -82,10 +83,10 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | undefined =
   if (values.help) return undefined
   return {
     scenarios: chosenScenarios(values.workload, values.quick),
-    clients: chosenClients(values.clients),
+    clients: chosenClients(values.clients, values.quick),
     rounds: positive("rounds", values.rounds, values.quick ? 7 : 11),
     durations: {
-      warmUp: values.quick ? 400 : 1500,
+      warmUp: values.quick ? 300 : 1500,
       round: positive("milliseconds", values.milliseconds, values.quick ? 250 : 600)
     },
     json: values.json

@@ -47,7 +47,7 @@ const main = async (): Promise<void> => {
     server.kill()
   }
   process.on("exit", killAll)
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130))
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130))
   try {
     await server.seed(seed)
     await remote.call("open", { name: client, target: server.target })

@@ -104,12 +104,13 @@ const figure = (value: number | null): string =>
 
 /** The report as a table of plain text. */
 export const table = (report: Report): string => {
-  const head = ["workload", "unit", ...clientNames, ...variantNames, "to best peer", "to bare"]
+  const variants = variantNames.filter((name) => report.workloads.some((row) => row.variants[name] !== null))
+  const head = ["workload", "unit", ...clientNames, ...variants, "to best peer", "to bare"]
   const rows = report.workloads.map((row) => [
     row.name,
     row.unit,
     ...clientNames.map((name) => figure(row.median[name])),
-    ...variantNames.map((name) => figure(row.variants[name])),
+    ...variants.map((name) => figure(row.variants[name])),
     row.toBestPeer === null ? "–" : row.toBestPeer.toFixed(2),
     row.toBare === null ? "–" : row.toBare.toFixed(2)
   ])

@@ -2,7 +2,7 @@
  * What is measured: each scenario prepares a client and gives, per round, one number for each of its metrics. The
  * throughput workloads are one kind of scenario; the others reuse the workload `get-500` and measure something else.
  */
-import type { AnyName, ClientName } from "./clients/client.ts"
+import { optionNames, type AnyName, type ClientName } from "./clients/client.ts"
 import { Remote } from "./remote.ts"
 import type { Server } from "./server.ts"
 import { expectedDigest, workloadNamed, workloads, type Workload } from "./workloads.ts"
@@ -263,5 +263,6 @@ export const scenarios: ReadonlyArray<Scenario> = [
 export const takesPart = (scenario: Scenario, name: AnyName): boolean => {
   const ours: ReadonlyArray<ClientName> = ["relive", "relive-pool"]
   if (ours.some((our) => our === name)) return name === scenario.ours
+  if (optionNames.includes(name)) return scenario.name === subject.name
   return !scenario.without.includes(name)
 }

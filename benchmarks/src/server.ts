@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve, sep } from "node:path"
 import { createClient } from "redis"
 import type { Target } from "./clients/client.ts"
 import type { Seed } from "./workloads.ts"
@@ -22,7 +22,12 @@ const freePort = (): Promise<number> =>
     })
   })
 
-const commands = process.env.RELIVE_REDIS_SERVER ? [process.env.RELIVE_REDIS_SERVER] : ["redis-server", "valkey-server"]
+/** The server's program: what the environment names (a path counts from where the person stood), or what is installed. */
+const programs = (): ReadonlyArray<string> => {
+  const named = process.env.RELIVE_REDIS_SERVER
+  if (named === undefined || named === "") return ["redis-server", "valkey-server"]
+  return [named.includes(sep) ? resolve(process.env.INIT_CWD ?? process.cwd(), named) : named]
+}
 
 const started = (child: ChildProcess): Promise<boolean> =>
   new Promise((resolve) => {
@@ -33,6 +38,7 @@ const started = (child: ChildProcess): Promise<boolean> =>
 /** Starts a server that keeps nothing on disk. */
 const start = async (folder: string, port: number): Promise<ChildProcess> => {
   const args = ["--port", String(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", folder]
+  const commands = programs()
   for (const command of commands) {
     const child = spawn(command, [...args, "--daemonize", "no", "--maxclients", "20000"], { stdio: "ignore" })
     if (await started(child)) return child
@@ -142,14 +148,15 @@ export class Server {
     this.#client.destroy()
     const gone = new Promise((resolve) => this.#child.once("exit", resolve))
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      this.kill()
+      this.#child.kill("SIGKILL")
       await gone
     }
-    rmSync(this.#folder, { recursive: true, force: true })
+    this.kill()
   }
 
-  /** Ends the server at once; its data are worth nothing. */
+  /** Ends the server at once, and with it its folder; its data are worth nothing. */
   kill(): void {
     this.#child.kill("SIGKILL")
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 }

@@ -33,11 +33,14 @@ export const clientNames = ["relive", "relive-pool", "node-redis", "ioredis", "i
 /** One of {@link clientNames}. */
 export type ClientName = (typeof clientNames)[number]
 
-/** Settings of a peer that are worth a figure of their own beside the one that counts. */
-export const variantNames = ["node-redis-no-timeout"] as const
+/** Settings that are worth a figure of their own beside the one that counts. */
+export const variantNames = ["node-redis-no-timeout", "relive-spans", "relive-metrics", "relive-schema"] as const
 
 /** One of {@link variantNames}. */
 export type VariantName = (typeof variantNames)[number]
+
+/** What an option of ours costs: shown in `get-500` alone, and not in the quick run. */
+export const optionNames: ReadonlyArray<string> = ["relive-spans", "relive-metrics", "relive-schema"]
 
 /** Anything that can be started. */
 export type AnyName = ClientName | VariantName
@@ -47,6 +50,9 @@ const loaders: Readonly<Record<AnyName, () => Promise<{ readonly client: Client 
   "relive-pool": () => import("./relivePool.ts"),
   "node-redis": () => import("./nodeRedis.ts"),
   "node-redis-no-timeout": () => import("./nodeRedisNoTimeout.ts"),
+  "relive-spans": () => import("./reliveSpans.ts"),
+  "relive-metrics": () => import("./reliveMetrics.ts"),
+  "relive-schema": () => import("./reliveSchema.ts"),
   ioredis: () => import("./ioredis.ts"),
   "ioredis-auto": () => import("./ioredisAuto.ts"),
   glide: () => import("./glide.ts"),

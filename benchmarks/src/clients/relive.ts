@@ -6,6 +6,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { entriesOf, plainBatch, Unsupported, type Calls } from "../calls.ts"
 import { effectDriver } from "../loops.ts"
@@ -14,11 +15,18 @@ import type { Client, Connection } from "./client.ts"
 type Command = ReadonlyArray<string>
 type Reply = Effect.Effect<unknown, unknown, unknown>
 
+/** What a call may say about itself. */
+interface Options {
+  readonly decode?: "bytes"
+  readonly schema?: Schema.Schema<string>
+}
+
 /** The part of `Redis` that the benchmarks use. */
-interface RedisApi {
+export interface RedisApi {
   readonly layer: (options: { readonly host: string; readonly port: number }) => Layer.Layer<unknown, unknown>
-  readonly command: (args: Command, options?: { readonly decode: "bytes" }) => Reply
+  readonly command: (args: Command, options?: Options) => Reply
   readonly pipeline: (commands: ReadonlyArray<Command>) => Reply
+  readonly Telemetry?: Context.Reference<{ readonly spans: boolean; readonly metrics: boolean }> | undefined
   readonly transaction?: ((commands: ReadonlyArray<Command>) => Reply) | undefined
 }
 
@@ -35,7 +43,8 @@ const loadApi = async (): Promise<RedisApi> => {
 
 const bytes = { decode: "bytes" } as const
 
-const callsOf = (redis: RedisApi): Calls<Reply> => ({
+/** The calls of the workloads. */
+export const callsOf = (redis: RedisApi): Calls<Reply> => ({
   get: (key) => redis.command(["GET", key]),
   getBytes: (key) => redis.command(["GET", key], bytes),
   set: (key, value) => redis.command(["SET", key, value]),
@@ -50,7 +59,8 @@ const callsOf = (redis: RedisApi): Calls<Reply> => ({
 
 /** Builds `layer`, waits until it answers, and runs the calls of `Redis` in it. */
 export const openLayer = async (
-  layerOf: (redis: RedisApi) => Layer.Layer<unknown, unknown> | Promise<Layer.Layer<unknown, unknown>>
+  layerOf: (redis: RedisApi) => Layer.Layer<unknown, unknown> | Promise<Layer.Layer<unknown, unknown>>,
+  calls: (redis: RedisApi) => Calls<Reply> = callsOf
 ): Promise<Connection> => {
   const redis = await loadApi()
   const scope = Scope.makeUnsafe()
@@ -59,11 +69,20 @@ export const openLayer = async (
     Effect.runPromise(Effect.provideContext(effect, context))
   await run(redis.command(["PING"]))
   return {
-    driver: effectDriver(callsOf(redis), run),
+    driver: effectDriver(calls(redis), run),
     shapes: { batch: plainBatch, hash: entriesOf },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
 }
+
+/** Relive with telemetry on. */
+export const withTelemetry = (telemetry: { readonly spans: boolean; readonly metrics: boolean }): Client => ({
+  open: (target) =>
+    openLayer(({ layer, Telemetry }) => {
+      if (Telemetry === undefined) throw new Error("@relive/core has no Redis.Telemetry yet")
+      return Layer.provide(layer({ host: target.host, port: target.port }), Layer.succeed(Telemetry, telemetry))
+    })
+})
 
 export const client: Client = {
   open: (target) => openLayer((redis) => redis.layer({ host: target.host, port: target.port }))
