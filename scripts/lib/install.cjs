@@ -70,4 +70,4 @@ async function install(root, runner) {
   }
 }
 
-module.exports = { ensureInstalled, pnpm }
+module.exports = { ensureInstalled, pnpm, wanted }
