@@ -194,8 +194,8 @@ export interface FakeServer {
   /** All bytes that one connection received, from the log. */
   readonly received: (connection: number) => Effect.Effect<Uint8Array>
   /**
-   * Waits until each script of a list was run and each script that began has ended, or fails with what was unexpected
-   * first.
+   * Waits until each script of a list (or the one script, once at least) was run and each script that began has ended,
+   * or fails with what was unexpected first.
    */
   readonly done: Effect.Effect<void, FakeServerError>
   /** Fails with the first thing that was unexpected so far; what it reports does not fail the scope again. */
@@ -328,7 +328,7 @@ interface Plan<R> {
 
 const planOf = <R>(script: Script<R> | ReadonlyArray<Script<R>> | undefined): Plan<R> => {
   if (script === undefined) return { scripted: false, scriptOf: () => undefined, expected: 0 }
-  if (typeof script === "function") return { scripted: true, scriptOf: () => script, expected: 0 }
+  if (typeof script === "function") return { scripted: true, scriptOf: () => script, expected: 1 }
   return { scripted: true, scriptOf: (index) => script[index], expected: script.length }
 }
 
