@@ -34,4 +34,4 @@ export interface Options {
  * @category constructors
  */
 export const make = <R = never>(options?: Options): SupervisorSpec<ChildSpec<unknown, R>, R> =>
-  internal.makeSpec({ intensity: 3, ...options, children: [], kind: "dynamic" })
+  internal.makeSpec({ ...options, intensity: options?.intensity ?? 3, children: [], kind: "dynamic" })

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ChildSpec, DynamicSupervisor, ExitReason, Process, Registry, Supervisor } from "@relive/otp"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import { ChildSpec, Registry, Supervisor } from "@relive/otp"
+import type { Scope } from "effect"
+import { Deferred, Effect, Exit } from "effect"
 
 /** A child that keeps a log of its life and ends when told. */
 const scripted = (log: Array<string>, id: string, settings?: Partial<ChildSpec.Settings>) => {
-  const child = { crash: (_: unknown): void => {} }
+  const child: { crash: (error: unknown) => void } = { crash: () => {} }
   const spec = ChildSpec.make({
     ...settings,
     id,
@@ -22,8 +22,6 @@ const scripted = (log: Array<string>, id: string, settings?: Partial<ChildSpec.S
 
 const withRegistry = <A, E>(effect: Effect.Effect<A, E, Scope.Scope | Registry.Registry>) =>
   Effect.scoped(effect).pipe(Effect.provide(Registry.layer))
-
-
 
 describe("static supervisors", () => {
   it.effect("start in order, restart one, stop in reverse order when the scope closes", () =>

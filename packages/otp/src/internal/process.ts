@@ -268,6 +268,12 @@ export class ProcessImpl implements Process {
     }
   }
 
+  /** Why the process is ending, when its scope is closed for that; else `undefined`. */
+  get leavingReason(): ExitReason.ExitReason | undefined {
+    if (this.phase === "closing") return this.ending
+    return this.phase === "ended" ? (this.exitReason ?? ExitReason.killed) : undefined
+  }
+
   get isAbandoned(): boolean {
     return this.phase === "ended" && this.active > 0
   }

@@ -1005,7 +1005,9 @@ const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined
   Effect.suspend(() => {
     if (!process.isAliveUnsafe) return Effect.void
     process.abortStart?.()
-    process.receive({ _tag: "ParentExit", from: undefined, reason: ExitReason.shutdown })
+    // When the scope closes because the process it belongs to ends, that one's reason is taken over.
+    const reason = process.parent?.leavingReason ?? ExitReason.shutdown
+    process.receive({ _tag: "ParentExit", from: undefined, reason })
     const ended = Effect.asVoid(process.awaitExit)
     if (closeTimeout === undefined) return ended
     return Effect.map(Effect.timeoutOption(ended, closeTimeout), () => process.kill())
