@@ -14,7 +14,7 @@ const path = require("node:path")
 const { Failure, say } = require("./log.cjs")
 
 /** In order of preference; all tests hold on both. */
-const names = ["redis-server", "valkey-server"]
+const families = ["redis", "valkey"]
 /** Where Homebrew puts programs, whether or not the PATH says so. */
 const brewFolders = ["/opt/homebrew/bin", "/usr/local/bin"]
 
@@ -46,7 +46,7 @@ const ownFolder = (root) => path.join(root, ".relive", "bin")
  */
 function find(root) {
   const folders = [...pathFolders(), ...(process.platform === "darwin" ? brewFolders : []), ownFolder(root)]
-  return names.flatMap((name) => candidates(name, folders)).find(works)
+  return families.flatMap((family) => candidates(`${family}-server`, folders)).find(works)
 }
 
 /** The server the user named. Named wrongly is an error: another one would surprise. */
@@ -69,6 +69,8 @@ function named() {
 async function ensureServer({ root, runner }) {
   const found = named() ?? find(root)
   if (found !== undefined) return found
+  // The tools may be there already: then no one has to be root.
+  if (families.some((family) => link(root, family))) return ensureServer({ root, runner })
   if (process.platform === "darwin") await installWithBrew(root, runner)
   else await installWithApt(root, runner)
   const installed = find(root)
@@ -147,7 +149,7 @@ async function installWithApt(root, runner) {
     step(runner, [...apt, "install", "--yes", "--no-install-recommends", tools], root)
 
   say("installing redis-tools with apt (once; it holds the server, and brings no service)")
-  for (const family of ["redis", "valkey"]) {
+  for (const family of families) {
     const tools = `${family}-tools`
     const isInstalled =
       (await install(tools)) || ((await step(runner, [...apt, "update"], root)) && (await install(tools)))
@@ -163,7 +165,8 @@ async function installWithApt(root, runner) {
  * @param {string} family
  */
 function link(root, family) {
-  const binary = `/usr/bin/${family}-check-rdb`
+  const binary = candidates(`${family}-check-rdb`, pathFolders())[0]
+  if (binary === undefined) return false
   const server = path.join(ownFolder(root), `${family}-server`)
   fs.mkdirSync(ownFolder(root), { recursive: true })
   fs.rmSync(server, { force: true })

@@ -109,6 +109,16 @@ describe("the bootstrap", () => {
     assert.strictEqual(JSON.parse(stdout).server, Path.join(clone, "bin/redis-server"))
   })
 
+  it("takes the server out of installed tools, which hold it under another name", async () => {
+    const PATH = Path.join(clone, "tools")
+    write("tools/redis-check-rdb", `#!/bin/sh\necho "Redis server v=7.0.0"\n`, 0o755)
+    const { stdout } = await boot(["demo"], { PATH })
+    const link = Path.join(clone, ".relive/bin/redis-server")
+    assert.strictEqual(JSON.parse(stdout).server, link)
+    assert.strictEqual(Fs.realpathSync(link), Path.join(PATH, "redis-check-rdb"))
+    Fs.rmSync(link)
+  })
+
   it("says what to do where no server can be had", async () => {
     const { code, stderr } = await boot(["demo"], { PATH: Path.join(clone, "empty") })
     assert.strictEqual(code, 1)
