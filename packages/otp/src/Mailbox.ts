@@ -181,6 +181,16 @@ export class Mailbox<A extends Entry<A>> {
     return "waiting"
   }
 
+  /**
+   * Puts an entry at the end of the queue whatever the bounds, before those who wait for room: for what must not be
+   * refused, such as an exit signal.
+   */
+  append(entry: A): void {
+    const wasEmpty = this.queue.head === undefined
+    this.queue.push(entry)
+    if (wasEmpty) this.onReady?.()
+  }
+
   /** Puts an entry back at the head of the queue. Not bounded: it had its place before. */
   prepend(entry: A): void {
     const wasEmpty = this.queue.head === undefined

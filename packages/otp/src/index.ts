@@ -26,6 +26,20 @@ export * as DynamicSupervisor from "./DynamicSupervisor.ts"
 export * as ExitReason from "./ExitReason.ts"
 
 /**
+ * Servers: a state, and one message at a time.
+ *
+ * @since 0.1.0
+ */
+export * as GenServer from "./GenServer.ts"
+
+/**
+ * The bounded queue with cancellable entries.
+ *
+ * @since 0.1.0
+ */
+export * as Mailbox from "./Mailbox.ts"
+
+/**
  * Processes, exit signals, links and monitors.
  *
  * @since 0.1.0

@@ -1,0 +1,321 @@
+/**
+ * The life of a server inside its process: init, one message after the other, terminate. As OTP's `gen_server` does it:
+ *
+ *     init ──ok──▶ loop: continuation, else message, else (when it named one) idle timeout ──stop, crash──▶ terminate
+ *
+ * The state changes when a handler returns and before anybody is told of its reply.
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type * as ChildSpec from "../ChildSpec.ts"
+import * as ExitReason from "../ExitReason.ts"
+import type {
+  Callbacks,
+  CallResult,
+  GenServer,
+  Info,
+  InitResult,
+  Next,
+  Protocol,
+  Result,
+  Returned,
+  Server,
+  StartError,
+  StartOptions
+} from "../GenServer.ts"
+import { StartFailed, StartIgnored, StartTimeout } from "./genServerErrors.ts"
+import type { AlreadyStarted } from "./genServerErrors.ts"
+import { toMillis, within } from "./genServerHandle.ts"
+import type { CallEntry, ServerEntry, ServerHandle } from "./genServerHandle.ts"
+import { ProcessImpl } from "./process.ts"
+import type { Terminate } from "./process.ts"
+import { Self } from "./self.ts"
+import { wake } from "./signals.ts"
+
+/** The brand of what handlers return, by which a thrown result is known. */
+export const ResultTypeId = "~@relive/otp/GenServer/Result" as const
+
+/** The callbacks of a server, whatever its protocol is; absent where its protocol has nothing for them. */
+interface Handlers<P extends Protocol, S> {
+  readonly init: (self: ServerHandle<P>) => Returned<InitResult<S, unknown>>
+  readonly handleCall?: Readonly<
+    Record<string, (request: unknown, state: S, from: CallEntry) => Returned<AnyCallResult<S>>>
+  >
+  readonly handleCast?: (message: unknown, state: S) => Returned<Result<S, unknown>>
+  readonly handleContinue?: (message: unknown, state: S) => Returned<Result<S, unknown>>
+  readonly handleInfo?: (info: Info, state: S) => Returned<Result<S, unknown>>
+  readonly terminate?: (reason: ExitReason.ExitReason, state: S) => Returned<unknown>
+}
+
+export type AnyCallResult<S> = CallResult<S, unknown, unknown, unknown>
+
+const isResult = (value: unknown): boolean => Predicate.hasProperty(value, ResultTypeId)
+
+/** The result a cause carries when a handler threw it, or failed with it. */
+const thrown = (cause: Cause.Cause<unknown>): unknown => {
+  const [only, ...others] = cause.reasons
+  if (only === undefined || others.length > 0) return undefined
+  if (only._tag === "Fail" && isResult(only.error)) return only.error
+  if (only._tag === "Die" && isResult(only.defect)) return only.defect
+  return undefined
+}
+
+/** Runs user code; what it throws is a defect, or its result if it is one. */
+export const invoke = <A>(run: () => Returned<A>): Effect.Effect<A, unknown, unknown> => {
+  let returned: Returned<A>
+  try {
+    returned = run()
+  } catch (error) {
+    // A throw has no type: a thrown result is taken at its word.
+    return isResult(error) ? Effect.succeed(error as A) : Effect.die(error)
+  }
+  if (!Effect.isEffect(returned)) return Effect.succeed(returned)
+  return Effect.catchCause(returned, (cause) => {
+    const result = thrown(cause)
+    return result === undefined ? Effect.failCause(cause) : Effect.succeed(result as A)
+  })
+}
+
+const unhandled = (kind: string): Effect.Effect<never> => Effect.die(new TypeError(`GenServer: no handler for ${kind}`))
+
+class ServerLoop<P extends Protocol, S> {
+  private readonly handle: ServerHandle<P>
+  private readonly callbacks: Handlers<P, S>
+  private state: S
+  private continuation: { readonly message: unknown } | undefined = undefined
+  private idleMillis: number | undefined = undefined
+  /** Sends the reply of a handler that stopped the server with one; only after `terminate`. */
+  private farewell: (() => void) | undefined = undefined
+
+  constructor(handle: ServerHandle<P>, callbacks: Handlers<P, S>, state: S, next: Next<unknown> | undefined) {
+    this.handle = handle
+    this.callbacks = callbacks
+    this.state = state
+    this.prepare(next)
+  }
+
+  /** The body of the process: ends by an exit with the reason of the server. */
+  readonly run: Effect.Effect<unknown, unknown, unknown> = Effect.suspend(() =>
+    Effect.whileLoop({ while: () => true, body: this.step, step: () => {} })
+  )
+
+  /** What the process runs when the server ends, but not when it is killed. */
+  readonly terminate = (reason: ExitReason.ExitReason): Effect.Effect<unknown, unknown, unknown> =>
+    Effect.suspend(() => {
+      const callback = this.callbacks.terminate
+      const terminated = callback === undefined ? Effect.void : invoke(() => callback(reason, this.state))
+      return Effect.andThen(
+        terminated,
+        Effect.sync(() => this.farewell?.())
+      )
+    })
+
+  // A dead generation takes nothing any more, also when it cannot be interrupted.
+  private readonly step = (): Effect.Effect<unknown, unknown, unknown> => {
+    if (!this.handle.process.isAliveUnsafe) return Effect.never
+    const continuation = this.continuation
+    if (continuation !== undefined) {
+      this.continuation = undefined
+      return this.handled(
+        (state) => this.callbacks.handleContinue?.(continuation.message, state) ?? unhandled("continue")
+      )
+    }
+    const entry = this.handle.take()
+    return entry === undefined ? this.wait() : this.handleEntry(entry)
+  }
+
+  private wait(): Effect.Effect<unknown, unknown, unknown> {
+    const millis = this.idleMillis
+    if (millis === undefined) return this.handle.arrival
+    if (millis === 0) return this.idle
+    return Effect.flatMap(Effect.timeoutOption(this.handle.arrival, millis), () =>
+      // A message that came at the same moment goes first.
+      this.handle.mailbox.queue.head === undefined ? this.idle : Effect.void
+    )
+  }
+
+  private readonly idle = Effect.suspend(() => {
+    this.idleMillis = undefined
+    return this.handleInfo({ _tag: "Timeout" })
+  })
+
+  private handleEntry(entry: ServerEntry): Effect.Effect<unknown, unknown, unknown> {
+    this.idleMillis = undefined
+    switch (entry._tag) {
+      case "Call":
+        return this.handleCall(entry)
+      case "Cast":
+        return this.handled((state) => this.callbacks.handleCast?.(entry.message, state) ?? unhandled("cast"))
+      case "Info":
+        return entry.message._tag === "ParentExit"
+          ? ExitReason.exit(entry.message.reason)
+          : this.handleInfo(entry.message)
+      case "Stop":
+        return ExitReason.exit(entry.reason)
+    }
+  }
+
+  private handleCall(entry: CallEntry): Effect.Effect<unknown, unknown, unknown> {
+    const { _tag } = entry.request
+    const handlers = this.callbacks.handleCall
+    if (handlers === undefined || !Object.hasOwn(handlers, _tag)) return unhandled(`the call ${_tag}`)
+    return Effect.flatMap(
+      invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag)),
+      (result) => this.apply(result, entry)
+    )
+  }
+
+  private handleInfo(info: Info): Effect.Effect<unknown, unknown, unknown> {
+    if (this.callbacks.handleInfo !== undefined) {
+      return this.handled((state) => this.callbacks.handleInfo?.(info, state) ?? unhandled("info"))
+    }
+    return Effect.logWarning(`GenServer "${this.handle.process.path}": no handleInfo; dropped ${info._tag}`)
+  }
+
+  private handled(handle: (state: S) => Returned<Result<S, unknown>>): Effect.Effect<unknown, unknown, unknown> {
+    return Effect.flatMap(
+      invoke(() => handle(this.state)),
+      (result) => this.apply(result, undefined)
+    )
+  }
+
+  private apply(result: AnyCallResult<S>, call: CallEntry | undefined): Effect.Effect<unknown> {
+    if (!isResult(result)) return Effect.die(new TypeError(`GenServer: a handler returned ${typeof result}, no result`))
+    this.state = result.state
+    switch (result._tag) {
+      case "NoReply":
+        this.prepare(result.next)
+        return Effect.void
+      case "Reply":
+        this.prepare(result.next)
+        call?.settle(Effect.succeed(result.value))
+        return Effect.void
+      case "Refuse":
+        this.prepare(result.next)
+        call?.settle(Effect.fail(result.error))
+        return Effect.void
+      case "Stop":
+        if (result.reply !== undefined) this.farewell = () => call?.settle(Effect.succeed(result.reply?.value))
+        return ExitReason.exit(result.reason)
+    }
+  }
+
+  private prepare(next: Next<unknown> | undefined): void {
+    if (next === undefined) return
+    if ("continue" in next) this.continuation = { message: next.continue }
+    else this.idleMillis = Duration.toMillis(next.timeout)
+  }
+}
+
+/** What a process does that becomes a server: `init`, and what a child's start has to answer. */
+export const init = <P extends Protocol, S, R>(
+  server: ServerHandle<P>,
+  callbacks: Callbacks<P, S>
+): Effect.Effect<ChildSpec.Started<Server<P>, R> | ChildSpec.Ignore, StartFailed, R> => {
+  // The protocol pairs messages with handlers; by their tags, which the types of a union of functions cannot follow.
+  const handlers = callbacks as unknown as Handlers<P, S>
+  const path = server.process.path
+  const boot = Effect.flatMap(
+    invoke(() => handlers.init(server)),
+    (result): Effect.Effect<Booted<P>, StartFailed> => {
+      switch (result._tag) {
+        case "Ignored":
+          return Effect.succeed({ _tag: "Ignore" })
+        case "Failed":
+          return Effect.fail(new StartFailed({ path, reason: result.reason }))
+        case "Ok": {
+          const loop = new ServerLoop<P, S>(server, handlers, result.state, result.next)
+          return Effect.succeed({
+            _tag: "Started",
+            run: loop.run,
+            info: server,
+            terminate: loop.terminate,
+            mailboxDepth: () => server.mailbox.depth
+          })
+        }
+      }
+    }
+  )
+  // `R` is what the callbacks need, computed from their types by `GenServer.make`.
+  return boot as Effect.Effect<ChildSpec.Started<Server<P>, R> | ChildSpec.Ignore, StartFailed, R>
+}
+
+type Booted<P extends Protocol> = ChildSpec.Started<Server<P>, unknown> | ChildSpec.Ignore
+
+/** Starts a process that boots a server, and waits until that has succeeded or the process has ended. */
+export const start = <P extends Protocol, R, RB>(
+  definition: GenServer<P, R>,
+  boot: Effect.Effect<Booted<P>, AlreadyStarted | StartFailed, RB>,
+  options: StartOptions | undefined,
+  parent: ProcessImpl | undefined
+): Effect.Effect<Server<P>, StartError, Exclude<RB, Self | Scope.Scope>> =>
+  Effect.withFiber<Server<P>, StartError, Exclude<RB, Self | Scope.Scope>>((fiber) => {
+    const process = makeProcess(definition, options, fiber, parent)
+    let outcome: Effect.Effect<Server<P>, StartError> | undefined
+    const body = Effect.matchEffect(boot, {
+      onFailure: (error) => {
+        outcome = Effect.fail(error)
+        // A name that is taken is no fault of the process.
+        return ExitReason.exit(error._tag === "StartFailed" ? error.reason : ExitReason.normal)
+      },
+      onSuccess: (booted) => {
+        if (booted._tag === "Ignore") {
+          outcome = Effect.fail(new StartIgnored({ path: process.path }))
+          return Effect.void
+        }
+        outcome = Effect.succeed(booted.info)
+        acknowledge(process, booted)
+        return booted.run
+      }
+    })
+    const answer = Effect.suspend(
+      () =>
+        outcome ?? Effect.fail(new StartFailed({ path: process.path, reason: process.exitReason ?? ExitReason.killed }))
+    )
+    const started = Effect.callback<Server<P>, StartError>((resume) => {
+      process.onStartSettled(() => wake(fiber, () => resume(answer)))
+      process.launch(body, parent)
+      return Effect.sync(() => process.kill())
+    })
+    return within(
+      started,
+      toMillis(options?.timeout, Infinity),
+      (timeoutMillis) => new StartTimeout({ path: process.path, timeoutMillis })
+    )
+  })
+
+const makeProcess = (
+  definition: { readonly trapExit: boolean },
+  options: StartOptions | undefined,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  parent: ProcessImpl | undefined
+): ProcessImpl => {
+  const caller = Context.getOrUndefined(fiber.context, Self)
+  const id = options?.id ?? "server"
+  return new ProcessImpl({
+    id,
+    path: caller === undefined ? id : `${caller.path}/${id}`,
+    generation: 1,
+    parent,
+    context: fiber.context,
+    trapExit: definition.trapExit
+  })
+}
+
+/** The start has succeeded: what happens to the process from now on concerns its starter no more, but the log. */
+const acknowledge = <P extends Protocol>(
+  process: ProcessImpl,
+  started: ChildSpec.Started<Server<P>, unknown>
+): void => {
+  // The process provides what its terminate needs, as it does for the body.
+  process.acknowledge(started.terminate as Terminate | undefined, false)
+  process.addObserver((reason) => {
+    if (reason._tag !== "Crash") return
+    process.report(Effect.logError(`GenServer "${process.path}" ended: ${ExitReason.format(reason)}`, reason.cause))
+  })
+}

@@ -1,0 +1,345 @@
+/**
+ * The handle of a server and what waits in its mailbox.
+ *
+ * A call is one object from the caller to its reply: first an entry of the mailbox, then, while it is being handled or
+ * its reply was deferred, an entry of the list of open calls. It is settled once, by whoever comes first: a reply, the
+ * end of the server, or the caller going away. All waiting calls are in one of the two lists, so that the end of the
+ * server finds them.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import type * as Fiber from "effect/Fiber"
+import * as ExitReason from "../ExitReason.ts"
+import type {
+  CallError,
+  CallOf,
+  CallOptions,
+  CallTag,
+  CastMessage,
+  ErrorOf,
+  From,
+  MailboxOptions,
+  Protocol,
+  ReplyOf,
+  Server,
+  StopError,
+  StopOptions
+} from "../GenServer.ts"
+import { Mailbox, EntryList } from "../Mailbox.ts"
+import type { Entry, Options } from "../Mailbox.ts"
+import type { Message, Process } from "../Process.ts"
+import { CallingSelf, CallTimeout, MailboxFull, NoProc, ServerExit } from "./genServerErrors.ts"
+import type { ProcessImpl } from "./process.ts"
+import { Self } from "./self.ts"
+import { wake } from "./signals.ts"
+
+/** What waits in the mailbox of a server. */
+export type ServerEntry = CallEntry | CastEntry | InfoEntry | StopEntry
+
+abstract class Queued implements Entry<ServerEntry> {
+  readonly count: number = 1
+  readonly bytes: number
+  next: ServerEntry | undefined = undefined
+  previous: ServerEntry | undefined = undefined
+  list: EntryList<ServerEntry> | undefined = undefined
+  constructor(bytes: number) {
+    this.bytes = bytes
+  }
+}
+
+type Resume = (effect: Effect.Effect<unknown, unknown>) => void
+
+/** A request, and the way back to its caller. */
+export class CallEntry extends Queued implements From<unknown, unknown> {
+  readonly _tag = "Call"
+  readonly request: { readonly _tag: string }
+  readonly caller: Process | undefined
+  private readonly fiber: Fiber.Fiber<unknown, unknown>
+  private resume: Resume | undefined
+
+  constructor(
+    request: { readonly _tag: string },
+    bytes: number,
+    caller: Process | undefined,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    resume: Resume
+  ) {
+    super(bytes)
+    this.request = request
+    this.caller = caller
+    this.fiber = fiber
+    this.resume = resume
+  }
+
+  /** Whether the caller still waits. */
+  get isOpen(): boolean {
+    return this.resume !== undefined
+  }
+
+  /** Set when the server takes the entry out of its mailbox: what holds it from then on is the list of open calls. */
+  taken = false
+
+  /** Ends the call; only the first time counts. The caller goes on when the process that runs now waits. */
+  settle(effect: Effect.Effect<unknown, unknown>): void {
+    const resume = this.release()
+    if (resume !== undefined) wake(this.fiber, () => resume(effect))
+  }
+
+  /** Nobody waits any more. The request stays in the mailbox, if it is there. */
+  release(): Resume | undefined {
+    const resume = this.resume
+    this.resume = undefined
+    if (this.taken) this.list?.remove(this)
+    return resume
+  }
+
+  readonly reply = (value: unknown): Effect.Effect<void> => Effect.sync(() => this.settle(Effect.succeed(value)))
+
+  readonly refuse = (error: unknown): Effect.Effect<void> => Effect.sync(() => this.settle(Effect.fail(error)))
+}
+
+/** A cast. `admitted` is there while its sender waits for room. */
+export class CastEntry extends Queued {
+  readonly _tag = "Cast"
+  readonly message: unknown
+  admitted: (() => void) | undefined = undefined
+
+  constructor(message: unknown, bytes: number) {
+    super(bytes)
+    this.message = message
+  }
+
+  admit(): void {
+    const admitted = this.admitted
+    this.admitted = undefined
+    admitted?.()
+  }
+}
+
+/** A plain message, a signal, or the end of a watched process. */
+export class InfoEntry extends Queued {
+  readonly _tag = "Info"
+  readonly message: Message
+
+  constructor(message: Message) {
+    super(0)
+    this.message = message
+  }
+}
+
+/** The order to stop. */
+export class StopEntry extends Queued {
+  readonly _tag = "Stop"
+  readonly reason: ExitReason.ExitReason
+
+  constructor(reason: ExitReason.ExitReason) {
+    super(0)
+    this.reason = reason
+  }
+}
+
+const defaultTimeout = 5000
+
+export const toMillis = (timeout: Duration.Input | "infinity" | undefined, otherwise: number): number =>
+  timeout === undefined ? otherwise : timeout === "infinity" ? Infinity : Duration.toMillis(timeout)
+
+/** Gives up waiting after a time. */
+export const within = <A, E, R, E2>(
+  effect: Effect.Effect<A, E, R>,
+  millis: number,
+  late: (millis: number) => E2
+): Effect.Effect<A, E | E2, R> =>
+  millis === Infinity
+    ? effect
+    : Effect.timeoutOrElse(effect, { duration: millis, orElse: () => Effect.fail(late(millis)) })
+
+const optionsOf = (options: MailboxOptions | undefined): Options<ServerEntry> => ({
+  capacity: options?.capacity,
+  capacityBytes: options?.capacityBytes,
+  whenFull: options?.whenFull,
+  onAdmit: (entry) => {
+    if (entry._tag === "Cast") entry.admit()
+  }
+})
+
+/** One instance of a server, as its callers see it. */
+export class ServerHandle<P extends Protocol> implements Server<P> {
+  readonly process: ProcessImpl
+  readonly mailbox: Mailbox<ServerEntry>
+  /** Calls that were taken and have not been replied to. */
+  readonly open = new EntryList<ServerEntry>()
+  private readonly sizeOf: ((message: unknown) => number) | undefined
+  private lost = 0
+
+  constructor(process: ProcessImpl, options: MailboxOptions | undefined) {
+    this.process = process
+    this.mailbox = new Mailbox(optionsOf(options))
+    this.sizeOf = options?.sizeOf
+    process.setReceiver(this)
+    process.addObserver((reason) => this.ended(reason))
+  }
+
+  // --- what callers do -------------------------------------------------------------------------------------------
+
+  call<Tag extends CallTag<P>>(
+    request: CallOf<P, Tag>,
+    options?: CallOptions
+  ): Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError> {
+    const waiting = Effect.withFiber<unknown, unknown>((fiber) => {
+      const caller = Context.getOrUndefined(fiber.context, Self)
+      const refusal = this.refusal(caller)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      return Effect.callback<unknown, unknown>((resume) => {
+        const entry = new CallEntry(request, this.size(request), caller, fiber, resume)
+        if (this.mailbox.offer(entry) === "full") entry.settle(Effect.fail(new MailboxFull({ path: this.path })))
+        return Effect.sync(() => this.abandon(entry))
+      })
+    })
+    // What the handler of the request replies with: the handlers' types say so, the entry does not.
+    return within(waiting, toMillis(options?.timeout, defaultTimeout), this.late) as Effect.Effect<
+      ReplyOf<CallOf<P, Tag>>,
+      ErrorOf<CallOf<P, Tag>> | CallError
+    >
+  }
+
+  cast(message: CastMessage<P>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.process.isAliveUnsafe) return Effect.void
+      const entry = new CastEntry(message, this.size(message))
+      switch (this.mailbox.offer(entry)) {
+        case "queued":
+          return Effect.void
+        case "full":
+          this.lost++
+          return Effect.void
+        case "waiting":
+          return this.awaitRoom(entry)
+      }
+    })
+  }
+
+  send(message: unknown): Effect.Effect<void> {
+    return this.process.send(message)
+  }
+
+  stop(options?: StopOptions): Effect.Effect<void, StopError> {
+    const reason = options?.reason ?? ExitReason.normal
+    const stopping = Effect.withFiber<void, StopError>((fiber) => {
+      const refusal = this.refusal(Context.getOrUndefined(fiber.context, Self))
+      if (refusal !== undefined) return Effect.fail(refusal)
+      return Effect.callback<void, StopError>((resume) => {
+        const done = (actual: ExitReason.ExitReason) =>
+          wake(fiber, () =>
+            resume(
+              Equal.equals(actual, reason)
+                ? Effect.void
+                : Effect.fail(new ServerExit({ path: this.path, reason: actual }))
+            )
+          )
+        const remove = this.process.addObserver(done)
+        this.mailbox.append(new StopEntry(reason))
+        return Effect.sync(remove)
+      })
+    })
+    return within(stopping, toMillis(options?.timeout, Infinity), this.late)
+  }
+
+  get depth(): Effect.Effect<number> {
+    return Effect.sync(() => this.mailbox.depth)
+  }
+
+  get lostCasts(): Effect.Effect<number> {
+    return Effect.sync(() => this.lost)
+  }
+
+  // --- what the process does -------------------------------------------------------------------------------------
+
+  /** The process hands over what it receives: never refused. */
+  offer(message: Message): void {
+    if (this.process.isAliveUnsafe) this.mailbox.append(new InfoEntry(message))
+  }
+
+  /** Removes messages that wait. */
+  removeWhere(test: (message: Message) => boolean): void {
+    for (let entry = this.mailbox.queue.head; entry !== undefined;) {
+      const next: ServerEntry | undefined = entry.next
+      if (entry._tag === "Info" && test(entry.message)) this.mailbox.remove(entry)
+      entry = next
+    }
+  }
+
+  /** The next entry; a call is open from now on if its caller still waits. */
+  take(): ServerEntry | undefined {
+    const entry = this.mailbox.take()
+    if (entry !== undefined && entry._tag === "Call") {
+      entry.taken = true
+      if (entry.isOpen) this.open.push(entry)
+    }
+    return entry
+  }
+
+  /** Waits until there is something to take. */
+  readonly arrival: Effect.Effect<void> = Effect.withFiber((fiber) =>
+    Effect.callback<void>((resume) => {
+      const mailbox = this.mailbox
+      if (mailbox.queue.head !== undefined) return resume(Effect.void)
+      mailbox.onReady = () => {
+        mailbox.onReady = undefined
+        wake(fiber, () => resume(Effect.void))
+      }
+      return Effect.sync(() => {
+        mailbox.onReady = undefined
+      })
+    })
+  )
+
+  // --- inside ----------------------------------------------------------------------------------------------------
+
+  private get path(): string {
+    return this.process.path
+  }
+
+  private readonly late = (timeoutMillis: number) => new CallTimeout({ path: this.path, timeoutMillis })
+
+  private size(message: unknown): number {
+    return this.sizeOf === undefined ? 0 : this.sizeOf(message)
+  }
+
+  private refusal(caller: Process | undefined): NoProc | CallingSelf | undefined {
+    if (caller === this.process) return new CallingSelf({ path: this.path })
+    return this.process.isAliveUnsafe ? undefined : new NoProc({ path: this.path })
+  }
+
+  private awaitRoom(entry: CastEntry): Effect.Effect<void> {
+    return Effect.withFiber((fiber) =>
+      Effect.callback<void>((resume) => {
+        if (entry.list !== this.mailbox.waiting) return resume(Effect.void)
+        entry.admitted = () => wake(fiber, () => resume(Effect.void))
+        return Effect.sync(() => this.withdraw(entry))
+      })
+    )
+  }
+
+  private abandon(entry: CallEntry): void {
+    entry.release()
+    this.withdraw(entry)
+  }
+
+  /** An entry that has no room yet leaves with its sender. What is in the queue stays, as in OTP. */
+  private withdraw(entry: ServerEntry): void {
+    if (entry.list === this.mailbox.waiting) this.mailbox.remove(entry)
+  }
+
+  /** The process has ended: what waits is lost, and those who wait are told. */
+  private ended(reason: ExitReason.ExitReason): void {
+    this.mailbox.onReady = undefined
+    const entries = this.mailbox.drain()
+    for (let entry = this.open.shift(); entry !== undefined; entry = this.open.shift()) entries.push(entry)
+    for (const entry of entries) {
+      if (entry._tag === "Call") entry.settle(Effect.fail(new ServerExit({ path: this.path, reason })))
+      else if (entry._tag === "Cast") entry.admit()
+    }
+  }
+}
