@@ -13,7 +13,7 @@ import { Server } from "./server.ts"
 
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
-/** Starts the clients; one that is not available here is left out, and said so. */
+/** Starts the clients; one that is not available here is left out, and said so. Without our own there is no result. */
 const startClients = async (names: ReadonlyArray<AnyName>, server: Server, remotes: Array<Remote>): Promise<void> => {
   for (const name of names) {
     const remote = new Remote(name)
@@ -24,6 +24,7 @@ const startClients = async (names: ReadonlyArray<AnyName>, server: Server, remot
     } catch (error) {
       remotes.pop()
       remote.kill()
+      if (name === "relive") throw error
       say(`${name} is not available and left out: ${firstLine(error)}`)
     }
   }

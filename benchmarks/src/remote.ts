@@ -30,8 +30,8 @@ export class Remote {
     this.name = name
     this.#child = fork(fileURLToPath(new URL("worker.ts", import.meta.url)), {
       execArgv: ["--expose-gc", ...execArgv],
-      // Whatever a client prints must not mix with the report on stdout.
-      stdio: ["ignore", 2, 2, "ipc"]
+      // What a client logs must not mix with the report; what it dies of should be seen.
+      stdio: ["ignore", "ignore", 2, "ipc"]
     })
     this.#child.on("message", (response: Response) => this.#settle(response))
     this.#child.on("exit", (code, signal) => this.#fail(new Error(`${name}: the process ended (${code ?? signal})`)))
