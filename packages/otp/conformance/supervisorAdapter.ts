@@ -95,7 +95,7 @@ const startError = ({ reason }: Supervisor.SupervisorStartError): unknown => {
         error: {
           supervisor_data: {
             invalid: snake(reason.code),
-            value: typeof reason.value === "string" ? snake(reason.value) : reason.value
+            value: reason.value
           }
         }
       }
@@ -356,7 +356,10 @@ class World {
     return ChildSpec.template({
       ...settingsOf(child),
       instanceId: (args: Args) => args.name,
-      start: (args: Args) => this.worker(args.name, args.behavior)
+      start: (args: Args) =>
+        child.supervisor === undefined
+          ? this.worker(args.name, args.behavior)
+          : this.nested(args.name, child.supervisor, child.children ?? [])
     })
   }
 
@@ -567,15 +570,24 @@ const traps = (behavior: Behavior): boolean =>
 const lastWord = ({ on_shutdown }: Behavior, asked: boolean): Effect.Effect<void, unknown> =>
   asked && typeof on_shutdown === "object" ? endWith(on_shutdown.exit) : Effect.void
 
-const camel = (snake: string | undefined): string | undefined =>
-  snake?.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+/** The traces' words for what has another one here. Faulty ones stay as they are. */
+const words: Readonly<Record<string, string>> = {
+  one_for_one: "oneForOne",
+  one_for_all: "oneForAll",
+  rest_for_one: "restForOne",
+  any_significant: "anySignificant",
+  all_significant: "allSignificant",
+  brutal_kill: "brutalKill"
+}
+
+const camel = <A>(word: A): A | string => (typeof word === "string" ? (words[word] ?? word) : word)
 
 /** Faulty values are part of the scenarios, so they are handed over as they are. */
 const settingsOf = (child: ScriptedChild): ChildSpec.Settings =>
   ({
     id: child.id,
     restart: child.restart,
-    shutdown: child.shutdown === "brutal_kill" ? "brutalKill" : child.shutdown,
+    shutdown: camel(child.shutdown),
     type: child.type,
     significant: child.significant
   }) as ChildSpec.Settings

@@ -79,12 +79,20 @@ export interface Settings {
  * @since 0.1.0
  * @category models
  */
-export interface Options<R> extends Settings {
+export interface Options<Children extends ReadonlyArray<ChildSpec<unknown, unknown>>> extends Settings {
   /** `oneForOne` when absent. */
   readonly strategy?: Strategy | undefined
   /** The children in start order. */
-  readonly children: ReadonlyArray<ChildSpec<unknown, R>>
+  readonly children: Children
 }
+
+/**
+ * The services children of type `Child` need.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ServicesOf<Child> = Child extends ChildSpec<unknown, infer R> ? R : never
 
 /**
  * Options of {@link simple}.
@@ -294,7 +302,9 @@ export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> =
  * @since 0.1.0
  * @category constructors
  */
-export const make = <R = never>(options: Options<R>): SupervisorSpec<ChildSpec<unknown, R>, R> =>
+export const make = <const Children extends ReadonlyArray<ChildSpec<unknown, unknown>>>(
+  options: Options<Children>
+): SupervisorSpec<ChildSpec<unknown, ServicesOf<Children[number]>>, ServicesOf<Children[number]>> =>
   internal.makeSpec({ ...options, kind: "static" })
 
 /**

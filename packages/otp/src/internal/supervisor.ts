@@ -949,9 +949,11 @@ export const init = <Child, R>(
     const settings = checkSettings(spec.options)
     if ("_tag" in settings) return Effect.fail(new SupervisorStartError({ reason: settings }))
     const process = impl(Context.get(context as Context.Context<Self>, Self))
-    const hub = Context.get(context, CurrentHub) ?? new EventHub()
+    const treeHub = Context.get(context, CurrentHub)
+    const hub = treeHub ?? new EventHub()
     const supervisor = new Supervisor(process, settings, Context.add(context, CurrentHub, hub), hub)
     supervisor.takeOver()
+    if (treeHub === undefined) process.addObserver(() => hub.close())
     return Effect.as(supervisor.boot, {
       _tag: "Started" as const,
       run: supervisor.loop,
@@ -969,13 +971,12 @@ export const start = <Child, R>(
     const caller = Context.getOrUndefined(context, Self)
     const parent = caller === undefined ? undefined : impl(caller)
     const id = options?.id ?? "root"
-    const hub = Context.get(context, CurrentHub) ?? new EventHub()
     const process = new ProcessImpl({
       id,
       path: parent === undefined ? id : `${parent.path}/${id}`,
       generation: 1,
       parent,
-      context: Context.add(context, CurrentHub, hub),
+      context,
       trapExit: true
     })
     let result: Exit.Exit<Started<SupervisorRef<Child>>, SupervisorStartError> | undefined
