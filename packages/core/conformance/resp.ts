@@ -16,7 +16,9 @@ const own = fileURLToPath(new URL("../test/fixtures/resp/cases.jsonl", import.me
 const fileOf = (argument: string | undefined): string =>
   argument === undefined ? own : resolve(process.env.INIT_CWD ?? process.cwd(), argument)
 
-const run = (file: string): { readonly passed: number; readonly total: number; readonly failed: ReadonlyArray<string> } => {
+const run = (
+  file: string
+): { readonly passed: number; readonly total: number; readonly failed: ReadonlyArray<string> } => {
   const failed: Array<string> = []
   let total = 0
   for (const [index, line] of readFileSync(file, "utf8").split("\n").entries()) {

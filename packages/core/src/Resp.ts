@@ -26,11 +26,12 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Pull from "effect/Pull"
+import * as Pull from "effect/Pull"
 import { type Builder, frameBuilder, replyBuilder } from "./internal/respBuilder.ts"
 import { ArgumentFailure, Batch, Encoder, type Command } from "./internal/respEncoder.ts"
 import {
@@ -292,6 +293,8 @@ const pullDecoded = <A, IE, Done>(
   let from = 0
   let sliced = false
 
+  type Pulled = Pull.Pull<NonEmptyReadonlyArray<Decoded<A>>, IE | ProtocolError, Done>
+
   /** Decodes up to a slice of the chunks at hand. */
   const step = (): Array<Decoded<A>> => {
     const out: Array<Decoded<A>> = []
@@ -309,21 +312,28 @@ const pullDecoded = <A, IE, Done>(
     return out
   }
 
-  const take = (): Pull.Pull<NonEmptyReadonlyArray<Decoded<A>>, IE | ProtocolError, Done> => {
+  const take = (): Pulled => {
     const out = step()
     sliced = index < chunks.length
     if (Arr.isArrayNonEmpty(out)) return Effect.succeed(out)
     return pull
   }
 
-  const more = Effect.flatMap(upstream, (arrived) => {
-    chunks = arrived
-    index = 0
-    from = 0
-    return take()
+  const more = Pull.matchEffect(upstream, {
+    onSuccess: (arrived): Pulled => {
+      chunks = arrived
+      index = 0
+      from = 0
+      return take()
+    },
+    onFailure: Effect.failCause,
+    onDone: (done): Effect.Effect<never, ProtocolError | Cause.Done<Done>> => {
+      const error = decoder.ended()
+      return error === undefined ? Cause.done(done) : Effect.fail(error)
+    }
   })
 
-  const pull: Pull.Pull<NonEmptyReadonlyArray<Decoded<A>>, IE | ProtocolError, Done> = Effect.suspend(() => {
+  const pull: Pulled = Effect.suspend(() => {
     if (decoder.error !== undefined) return Effect.fail(decoder.error)
     return sliced ? Effect.flatMap(Effect.yieldNow, take) : more
   })

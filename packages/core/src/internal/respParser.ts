@@ -3,54 +3,59 @@
  *
  * `push(chunk, out)` reads a chunk and appends what it completed to `out`. There are two ways through it:
  *
- * - `values`, the hot loop, takes whole values that lie in the chunk: bulks, integers, `+OK`, headers of aggregates.
- * - Everything else (other types, a value cut by the end of the chunk, a wrong byte, a value to be skipped) goes through
- *   small states, one method each: `readLine`, `readLineFeed`, `readBody`, `readBodyEnd`, `readStreamChunk`. These keep
- *   what has come, so no byte is looked at twice, however small the chunks are.
+ * - The hot loop takes what lies whole in the chunk, for the common types: the `take…` methods.
+ * - Everything else (other types, a value cut by the end of the chunk, a wrong byte, a value that nobody will see) goes
+ *   through small states, a `read…` method each. These keep what has come, so no byte of a long value is looked at twice,
+ *   however small the chunks are.
  *
- * Open aggregates are `Level`s on a stack that is reused. A reply that fails (over a limit, or not text) moves from the
- * stack to `Skip`, and its failure is delivered when it has been passed.
+ * What was parsed goes to `Assembly`, which puts replies together.
  *
- * Grammar: the RESP3 specification and the Redis serialization protocol page; what it leaves open is decided strictly,
+ * Grammar: the RESP3 specification and the Redis serialization protocol page; what these leave open is decided strictly,
  * except for what servers really send (`-nan`, a leading `+`). After a wrong byte the parser is dead: it never looks for
  * a place to go on.
  *
- * Every field is set in the constructor, with values of one kind: the hot loop runs three times slower otherwise.
+ * Every field is set in the constructor, with values of one kind: the hot loop runs several times slower otherwise.
  */
 import { isUtf8 } from "node:buffer"
-import type { Attributes, Builder, Container } from "./respBuilder.ts"
-import { Dictionary, List, Nothing, Pairs, Unique } from "./respBuilder.ts"
+import { Assembly, type Parsed } from "./respAssembly.ts"
+import type { Builder } from "./respBuilder.ts"
 import { Gather } from "./respGather.ts"
-import { doubleFit, fits, integerFit, lengthFit, toDouble, toInteger, wordFit } from "./respLine.ts"
-import { DecodeError, type Limits, ProtocolError, Push, ReplyFailure, ReplyLimitError } from "./respModel.ts"
-import { Skip } from "./respSkip.ts"
+import {
+  ArrayType,
+  Attribute,
+  BigNumber,
+  BlobError,
+  BooleanType,
+  Bulk,
+  COLON,
+  CR,
+  describe,
+  DOT,
+  Double,
+  fitOf,
+  foreignPeer,
+  Integer,
+  isType,
+  LF,
+  MapType,
+  maxLine,
+  MINUS,
+  nameOf,
+  NINE,
+  Null,
+  PLUS,
+  PushType,
+  SetType,
+  SimpleError,
+  SimpleString,
+  StreamChunk,
+  StreamEnd,
+  Verbatim,
+  ZERO
+} from "./respGrammar.ts"
+import { fits, toDouble, toInteger } from "./respLine.ts"
+import { DecodeError, type Limits, ProtocolError, ReplyLimitError } from "./respModel.ts"
 import { exactText, latin1Text, lossyText, TextWindow } from "./respText.ts"
-
-const CR = 0x0d
-const LF = 0x0a
-const ZERO = 0x30
-const NINE = 0x39
-const MINUS = 0x2d
-const PLUS = 0x2b
-const COLON = 0x3a
-
-const SimpleString = PLUS
-const SimpleError = MINUS
-const Integer = COLON
-const Bulk = 0x24
-const ArrayType = 0x2a
-const Null = 0x5f
-const Double = 0x2c
-const BooleanType = 0x23
-const BlobError = 0x21
-const Verbatim = 0x3d
-const BigNumber = 0x28
-const MapType = 0x25
-const SetType = 0x7e
-const Attribute = 0x7c
-const PushType = 0x3e
-const StreamChunk = 0x3b
-const StreamEnd = 0x2e
 
 /** What comes next. */
 const AtValue = 0
@@ -61,79 +66,22 @@ const AtBodyCR = 4
 const AtBodyLF = 5
 const AtStreamChunk = 6
 
-/** The longest content of a line, in bytes, by what it holds. */
-const maxNumberLine = 64
-const maxDoubleLine = 326
-const maxTextLine = 64 * 1024
+/** Where a value ends that the hot loop does not take. */
+const refused = 0
 
-const maxCount = 2 ** 32 - 1
+/** So many digits are exact as a number, whatever they are. */
+const exactDigits = 15
 
-/** A bulk in bytes mode that fills at least half of its chunk may stay in it; others are copied out. */
-const keepsChunk = (size: number, chunk: Uint8Array): boolean => size * 2 >= chunk.buffer.byteLength
+/** Powers of ten that are exact as numbers: a quotient of two exact numbers is rounded once, so rightly. */
+const powersOfTen: ReadonlyArray<number> = Array.from({ length: exactDigits + 1 }, (_, exponent) => 10 ** exponent)
+
+const maxElementCount = 2 ** 32 - 1
+
+/** What a line buffer shrinks back to when a long line is over. */
+const lineBytes = 128
+const longLineBytes = 4096
 
 const empty = new Uint8Array(0)
-
-/** An open aggregate. Levels are reused; `release` drops what they hold. */
-class Level<V> {
-  kind = ArrayType
-  container: Container = List
-  /** Elements still to come. Below zero: streamed, and `-1 - left` have come. */
-  left = 0
-  items: Array<V> = []
-  pairs: Array<[V, V]> = []
-  entries: Map<V, V> = new Map()
-  members: Set<V> = new Set()
-  key: V
-  hasKey = false
-  /** Attributes of the aggregate itself. */
-  attributes: Attributes<V> | null = null
-  /** Is the content skipped from here on? */
-  mutes = false
-
-  constructor(absent: V) {
-    this.key = absent
-  }
-
-  open(kind: number, container: Container, left: number, attributes: Attributes<V> | null): void {
-    this.kind = kind
-    this.container = container
-    this.left = left
-    this.hasKey = false
-    this.attributes = attributes
-    this.mutes = false
-    if (container === List) this.items = []
-    else if (container === Pairs) this.pairs = []
-    else if (container === Dictionary) this.entries = new Map()
-    else if (container === Unique) this.members = new Set()
-  }
-
-  add(value: V): void {
-    if (this.container === List) this.items.push(value)
-    else if (this.container === Unique) this.members.add(value)
-    else if (this.container !== Nothing) this.addHalf(value)
-  }
-
-  private addHalf(value: V): void {
-    if (!this.hasKey) {
-      this.key = value
-      this.hasKey = true
-      return
-    }
-    this.hasKey = false
-    if (this.container === Dictionary) this.entries.set(this.key, value)
-    else this.pairs.push([this.key, value])
-  }
-
-  /** Drops what the aggregate held, as the level itself is kept. */
-  release(absent: V): void {
-    if (this.container === List) this.items = []
-    else if (this.container === Pairs) this.pairs = []
-    else if (this.container === Dictionary) this.entries = new Map()
-    else if (this.container === Unique) this.members = new Set()
-    this.key = absent
-    this.attributes = null
-  }
-}
 
 /** What a parser is told about its stream. */
 export interface ParserOptions {
@@ -144,24 +92,18 @@ export interface ParserOptions {
   readonly volatile: boolean
 }
 
-/** One element of what a parser puts out. */
-export type Parsed<V> = V | Push<V> | ReplyFailure
-
 /** See the head of this file. */
 export class Parser<V> {
-  /** Asked with the number of a reply (from 0) at its first byte: is it to be decoded as bytes? Null: as the options say. */
-  nextBytes: ((reply: number) => boolean) | null = null
-  /** Are pushes decoded as bytes? */
-  pushBytes: boolean
   /** Why the parser is dead. */
   error: ProtocolError | undefined = undefined
 
   private readonly builder: Builder<V>
   private readonly limits: Limits
-  private readonly defaultBytes: boolean
   private readonly volatile: boolean
+  private readonly assembly: Assembly<V>
+  /** Where nothing is put, so that the caller's array is not kept. */
+  private readonly nowhere: Array<Parsed<V>> = []
 
-  private out: Array<Parsed<V>> = []
   private chunk: Uint8Array = empty
   private pos = 0
   private end = 0
@@ -170,31 +112,13 @@ export class Parser<V> {
   private readonly window = new TextWindow()
 
   private state = AtValue
-  /** Replies that were delivered. */
-  private replies = 0
-  /** Is the current reply decoded as bytes? */
-  private bytes: boolean
-  /** Is the current value skipped? True while skipping, and inside attributes that are not kept. */
-  private muted = false
-  private skipping = false
-  private readonly skip = new Skip()
-  private failure: DecodeError | ReplyLimitError | undefined = undefined
-  /** Is what fails a push? */
-  private failsPush = false
-
-  private readonly levels: Array<Level<V>>
-  private top: Level<V>
-  private depth = 0
-  /** Attributes that wait for the next value. */
-  private attributes: Attributes<V> | null = null
-
   /** The type of the line or body that is being read. */
   private kind = 0
-  /** What has come of a line that was cut. */
-  private line: Uint8Array = new Uint8Array(128)
-  private lineLength = 0
   /** Place of the line's content in the stream. */
   private lineOffset = 0
+  /** What has come of a line that was cut. */
+  private line: Uint8Array = new Uint8Array(lineBytes)
+  private lineLength = 0
   /** Digits of the big number so far, and whether it has a sign. */
   private digits = 0
   private signed = false
@@ -208,22 +132,33 @@ export class Parser<V> {
   constructor(builder: Builder<V>, options: ParserOptions) {
     this.builder = builder
     this.limits = options.limits
-    this.defaultBytes = options.bytes
-    this.bytes = options.bytes
-    this.pushBytes = options.bytes
     this.volatile = options.volatile
-    this.top = new Level(builder.absent)
-    this.levels = [this.top]
+    this.assembly = new Assembly(builder, options.limits, options.bytes)
   }
 
-  /** Is the parser between replies, with nothing begun? */
   get idle(): boolean {
-    return this.state === AtValue && this.depth === 0 && !this.skipping && this.attributes === null
+    return this.error === undefined && this.state === AtValue && this.assembly.idle
   }
 
-  /** Bytes read so far: the place in the stream. */
+  /** Bytes read so far. */
   get position(): number {
     return this.offset
+  }
+
+  get nextBytes(): ((reply: number) => boolean) | null {
+    return this.assembly.nextBytes
+  }
+
+  set nextBytes(nextBytes: ((reply: number) => boolean) | null) {
+    this.assembly.nextBytes = nextBytes
+  }
+
+  get pushBytes(): boolean {
+    return this.assembly.pushBytes
+  }
+
+  set pushBytes(bytes: boolean) {
+    this.assembly.pushBytes = bytes
   }
 
   /** Reads a chunk, appends what it completed to `out`, and gives the error if the stream is (or was) wrong. */
@@ -232,7 +167,7 @@ export class Parser<V> {
     this.chunk = chunk
     this.pos = 0
     this.end = chunk.length
-    this.out = out
+    this.assembly.out = out
     try {
       this.run()
     } catch (cause) {
@@ -240,29 +175,35 @@ export class Parser<V> {
     }
     this.offset += this.end
     this.chunk = empty
+    this.assembly.out = this.nowhere
     this.window.close()
     return this.error
   }
 
+  /** The stream is over: was it inside a reply? */
+  ended(): ProtocolError | undefined {
+    if (this.error !== undefined || this.idle) return this.error
+    return new ProtocolError({
+      expected: "the rest of a reply",
+      found: "the end of the stream",
+      offset: this.offset,
+      truncated: true,
+      hint: undefined
+    })
+  }
+
+  /** Nothing is read any more. What is no wrong byte is a defect, and goes on to the caller. */
   private die(cause: unknown): void {
-    this.error =
-      cause instanceof ProtocolError
-        ? cause
-        : new ProtocolError({
-            expected: "to be able to go on",
-            found: "a failure of this process",
-            offset: this.offset + this.pos,
-            truncated: false,
-            hint: undefined
-          })
+    const defect = !(cause instanceof ProtocolError)
+    this.error = defect ? this.protocolError("to go on", "a defect in this process", this.here) : cause
     this.gather.clear()
-    this.dropLevels()
-    if (!(cause instanceof ProtocolError)) throw cause
+    this.assembly.drop()
+    if (defect) throw cause
   }
 
   private run(): void {
     while (this.pos < this.end) {
-      if (this.state === AtValue) this.values()
+      if (this.state === AtValue) this.readValues()
       else if (this.state === InLine) this.readLine()
       else if (this.state === InBody) this.readBody()
       else if (this.state === AtLineFeed) this.readLineFeed()
@@ -272,174 +213,190 @@ export class Parser<V> {
   }
 
   // ---------------------------------------------------------------------------------------------------------------
-  // The hot loop
+  // The hot loop: values that lie whole in the chunk
   // ---------------------------------------------------------------------------------------------------------------
 
-  /** Takes whole values out of the chunk, until it ends or a value needs one of the states. */
-  private values(): void {
-    const chunk = this.chunk
-    const end = this.end
-    const maxBulk = this.limits.maxBulkBytes
-    while (this.pos < end) {
-      const start = this.pos
-      const type = chunk[start]
-      if (!this.muted) {
-        if (type === Bulk) {
-          let at = start + 1
-          let length = 0
-          let digit = 0
-          while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
-            length = length * 10 + digit
-            at++
-          }
-          const from = at + 2
-          const to = from + length
-          if (
-            to + 1 < end &&
-            at > start + 1 &&
-            at < start + 16 &&
-            length <= maxBulk &&
-            chunk[at] === CR &&
-            chunk[at + 1] === LF &&
-            chunk[to] === CR &&
-            chunk[to + 1] === LF
-          ) {
-            if (this.depth === 0) this.beginReply()
-            this.pos = to + 2
-            this.deliverBulk(from, to)
-            if (this.state !== AtValue) return
-            continue
-          }
-        } else if (type === Integer) {
-          let at = start + 1
-          const negative = chunk[at] === MINUS
-          if (negative) at++
-          const first = at
-          let value = 0
-          let digit = 0
-          while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
-            value = value * 10 + digit
-            at++
-          }
-          if (at + 1 < end && at > first && at < first + 16 && chunk[at] === CR && chunk[at + 1] === LF) {
-            this.pos = at + 2
-            this.deliver(this.builder.integer(negative ? 0 - value : value))
-            continue
-          }
-        } else if (type === SimpleString) {
-          // +OK
-          if (
-            start + 4 < end &&
-            chunk[start + 1] === 0x4f &&
-            chunk[start + 2] === 0x4b &&
-            chunk[start + 3] === CR &&
-            chunk[start + 4] === LF
-          ) {
-            this.pos = start + 5
-            this.deliver(this.builder.simple("OK"))
-            continue
-          }
+  /** Takes values out of the chunk, until it ends or one needs another state. */
+  private readValues(): void {
+    const { assembly, chunk, end } = this
+    let pos = this.pos
+    while (pos < end) {
+      const type = chunk[pos]
+      if (!assembly.muted) {
+        const next =
+          type === Bulk
+            ? this.takeBulk(chunk, pos, end)
+            : type === Integer
+              ? this.takeInteger(chunk, pos, end)
+              : this.takeOther(type, chunk, pos, end)
+        if (next !== refused) {
+          pos = next
+          continue
         }
       }
+      this.pos = pos
       this.beginValue(type)
       if (this.state !== AtValue) return
+      pos = this.pos
+    }
+    this.pos = pos
+  }
+
+  /** The types that are not in the loop itself: takes the value at `start` and says where it ends, or refuses it. */
+  private takeOther(type: number, chunk: Uint8Array, start: number, end: number): number {
+    switch (type) {
+      case ArrayType:
+      case MapType:
+      case SetType:
+      case PushType:
+        return this.takeHead(type, chunk, start, end)
+      case Double:
+        return this.takeDouble(chunk, start, end)
+      case SimpleString:
+        return this.takeOk(chunk, start, end)
+      case Null:
+        return this.takeNull(chunk, start, end)
+      default:
+        return refused
     }
   }
 
-  /** Delivers the bulk at `from` to `to` of the chunk. */
-  private deliverBulk(from: number, to: number): void {
-    const value = this.bytes ? this.ownBytes(this.chunk, from, to) : this.window.read(this.chunk, from, to, this.end)
-    if (value !== undefined) return this.deliver(this.builder.bulk(value, false))
-    if (this.inPush) return this.deliver(this.builder.bulk(this.ownBytes(this.chunk, from, to), false))
-    this.failText(notText(this.chunk, from, to))
+  private takeBulk(chunk: Uint8Array, start: number, end: number): number {
+    let at = start + 1
+    let length = 0
+    let digit = 0
+    while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
+      length = length * 10 + digit
+      at++
+    }
+    const from = at + 2
+    const to = from + length
+    if (to + 1 >= end || at === start + 1 || at - start > exactDigits || length > this.limits.maxBulkBytes)
+      return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return refused
+    const { assembly } = this
+    if (assembly.depth === 0) assembly.beginReply()
+    if (assembly.bytes) assembly.deliver(this.builder.bulk(this.ownBytes(chunk, from, to), false))
+    else {
+      const text = this.window.read(chunk, from, to, end)
+      if (text === undefined) this.endString(chunk, from, to, false, undefined, false)
+      else assembly.deliver(this.builder.bulk(text, false))
+    }
+    return to + 2
   }
 
-  /** The first byte of a reply that is no push. */
-  private beginReply(): void {
-    this.bytes = this.nextBytes === null ? this.defaultBytes : this.nextBytes(this.replies)
+  private takeInteger(chunk: Uint8Array, start: number, end: number): number {
+    const negative = start + 1 < end && chunk[start + 1] === MINUS
+    const first = negative ? start + 2 : start + 1
+    let at = first
+    let value = 0
+    let digit = 0
+    while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
+      value = value * 10 + digit
+      at++
+    }
+    if (at + 1 >= end || at === first || at - first > exactDigits) return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    this.assembly.deliver(this.builder.integer(negative ? 0 - value : value))
+    return at + 2
+  }
+
+  private takeOk(chunk: Uint8Array, start: number, end: number): number {
+    if (start + 4 >= end || chunk[start + 1] !== 0x4f || chunk[start + 2] !== 0x4b) return refused
+    if (chunk[start + 3] !== CR || chunk[start + 4] !== LF) return refused
+    this.assembly.deliver(this.builder.simple("OK"))
+    return start + 5
+  }
+
+  private takeNull(chunk: Uint8Array, start: number, end: number): number {
+    if (start + 2 >= end || chunk[start + 1] !== CR || chunk[start + 2] !== LF) return refused
+    this.assembly.deliver(this.builder.null("null"))
+    return start + 3
+  }
+
+  /** The head of an aggregate of known length. */
+  private takeHead(type: number, chunk: Uint8Array, start: number, end: number): number {
+    let at = start + 1
+    let count = 0
+    let digit = 0
+    while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
+      count = count * 10 + digit
+      at++
+    }
+    if (at + 1 >= end || at === start + 1 || at - start > exactDigits) return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    if (type === PushType && !this.assembly.mayPush) return refused
+    this.assembly.begin(type)
+    this.kind = type
+    this.lineOffset = this.offset + start + 1
+    this.open(count)
+    return at + 2
+  }
+
+  /** Digits with perhaps a fraction, so few of them that one division gives the nearest number. */
+  private takeDouble(chunk: Uint8Array, start: number, end: number): number {
+    const negative = start + 1 < end && chunk[start + 1] === MINUS
+    const first = negative ? start + 2 : start + 1
+    let at = first
+    let dot = -1
+    let value = 0
+    while (at < end) {
+      const byte = chunk[at]
+      if (byte >= ZERO && byte <= NINE) value = value * 10 + byte - ZERO
+      else if (byte === DOT && dot === -1 && at > first) dot = at
+      else break
+      at++
+    }
+    if (at + 1 >= end || at === first || at - first > exactDigits || dot === at - 1) return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    const size = dot === -1 ? value : value / powersOfTen[at - dot - 1]
+    this.assembly.deliver(this.builder.double(negative ? -size : size))
+    return at + 2
   }
 
   // ---------------------------------------------------------------------------------------------------------------
   // The states
   // ---------------------------------------------------------------------------------------------------------------
 
-  /** The type byte of a value that the hot loop does not take. */
+  /** The type byte of a value that the hot loop did not take. */
   private beginValue(type: number): void {
-    if (this.skipping && type !== StreamEnd) this.skip.begin()
+    this.assembly.begin(type)
     this.checkType(type)
-    if (this.depth === 0 && !this.skipping && type !== Attribute) {
-      if (type === PushType) this.bytes = this.pushBytes
-      else this.beginReply()
-    }
     this.beginLine(type)
     if (this.pos < this.end) this.readLine()
+  }
+
+  /** Fails unless a value of this type may begin here. */
+  private checkType(type: number): void {
+    if (type === PushType && !this.assembly.mayPush) this.wrong("an element (a push stands between replies)", this.here)
+    if (type === StreamEnd && !this.assembly.mayEndStream) this.wrong("a value", this.here)
+    if (type === StreamChunk) this.wrong("a value (no streamed string is open)", this.here)
+    if (!isType(type)) this.wrong("the type byte of a RESP value", this.here)
   }
 
   private beginLine(type: number): void {
     this.pos++
     this.kind = type
     this.lineLength = 0
-    this.lineOffset = this.offset + this.pos
+    this.lineOffset = this.here
     this.digits = 0
     this.signed = false
     this.state = InLine
   }
 
-  /** Fails unless a value of this type may begin here. */
-  private checkType(type: number): void {
-    switch (type) {
-      case SimpleString:
-      case SimpleError:
-      case Integer:
-      case Bulk:
-      case ArrayType:
-      case Null:
-      case Double:
-      case BooleanType:
-      case BlobError:
-      case Verbatim:
-      case BigNumber:
-      case MapType:
-      case SetType:
-      case Attribute:
-        return
-      case PushType:
-        if (this.skipping ? this.skip.atTop : this.depth === 0) return
-        return this.wrong("an element of an aggregate (a push stands between replies)", this.here)
-      case StreamEnd:
-        if (this.mayEndStream()) return
-        return this.wrong("a value", this.here)
-      case StreamChunk:
-        return this.wrong("a value (no streamed string is open)", this.here)
-      default:
-        return this.wrong("the type byte of a RESP value", this.here)
-    }
-  }
-
-  /** Where the byte at `pos` is in the stream. */
-  private get here(): number {
-    return this.offset + this.pos
-  }
-
   /** Reads on in the line whose type is `kind`, to its CR LF or the end of the chunk. */
   private readLine(): void {
-    const chunk = this.chunk
+    const { chunk, end } = this
     const from = this.pos
     let at = from
-    while (at < this.end) {
-      const byte = chunk[at]
-      if (byte === CR || byte === LF) break
-      at++
-    }
+    while (at < end && chunk[at] !== CR && chunk[at] !== LF) at++
     if (this.kind === BigNumber) this.checkBigNumber(from, at)
     else this.checkLineLength(at - from)
-    if (at + 1 < this.end && chunk[at] === CR && chunk[at + 1] === LF && this.lineLength === 0) {
-      this.pos = at + 2
-      this.state = AtValue
-      this.endLine(chunk, from, at)
-      return
-    }
-    this.cutLine(from, at)
+    const whole = at + 1 < end && chunk[at] === CR && chunk[at + 1] === LF && this.lineLength === 0
+    if (!whole) return this.cutLine(from, at)
+    this.pos = at + 2
+    this.state = AtValue
+    this.endLine(chunk, from, at)
   }
 
   /** The line cannot be taken from the chunk at once: keeps what has come, and checks it. */
@@ -447,25 +404,14 @@ export class Parser<V> {
     this.keepLine(from, at)
     this.pos = at
     if (at === this.end) return this.checkLine(false)
-    if (this.chunk[at] === LF) return this.wrong("CR LF at the end of the line", this.here)
     this.checkLine(true)
+    if (this.chunk[at] === LF) this.wrong("CR LF at the end of the line", this.here)
     this.pos = at + 1
     this.state = AtLineFeed
   }
 
-  /** The line feed after a carriage return that was the last byte of its chunk. */
-  private readLineFeed(): void {
-    if (this.chunk[this.pos] !== LF) return this.wrong("LF after CR", this.here)
-    this.pos++
-    this.state = AtValue
-    const length = this.lineLength
-    this.lineLength = 0
-    this.endLine(this.line, 0, length)
-    if (this.line.length > 4096) this.line = new Uint8Array(128)
-  }
-
   private keepLine(from: number, to: number): void {
-    if (this.muted && this.kind === BigNumber) return
+    if (this.assembly.muted && this.kind === BigNumber) return
     const length = this.lineLength + to - from
     if (length > this.line.length) {
       const larger = new Uint8Array(Math.max(length, this.line.length * 2))
@@ -474,6 +420,56 @@ export class Parser<V> {
     }
     this.line.set(this.chunk.subarray(from, to), this.lineLength)
     this.lineLength = length
+  }
+
+  /** The line feed of a line that was cut. */
+  private readLineFeed(): void {
+    if (this.chunk[this.pos] !== LF) this.wrong("LF after CR", this.here)
+    this.pos++
+    this.state = AtValue
+    this.endLine(this.line, 0, this.lineLength)
+    if (this.line.length > longLineBytes) this.line = new Uint8Array(lineBytes)
+  }
+
+  private readStreamChunk(): void {
+    if (this.chunk[this.pos] !== StreamChunk) this.wrong("a chunk (;) of the streamed string", this.here)
+    this.beginLine(StreamChunk)
+  }
+
+  private readBody(): void {
+    const { chunk } = this
+    const from = this.pos
+    const size = Math.min(this.bodyLeft, this.end - from)
+    const to = from + size
+    if (this.kind === Verbatim) this.checkVerbatim(from, size)
+    if (!this.assembly.muted) {
+      const isWhole = size === this.bodyLength && this.kind !== StreamChunk
+      if (isWhole && to + 1 < this.end && chunk[to] === CR && chunk[to + 1] === LF) {
+        this.pos = to + 2
+        this.state = AtValue
+        return this.endBody(chunk, from, to, false)
+      }
+      this.gather.add(chunk, from, to, this.kind === StreamChunk ? -1 : this.bodyLength, !this.volatile)
+    }
+    this.pos = to
+    this.bodyLeft -= size
+    if (this.bodyLeft === 0) this.state = AtBodyCR
+  }
+
+  private readBodyEnd(): void {
+    const last = this.state === AtBodyLF
+    if (this.chunk[this.pos] !== (last ? LF : CR)) this.wrong("CR LF after the string", this.here)
+    this.pos++
+    if (!last) this.state = AtBodyLF
+    else if (this.kind === StreamChunk) this.state = AtStreamChunk
+    else this.endGathered()
+  }
+
+  private endGathered(): void {
+    this.state = AtValue
+    if (this.assembly.muted) return this.assembly.pass()
+    const value = this.gather.finish()
+    this.endBody(value, 0, value.length, true)
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -492,17 +488,18 @@ export class Parser<V> {
       const byte = this.chunk[at]
       if (byte >= ZERO && byte <= NINE) this.digits++
       else if ((byte === MINUS || byte === PLUS) && this.digits === 0 && !this.signed) this.signed = true
-      else this.wrong(this.digits === 0 ? "a big number" : "CR LF", this.offset + at)
+      else this.wrong(this.digits === 0 ? nameOf(BigNumber) : "CR LF", this.offset + at)
     }
     const max = this.limits.maxBigNumberDigits
-    if (this.digits > max && !this.skipping) this.fail(new ReplyLimitError("maxBigNumberDigits", max))
+    if (this.digits > max && !this.assembly.skipping) this.fail(new ReplyLimitError("maxBigNumberDigits", max))
   }
 
   /** Checks what has come of a line that was cut. */
   private checkLine(complete: boolean): void {
     if (this.kind === SimpleString || this.kind === SimpleError) return
-    if (this.kind !== BigNumber) return this.checkText(latin1Text(this.line, 0, this.lineLength), complete)
-    if (complete && this.digits === 0) this.wrong("a big number", this.here)
+    if (this.kind === BigNumber) {
+      if (complete && this.digits === 0) this.wrong(nameOf(BigNumber), this.here)
+    } else this.checkText(latin1Text(this.line, 0, this.lineLength), complete)
   }
 
   /** Fails at the first byte of a line that is outside the grammar of its kind. */
@@ -519,57 +516,76 @@ export class Parser<V> {
       case SimpleString:
         return this.endSimple(buffer, from, to)
       case SimpleError:
-        return this.emit(this.muted ? this.builder.absent : this.builder.error(lossyText(buffer, from, to), false))
+        if (this.assembly.muted) return this.assembly.pass()
+        return this.assembly.deliver(this.builder.error(lossyText(buffer, from, to), false))
       case BigNumber:
-        if (this.digits === 0) this.wrong("a big number", this.lineOffset + to - from)
-        return this.emit(this.muted ? this.builder.absent : this.builder.big(BigInt(latin1Text(buffer, from, to))))
-      default: {
-        const text = latin1Text(buffer, from, to)
-        this.checkText(text, true)
-        return this.endShortLine(text)
-      }
+        return this.endBigNumber(buffer, from, to)
+      default:
+        return this.endShortLine(latin1Text(buffer, from, to))
     }
   }
 
   private endSimple(buffer: Uint8Array, from: number, to: number): void {
-    if (this.muted) return this.emit(this.builder.absent)
-    const text = exactText(buffer, from, to)
-    if (text === undefined) return this.failText(new DecodeError("utf8", simpleNotText))
-    this.deliver(this.builder.simple(text))
+    if (this.assembly.muted) return this.assembly.pass()
+    const text = buffer === this.chunk ? this.window.read(buffer, from, to, this.end) : exactText(buffer, from, to)
+    if (text === undefined) this.failText(new DecodeError("utf8", simpleNotText))
+    else this.assembly.deliver(this.builder.simple(text))
+  }
+
+  private endBigNumber(buffer: Uint8Array, from: number, to: number): void {
+    if (this.digits === 0) {
+      throw this.protocolError(nameOf(BigNumber), describe(CR), this.lineOffset + (this.signed ? 1 : 0))
+    }
+    if (this.assembly.muted) this.assembly.pass()
+    else this.assembly.deliver(this.builder.big(BigInt(latin1Text(buffer, from, to))))
   }
 
   private endShortLine(text: string): void {
+    this.checkText(text, true)
     switch (this.kind) {
       case Integer:
         return this.endInteger(text)
       case Null:
-        return this.emit(this.builder.null("null"))
+        return this.endScalar(this.builder.null("null"))
       case BooleanType:
-        return this.emit(this.builder.boolean(text === "t"))
+        return this.endScalar(this.builder.boolean(text === "t"))
       case Double:
-        return this.emit(this.builder.double(toDouble(text)))
+        return this.endScalar(this.builder.double(toDouble(text)))
       case StreamEnd:
-        return this.endStream()
-      case Bulk:
-        if (text === "-1") return this.emit(this.builder.null("bulk"))
-        return text === "?" ? this.beginStreamedString() : this.beginBody(Number(text))
-      case BlobError:
-      case Verbatim:
-        return this.beginBody(Number(text))
+        return this.assembly.endStream()
       case StreamChunk:
         return this.beginChunk(Number(text))
-      case ArrayType:
-        if (text === "-1") return this.emit(this.builder.null("array"))
-        return text === "?" ? this.openStream() : this.open(Number(text))
+      case Bulk:
+      case BlobError:
+      case Verbatim:
+        if (text === "-1") return this.endScalar(this.builder.null("bulk"))
+        return text === "?" ? this.beginStreamedString() : this.beginBody(Number(text))
       default:
-        return text === "?" ? this.openStream() : this.open(Number(text))
+        if (text === "-1") return this.endScalar(this.builder.null("array"))
+        return text === "?" ? this.counted(this.assembly.openStream(this.kind)) : this.open(Number(text))
     }
   }
 
   private endInteger(text: string): void {
     const value = toInteger(text)
     if (value === undefined) throw this.protocolError("an integer of 64 bits", "a longer one", this.lineOffset)
-    this.emit(this.builder.integer(value))
+    this.endScalar(this.builder.integer(value))
+  }
+
+  private endScalar(value: V): void {
+    if (this.assembly.muted) this.assembly.pass()
+    else this.assembly.deliver(value)
+  }
+
+  /** The head of an aggregate, of `kind` and known length. */
+  private open(count: number): void {
+    const elements = this.kind === MapType || this.kind === Attribute ? count * 2 : count
+    if (elements > maxElementCount) throw this.protocolError("at most 2^32 - 1 elements", "more", this.lineOffset)
+    this.counted(this.assembly.open(this.kind, elements))
+  }
+
+  private counted(counted: boolean): void {
+    if (!counted) throw this.protocolError("a reply that can be skipped", "one nested too deep", this.lineOffset)
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -594,39 +610,14 @@ export class Parser<V> {
 
   private beginChunk(length: number): void {
     if (length === 0) return this.endStreamedString()
-    this.streamed += length
     this.beginBody(length)
+    this.streamed += length
     this.checkBulkLimit(this.streamed)
   }
 
   private checkBulkLimit(length: number): void {
     const max = this.limits.maxBulkBytes
-    if (length > max && !this.skipping) this.fail(new ReplyLimitError("maxBulkBytes", max))
-  }
-
-  private readStreamChunk(): void {
-    if (this.chunk[this.pos] !== StreamChunk) this.wrong("a chunk (;) of the streamed string", this.here)
-    this.beginLine(StreamChunk)
-  }
-
-  private readBody(): void {
-    const chunk = this.chunk
-    const from = this.pos
-    const size = Math.min(this.bodyLeft, this.end - from)
-    const to = from + size
-    if (this.kind === Verbatim) this.checkVerbatim(from, size)
-    if (!this.muted) {
-      const whole = size === this.bodyLength && this.kind !== StreamChunk
-      if (whole && to + 1 < this.end && chunk[to] === CR && chunk[to + 1] === LF) {
-        this.pos = to + 2
-        this.state = AtValue
-        return this.endBody(chunk, from, to, false)
-      }
-      this.gather.add(chunk, from, to, this.kind === StreamChunk ? -1 : this.bodyLength, !this.volatile)
-    }
-    this.pos = to
-    this.bodyLeft -= size
-    if (this.bodyLeft === 0) this.state = AtBodyCR
+    if (length > max && !this.assembly.skipping) this.fail(new ReplyLimitError("maxBulkBytes", max))
   }
 
   /** The fourth byte of a verbatim string is a colon. */
@@ -636,35 +627,20 @@ export class Parser<V> {
     this.wrong('":" after the format of a verbatim string', this.offset + at)
   }
 
-  private readBodyEnd(): void {
-    const byte = this.chunk[this.pos]
-    if (byte !== (this.state === AtBodyCR ? CR : LF)) this.wrong("CR LF after the string", this.here)
-    this.pos++
-    if (this.state === AtBodyCR) {
-      this.state = AtBodyLF
-      return
-    }
-    this.state = this.kind === StreamChunk ? AtStreamChunk : AtValue
-    if (this.kind === StreamChunk) return
-    if (this.muted) return this.emit(this.builder.absent)
-    const value = this.gather.finish()
-    this.endBody(value, 0, value.length, true)
-  }
-
   /** The whole body lies in `buffer`, which is `own` if nobody else has it. */
   private endBody(buffer: Uint8Array, from: number, to: number, own: boolean): void {
-    if (this.kind === BlobError) return this.deliver(this.builder.error(lossyText(buffer, from, to), true))
+    if (this.kind === BlobError) return this.assembly.deliver(this.builder.error(lossyText(buffer, from, to), true))
     if (this.kind === Bulk) return this.endString(buffer, from, to, own, undefined, false)
     this.endString(buffer, from + 4, to, own, latin1Text(buffer, from, from + 3), false)
   }
 
   private endStreamedString(): void {
-    if (this.muted) return this.emit(this.builder.absent)
+    if (this.assembly.muted) return this.assembly.pass()
     const value = this.gather.finish()
     this.endString(value, 0, value.length, true, undefined, true)
   }
 
-  /** A string of the kinds that may be bytes: verbatim if it has a format. */
+  /** A string of the kinds that may be bytes; a verbatim one has a format. */
   private endString(
     buffer: Uint8Array,
     from: number,
@@ -673,232 +649,44 @@ export class Parser<V> {
     format: string | undefined,
     streamed: boolean
   ): void {
-    const text = this.bytes ? undefined : exactText(buffer, from, to)
-    if (text === undefined && !this.bytes && !this.inPush) return this.failText(notText(buffer, from, to))
+    const { bytes, inPush } = this.assembly
+    const text = bytes ? undefined : exactText(buffer, from, to)
+    if (text === undefined && !bytes && !inPush) return this.failText(notText(buffer, from, to))
     const value = text ?? (own ? buffer.subarray(from, to) : this.ownBytes(buffer, from, to))
-    this.deliver(format === undefined ? this.builder.bulk(value, streamed) : this.builder.verbatim(format, value))
+    this.assembly.deliver(
+      format === undefined ? this.builder.bulk(value, streamed) : this.builder.verbatim(format, value)
+    )
   }
 
-  private get inPush(): boolean {
-    return this.depth > 0 && this.levels[0].kind === PushType
-  }
-
-  /** Bytes of a chunk, in memory of their own unless they are most of the chunk anyway. */
+  /** Bytes of a chunk, in memory of their own, unless they are most of what the chunk holds anyway. */
   private ownBytes(chunk: Uint8Array, from: number, to: number): Uint8Array {
     const size = to - from
-    if (!this.volatile && keepsChunk(size, chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset + from, size)
+    if (!this.volatile && size * 2 >= chunk.buffer.byteLength) {
+      return new Uint8Array(chunk.buffer, chunk.byteOffset + from, size)
+    }
     const own = new Uint8Array(size)
     own.set(chunk.subarray(from, to))
     return own
   }
 
   // ---------------------------------------------------------------------------------------------------------------
-  // Aggregates
-  // ---------------------------------------------------------------------------------------------------------------
-
-  /** The head of an aggregate of known length. */
-  private open(count: number): void {
-    const kind = this.kind
-    const elements = kind === MapType || kind === Attribute ? count * 2 : count
-    if (elements > maxCount) throw this.protocolError("at most 2^32 - 1 elements", "more", this.lineOffset)
-    if (!this.skipping && elements > this.limits.maxElements) {
-      this.fail(new ReplyLimitError("maxElements", this.limits.maxElements))
-    }
-    this.checkDepth()
-    if (!this.skipping) return this.openLevel(kind, elements)
-    if (kind === PushType) this.failsPush = true
-    const counted = kind === Attribute ? this.skip.openAttribute(elements) : this.skip.open(elements)
-    this.passed(counted)
-  }
-
-  /** The head of a streamed aggregate. */
-  private openStream(): void {
-    this.checkDepth()
-    if (!this.skipping) return this.openLevel(this.kind, -1)
-    this.passed(this.skip.openStream(this.kind === MapType))
-  }
-
-  private checkDepth(): void {
-    const max = this.limits.maxDepth
-    if (!this.skipping && this.depth >= max) this.fail(new ReplyLimitError("maxDepth", max))
-  }
-
-  private openLevel(kind: number, left: number): void {
-    const mutes = kind === Attribute && !this.muted && !this.builder.keepsAttributes
-    if (mutes) this.muted = true
-    if (this.depth === this.levels.length) this.levels.push(new Level(this.builder.absent))
-    const level = this.levels[this.depth]
-    level.open(kind, this.containerOf(kind), left, this.attributes)
-    level.mutes = mutes
-    this.attributes = null
-    this.depth++
-    this.top = level
-    if (left === 0) this.closeLevel()
-  }
-
-  private containerOf(kind: number): Container {
-    if (this.muted) return Nothing
-    if (kind === MapType) return this.builder.mapContainer(this.bytes)
-    if (kind === SetType) return this.builder.setContainer(this.bytes)
-    return kind === Attribute ? Pairs : List
-  }
-
-  private mayEndStream(): boolean {
-    if (this.skipping) return this.skip.mayCloseStream
-    if (this.depth === 0 || this.top.left >= 0 || this.attributes !== null) return false
-    return this.top.kind !== MapType || (-1 - this.top.left) % 2 === 0
-  }
-
-  private endStream(): void {
-    if (!this.skipping) return this.closeLevel()
-    this.skip.closeStream()
-    this.passed(true)
-  }
-
-  /** The innermost aggregate is complete, and with it perhaps those around it. */
-  private closeLevel(): void {
-    while (true) {
-      const level = this.top
-      const value = this.finish(level)
-      this.depth--
-      this.top = this.levels[this.depth === 0 ? 0 : this.depth - 1]
-      if (level.kind === Attribute) return this.keepAttributes(level)
-      if (this.depth === 0) return this.complete(level, value)
-      level.release(this.builder.absent)
-      this.top.add(value)
-      this.top.left--
-      if (this.top.left < 0) return this.checkStream()
-      if (this.top.left > 0) return
-    }
-  }
-
-  /** The value of a complete aggregate. */
-  private finish(level: Level<V>): V {
-    if (level.container === Nothing || level.kind === Attribute) return this.builder.absent
-    const value = this.contentOf(level, level.left < 0)
-    return level.attributes === null ? value : this.builder.attach(value, level.attributes)
-  }
-
-  private contentOf(level: Level<V>, streamed: boolean): V {
-    switch (level.container) {
-      case Pairs:
-        return this.builder.mapOfPairs(level.pairs, streamed)
-      case Dictionary:
-        return this.builder.map(level.entries, streamed)
-      case Unique:
-        return this.builder.set(level.members, streamed)
-      default:
-        return level.kind === SetType
-          ? this.builder.setOfItems(level.items, streamed)
-          : this.builder.array(level.items, streamed)
-    }
-  }
-
-  /** A complete attribute waits for the next value; several in a row describe the same one. */
-  private keepAttributes(level: Level<V>): void {
-    const before = level.attributes ?? []
-    this.attributes = level.container === Nothing ? before : [...before, ...level.pairs]
-    if (level.mutes) this.muted = false
-    level.release(this.builder.absent)
-  }
-
-  /** A complete aggregate that stands in no other. */
-  private complete(level: Level<V>, value: V): void {
-    const parsed = level.kind === PushType ? new Push(level.items, undefined) : value
-    if (level.kind !== PushType) this.replies++
-    level.release(this.builder.absent)
-    this.out.push(parsed)
-  }
-
-  /** A streamed aggregate got an element: is it too long now? */
-  private checkStream(): void {
-    const max = this.limits.maxElements
-    if (-1 - this.top.left > max) this.fail(new ReplyLimitError("maxElements", max), true)
-  }
-
-  // ---------------------------------------------------------------------------------------------------------------
-  // Values
-  // ---------------------------------------------------------------------------------------------------------------
-
-  /** A value without elements, built or skipped. */
-  private emit(value: V): void {
-    if (!this.skipping) return this.deliver(value)
-    this.skip.leaf()
-    this.passed(true)
-  }
-
-  /** A value without elements goes to where it belongs. */
-  private deliver(built: V): void {
-    const value = this.attributes === null ? built : this.describe(built)
-    if (this.depth === 0) {
-      this.replies++
-      this.out.push(value)
-      return
-    }
-    const level = this.top
-    level.add(value)
-    level.left--
-    if (level.left > 0) return
-    if (level.left < 0) this.checkStream()
-    else this.closeLevel()
-  }
-
-  /** The value with the attributes that preceded it. */
-  private describe(value: V): V {
-    const attributes = this.attributes ?? []
-    this.attributes = null
-    return this.muted ? value : this.builder.attach(value, attributes)
-  }
-
-  // ---------------------------------------------------------------------------------------------------------------
   // Failures
   // ---------------------------------------------------------------------------------------------------------------
+
+  private fail(error: DecodeError | ReplyLimitError): void {
+    this.gather.clear()
+    this.assembly.fail(error)
+  }
 
   /** The reply fails because of the text that just ended. */
   private failText(error: DecodeError): void {
     this.fail(error)
-    this.skip.leaf()
-    this.passed(true)
+    this.assembly.pass()
   }
 
-  /**
-   * The reply fails: what there is of it is dropped, and the rest is skipped. This happens while a value is read, except
-   * when a streamed aggregate was too long with the last one (`between`).
-   */
-  private fail(error: DecodeError | ReplyLimitError, between = false): void {
-    this.failure = error
-    this.failsPush = this.inPush
-    this.skip.start()
-    for (let index = 0; index < this.depth; index++) this.skipLevel(this.levels[index])
-    if (!between) this.skip.begin()
-    this.skipping = true
-    this.muted = true
-    this.gather.clear()
-    this.dropLevels()
-  }
-
-  private skipLevel(level: Level<V>): void {
-    this.skip.begin()
-    if (level.kind === Attribute) this.skip.openAttribute(level.left)
-    else if (level.left >= 0) this.skip.open(level.left)
-    else this.skip.openStream(level.kind === MapType, (-1 - level.left) % 2 === 1)
-  }
-
-  private dropLevels(): void {
-    for (let index = 0; index < this.depth; index++) this.levels[index].release(this.builder.absent)
-    this.depth = 0
-    this.attributes = null
-  }
-
-  /** A part of a failed reply was passed. If that was the last one, the failure takes the reply's place. */
-  private passed(counted: boolean): void {
-    if (!counted) throw this.protocolError("a reply that can be skipped", "one nested too deep", this.lineOffset)
-    if (!this.skip.done || this.failure === undefined) return
-    if (!this.failsPush) this.replies++
-    this.out.push(this.failsPush ? new Push<V>([], this.failure) : new ReplyFailure(this.failure))
-    this.failure = undefined
-    this.skipping = false
-    this.muted = false
+  /** Where the byte at `pos` is in the stream. */
+  private get here(): number {
+    return this.offset + this.pos
   }
 
   /** The byte at this place of the stream, which is in the chunk, is outside the grammar. */
@@ -907,62 +695,8 @@ export class Parser<V> {
   }
 
   private protocolError(expected: string, found: string, offset: number): ProtocolError {
-    return new ProtocolError({
-      expected,
-      found,
-      offset,
-      truncated: false,
-      hint: offset === 0 ? foreignPeer(this.chunk[0]) : undefined
-    })
-  }
-
-  /** The error of a stream that ends here, if it ends inside a reply. */
-  ended(): ProtocolError | undefined {
-    if (this.error !== undefined || this.idle) return this.error
-    return new ProtocolError({
-      expected: "the rest of a reply",
-      found: "the end of the stream",
-      offset: this.offset,
-      truncated: true,
-      hint: undefined
-    })
-  }
-}
-
-const maxLine = (kind: number): number => {
-  if (kind === SimpleString || kind === SimpleError) return maxTextLine
-  return kind === Double ? maxDoubleLine : maxNumberLine
-}
-
-/** How well a line fits the grammar of its kind: see `respLine.ts`. */
-const fitOf = (kind: number, text: string): number => {
-  switch (kind) {
-    case Integer:
-      return integerFit(text)
-    case Double:
-      return doubleFit(text)
-    case Null:
-    case StreamEnd:
-      return wordFit(text, "")
-    case BooleanType:
-      return wordFit(text, text[0] === "f" ? "f" : "t")
-    default: {
-      const streams = kind === Bulk || kind === ArrayType || kind === MapType || kind === SetType
-      return lengthFit(text, kind === Bulk || kind === ArrayType, streams)
-    }
-  }
-}
-
-const nameOf = (kind: number): string => {
-  switch (kind) {
-    case Integer:
-      return "an integer"
-    case Double:
-      return "a double"
-    case BooleanType:
-      return 'a boolean ("t" or "f")'
-    default:
-      return "a length"
+    const hint = offset === 0 ? foreignPeer(this.chunk[0]) : undefined
+    return new ProtocolError({ expected, found, offset, truncated: false, hint })
   }
 }
 
@@ -976,18 +710,3 @@ const notText = (buffer: Uint8Array, from: number, to: number): DecodeError =>
         `A text of the reply is too long for a string (${to - from} bytes): use decode: "bytes"`
       )
     : new DecodeError("utf8", 'A string of the reply is not UTF-8: use decode: "bytes"')
-
-/** A byte as people read it. */
-const describe = (byte: number): string => {
-  if (byte === CR) return String.raw`"\r"`
-  if (byte === LF) return String.raw`"\n"`
-  if (byte > 0x20 && byte < 0x7f) return JSON.stringify(String.fromCharCode(byte))
-  return `the byte 0x${byte.toString(16).padStart(2, "0")}`
-}
-
-/** What a stream that begins with this byte may be. */
-const foreignPeer = (byte: number): string => {
-  if (byte === 0x48) return "The peer may speak HTTP: is this the address of a Redis server?"
-  if (byte === 0x15 || byte === 0x16) return "The peer may speak TLS: use rediss://, or the port without TLS"
-  return "Is this the address of a Redis server?"
-}
