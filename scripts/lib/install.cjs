@@ -8,7 +8,7 @@ const fs = require("node:fs")
 const path = require("node:path")
 const { Failure, say } = require("./log.cjs")
 const { withLock } = require("./lock.cjs")
-const { pinned } = require("./node.cjs")
+const { hasPinned, pinned } = require("./node.cjs")
 
 /** The lockfile's format and the workspace settings are this version's; a newer one may write them differently. */
 const pnpm = "pnpm@12.21.0"
@@ -35,14 +35,14 @@ const readIfThere = (file) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8
  */
 async function ensureInstalled({ root, runner }) {
   const stamp = path.join(root, "node_modules", ".relive-stamp")
-  const isDone = () => readIfThere(stamp) === wanted(root)
+  const isDone = () => readIfThere(stamp) === wanted(root) && (!hasPinned || fs.existsSync(pinned(root)))
   if (isDone()) return
   await withLock(path.join(root, ".relive", "setup.lock"), async () => {
     if (isDone()) return
     say(`installing the packages with ${pnpm} (once, about half a minute)`)
     await install(root, runner)
     fs.writeFileSync(stamp, wanted(root))
-    if (fs.existsSync(pinned(root))) say(`ready: ${path.relative(root, pinned(root))}`)
+    say("the packages are ready")
   })
 }
 

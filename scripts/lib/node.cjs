@@ -15,6 +15,9 @@ const { Failure } = require("./log.cjs")
 /** The oldest major version the tools run on. */
 const oldest = 24
 
+/** Whether the registry has the pinned Node for this machine. */
+const hasPinned = process.platform === "linux" && ["x64", "arm64"].includes(process.arch)
+
 /** @param {string} root */
 const pinned = (root) => path.join(root, "node_modules", `node-${process.platform}-${process.arch}`, "bin", "node")
 
@@ -26,7 +29,7 @@ const pinned = (root) => path.join(root, "node_modules", `node-${process.platfor
  */
 function findNode(root) {
   const own = pinned(root)
-  if (fs.existsSync(own)) return own
+  if (hasPinned && fs.existsSync(own)) return own
   if (Number(process.versions.node.split(".")[0]) >= oldest) return process.execPath
   throw new Failure(
     `Node ${oldest} is needed, this is ${process.versions.node} on ${process.platform} ${process.arch}, and the npm ` +
@@ -34,4 +37,4 @@ function findNode(root) {
   )
 }
 
-module.exports = { findNode, pinned }
+module.exports = { findNode, hasPinned, pinned }

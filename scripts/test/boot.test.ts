@@ -38,6 +38,9 @@ beforeAll(() => {
   Fs.mkdirSync(clone)
   Fs.cpSync(Path.join(root, "scripts"), Path.join(clone, "scripts"), { recursive: true })
   for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml"]) Fs.cpSync(Path.join(root, file), Path.join(clone, file))
+  const node = `node_modules/node-${process.platform}-${process.arch}`
+  Fs.mkdirSync(Path.join(clone, "node_modules"))
+  if (Fs.existsSync(Path.join(root, node))) Fs.symlinkSync(Path.join(root, node), Path.join(clone, node))
   write("package.json", `{ "type": "module" }`)
   write("node_modules/.relive-stamp", wanted(clone))
   write("packages/core/conformance/resp.ts", program)
