@@ -1,0 +1,183 @@
+/**
+ * What the behaviour tests share: the matrix of real servers they run on, how a test says that it departs from its row, and
+ * how to wait for what a connection does, without sleeping.
+ */
+import { layer, type TestOptions } from "@effect/vitest"
+import { Redis, type RedisError, type RedisOptions, type RedisService, Resp } from "@relive/core"
+import { FakeServer, RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+declare module "vitest" {
+  interface TaskMeta {
+    relive?: ReadonlyArray<Departure>
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- rows
+
+/** How a test departs from the row whose id it carries. */
+export interface Departure {
+  readonly id: string
+  readonly state: "better" | "overridden by this design" | "not applicable"
+  readonly reason: string
+}
+
+/** The row describes a defect; this does what it asks for instead, or more. */
+export const better = (id: string, reason: string): Departure => ({ id, state: "better", reason })
+
+/** The design decides otherwise. */
+export const overridden = (id: string, reason: string): Departure => ({ id, state: "overridden by this design", reason })
+
+/** The row is about something that does not exist here. */
+export const notApplicable = (id: string, reason: string): Departure => ({ id, state: "not applicable", reason })
+
+/** The options of a test that departs from its rows. */
+export const departs = (...departures: ReadonlyArray<Departure>): TestOptions => ({ meta: { relive: departures } })
+
+// -------------------------------------------------------------------------------------------------------------- matrix
+
+/** One way to reach a real server. */
+export interface Cell {
+  readonly name: string
+  readonly resp: 2 | 3
+  readonly transport: "TCP" | "Unix socket"
+  readonly user: boolean
+}
+
+export const cells: ReadonlyArray<Cell> = ([2, 3] as const).flatMap((resp) =>
+  (["TCP", "Unix socket"] as const).flatMap((transport) =>
+    [false, true].map((user) => ({
+      name: `RESP${resp}, ${transport}, ${user ? "ACL user" : "no user"}`,
+      resp,
+      transport,
+      user
+    }))
+  )
+)
+
+const username = "app"
+const password = "s3cret:/@päß"
+
+/** RESP2 comes in both of its forms: a server that does not know HELLO, and a client that does not say it. */
+const serverOptions = ({ resp, transport, user }: Cell): RedisServer.Options => ({
+  unixSocket: transport === "Unix socket",
+  resp2Only: resp === 2 && transport === "TCP",
+  config: { "enable-debug-command": "yes" },
+  ...(user ? { users: { default: "off", [username]: `on >${password} ~* &* +@all` } } : {})
+})
+
+/** How to reach the server of a cell. */
+export const optionsOf = (cell: Cell): Effect.Effect<RedisOptions.Options, never, RedisServer.RedisServer> =>
+  Effect.map(RedisServer.RedisServer, (server) => ({
+    ...(cell.transport === "TCP" ? { port: server.port } : { path: server.path }),
+    ...(cell.user ? { username, password } : {}),
+    ...(cell.resp === 2 && cell.transport !== "TCP" ? { protocol: 2 as const } : {})
+  }))
+
+/** A connection of the test's own to the server of a cell. */
+export const connect = (
+  cell: Cell,
+  options: RedisOptions.Options = {}
+): Layer.Layer<RedisService, RedisError.RedisError, RedisServer.RedisServer> =>
+  Layer.unwrap(Effect.map(optionsOf(cell), (reach) => Redis.layer({ ...reach, ...options })))
+
+type InCell = (
+  title: string,
+  test: Effect.Effect<unknown, unknown, RedisService | RedisServer.RedisServer | Scope.Scope>,
+  options?: TestOptions
+) => void
+
+/**
+ * Declares tests for every cell. Each cell has one real server, emptied before each test, and each test a connection of its
+ * own, which is what `Redis` uses in it.
+ */
+export const matrix = (name: string, tests: (it: InCell, cell: Cell) => void): void => {
+  for (const cell of cells) {
+    layer(RedisServer.layer(serverOptions(cell)), { excludeTestServices: true })(`${name} (${cell.name})`, (it) => {
+      const inCell: InCell = (title, test, options) =>
+        it.effect(
+          title,
+          () =>
+            RedisServer.RedisServer.pipe(
+              Effect.flatMap((server) => server.commands([["FLUSHALL"], ["SCRIPT", "FLUSH"]])),
+              Effect.andThen(Effect.provide(test, connect(cell)))
+            ),
+          options
+        )
+      tests(inCell, cell)
+    })
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------------- waiting
+
+/** Why a call failed. */
+export const reasonOf = <A, R>(
+  effect: Effect.Effect<A, RedisError.RedisError, R>
+): Effect.Effect<RedisError.Reason, A, R> => Effect.map(Effect.flip(effect), (error) => error.reason)
+
+/** The connection error a call failed with, as `[kind, delivery]`; other reasons as `[tag]`. */
+export const outcomeOf = <A, R>(effect: Effect.Effect<A, RedisError.RedisError, R>) =>
+  Effect.map(Effect.exit(effect), (exit): ReadonlyArray<unknown> => {
+    if (exit._tag === "Success") return [exit.value]
+    const reason = exit.cause.reasons[0]
+    if (reason?._tag !== "Fail") return [reason?._tag]
+    const why = reason.error.reason
+    if (why._tag === "ConnectionError") return [why.kind, why.delivery]
+    if (why._tag === "TimeoutError") return [why._tag, why.phase, why.delivery]
+    return [why._tag]
+  })
+
+type State = RedisService.ConnectionState
+
+/** Waits until the connection is, or comes to be, in a state. */
+export const awaitState = (...states: ReadonlyArray<State>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const change = Redis.events.pipe(
+        Stream.filter(({ state }) => states.includes(state)),
+        Stream.take(1),
+        Stream.runDrain
+      )
+      const coming = yield* Effect.forkScoped(change, { startImmediately: true })
+      if (states.includes((yield* Redis.status).state)) return
+      yield* Fiber.join(coming)
+    })
+  )
+
+/** Starts a call at once, so that it is submitted when this returns. */
+export const submit = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.forkChild(effect, { startImmediately: true })
+
+// ---------------------------------------------------------------------------------------------------------------- fakes
+
+/** Bytes as the encoder makes them, in one piece. */
+export const encoded = (...commands: ReadonlyArray<Resp.Command>): string => {
+  const chunks = Resp.encodePipeline(commands)
+  if (chunks instanceof Resp.ArgumentFailure) throw new Error(chunks.message)
+  return Buffer.concat(chunks.map((chunk) => Buffer.from(chunk))).toString()
+}
+
+/** Answers the handshake of every connection, and further commands by their handlers. */
+export const serving =
+  (...handlers: ReadonlyArray<FakeServer.Handler>): FakeServer.Script =>
+  (connection) =>
+    connection.serve(FakeServer.handshake, ...handlers)
+
+/** The commands that a connection received, in order, each as its words joined by spaces. */
+export const commandsOf = (fake: FakeServer.FakeServer, connection: number) =>
+  Effect.map(fake.received(connection), (bytes): ReadonlyArray<string> => {
+    const out: Array<Resp.Decoded<Resp.Reply>> = []
+    Resp.makeDecoder().push(bytes, out)
+    return out.map((command) => (Array.isArray(command) ? command.join(" ") : String(command)))
+  })
+
+const handshakeCommands = /^(?:HELLO|AUTH|SELECT|CLIENT SET|PING$)/
+
+/** The same without what handshakes and health checks consist of. */
+export const callsOf = (fake: FakeServer.FakeServer, connection: number) =>
+  Effect.map(commandsOf(fake, connection), (commands) => commands.filter((command) => !handshakeCommands.test(command)))
