@@ -27,7 +27,9 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as api from "./internal/api.ts"
 import * as connectionTree from "./internal/connectionTree.ts"
@@ -49,6 +51,33 @@ export interface SchemaOptions<S extends Schema.Constraint> extends CallOptions 
 }
 
 /**
+ * Options of `scan`, `hscan`, `sscan` and `zscan`: those of their commands, and those of every call (for each page).
+ *
+ * - `match`: a glob pattern; `count`: how many elements the server looks at per page (default 10)
+ * - `type`: keys of this type only (`scan` alone)
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ScanOptions extends CallOptions {
+  readonly match?: string | Uint8Array | undefined
+  readonly count?: number | undefined
+  readonly type?: string | undefined
+}
+
+/**
+ * A script: call it with its keys and arguments. `readOnly` runs it by `EVALSHA_RO`, which the server holds to it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Script<Self> = (
+  keys?: ReadonlyArray<Resp.Argument>,
+  args?: ReadonlyArray<Resp.Argument>,
+  options?: CallOptions & { readonly readOnly?: boolean | undefined }
+) => Effect.Effect<Resp.Reply, RedisError, Self>
+
+/**
  * The calls of this module, for one tag of a service: `Redis.Tag` gives them to instances of your own.
  *
  * @category models
@@ -68,6 +97,61 @@ export interface Calls<Self> {
     commands: ReadonlyArray<Resp.Command>,
     options?: CallOptions
   ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, Self>
+  /** See `Redis.transaction`. */
+  readonly transaction: (
+    commands: ReadonlyArray<Resp.Command>,
+    options?: CallOptions
+  ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, Self>
+  /** See `Redis.noreply`. */
+  readonly noreply: (
+    commands: ReadonlyArray<Resp.Command>,
+    options?: CallOptions
+  ) => Effect.Effect<void, RedisError, Self>
+  /** See `Redis.lease`. */
+  readonly lease: Effect.Effect<Service, RedisError, Self | Scope.Scope>
+  /** See `Redis.watch`. */
+  readonly watch: <E, R>(
+    keys: ReadonlyArray<Resp.Argument>,
+    body: Effect.Effect<ReadonlyArray<Resp.Command>, E, R>,
+    options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
+  ) => Effect.Effect<ReadonlyArray<PipelineReply>, E | RedisError, Self | Exclude<R, Self>>
+  /** See `Redis.script`. */
+  readonly script: (lua: string) => Script<Self>
+  /** See `Redis.scan`. */
+  readonly scan: {
+    (options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
+    (options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  }
+  /** See `Redis.hscan`. */
+  readonly hscan: {
+    (
+      key: string | Uint8Array,
+      options: ScanOptions & { readonly decode: "bytes" }
+    ): Stream.Stream<readonly [field: Uint8Array, value: Uint8Array], RedisError, Self>
+    (
+      key: string | Uint8Array,
+      options?: ScanOptions
+    ): Stream.Stream<readonly [field: string, value: string], RedisError, Self>
+  }
+  /** See `Redis.sscan`. */
+  readonly sscan: {
+    (
+      key: string | Uint8Array,
+      options: ScanOptions & { readonly decode: "bytes" }
+    ): Stream.Stream<Uint8Array, RedisError, Self>
+    (key: string | Uint8Array, options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  }
+  /** See `Redis.zscan`. */
+  readonly zscan: {
+    (
+      key: string | Uint8Array,
+      options: ScanOptions & { readonly decode: "bytes" }
+    ): Stream.Stream<readonly [member: Uint8Array, score: number], RedisError, Self>
+    (
+      key: string | Uint8Array,
+      options?: ScanOptions
+    ): Stream.Stream<readonly [member: string, score: number], RedisError, Self>
+  }
   /** See `Redis.status`. */
   readonly status: Effect.Effect<Status, never, Self>
   /** See `Redis.events`. */
@@ -129,6 +213,124 @@ export const command: Calls<RedisService>["command"] = calls.command
  * @since 0.1.0
  */
 export const pipeline: Calls<RedisService>["pipeline"] = calls.pipeline
+
+/**
+ * Runs the commands as one transaction (`MULTI`, the commands, `EXEC`), written in one go and never interleaved with other
+ * calls. Succeeds with the elements of EXEC's reply, where an error of a command that failed while it ran is an element.
+ *
+ * Fails with `TransactionAborted` when the server refused to queue a command: then nothing ran. When the server refused
+ * `MULTI` itself the commands ran one by one: that is a `ReplyError` with `delivery: "unknown"` and the `replies`. A
+ * transaction is never repeated. For one that depends on what it reads, see `watch`.
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const transaction: Calls<RedisService>["transaction"] = calls.transaction
+
+/**
+ * Sends commands without having their replies sent (`CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`), as one entry:
+ * for loading much data whose results do not matter, since the errors of the commands are not seen either. Succeeds when the
+ * server has read them all. Where the server refuses `CLIENT REPLY` the commands have run with replies: that is a
+ * `ReplyError` with `delivery: "unknown"` and the `replies`.
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const noreply: Calls<RedisService>["noreply"] = calls.noreply
+
+/**
+ * A connection that nobody else uses, as a service, until the scope closes: for what is state of a connection (`SELECT`,
+ * `MULTI` by hand, `CLIENT TRACKING`, `WAIT`). Commands that block need none: they get one by themselves.
+ *
+ * At most `leases` are out at a time; further callers wait, in order, for the connection's `timeout` at most
+ * (`LeaseTimeout`). It never reconnects: its state died with its socket, so later calls fail with kind `closed`.
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Effect } from "effect"
+ *
+ * const acknowledgedByOne = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const lease = yield* Redis.lease
+ *     yield* lease.command(["SET", "k", "v"])
+ *     return yield* lease.command(["WAIT", 1, 1000])
+ *   })
+ * )
+ * ```
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const lease: Calls<RedisService>["lease"] = calls.lease
+
+/**
+ * An optimistic transaction: watches the keys, runs `body`, which reads and answers the commands to run, and runs those as a
+ * transaction that does nothing if a watched key has changed meanwhile. On such a conflict it starts over, by the
+ * `schedule` (default: 20 times, with a growing pause with jitter), and then fails with `WatchConflict`.
+ *
+ * It happens on a leased connection, and inside of `body` that is the service. Without commands nothing is run.
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * const double = Redis.watch(
+ *   ["n"],
+ *   Effect.map(Redis.command(["GET", "n"], { schema: Schema.FiniteFromString }), (n) => [["SET", "n", n * 2]])
+ * )
+ * ```
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const watch: Calls<RedisService>["watch"] = calls.watch
+
+/**
+ * A Lua script, sent by its digest (`EVALSHA`), and in full the first time that the server does not know it.
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ *
+ * const unlock = Redis.script('if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0')
+ * const program = unlock(["lock"], ["my-token"])
+ * ```
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const script: Calls<RedisService>["script"] = calls.script
+
+/**
+ * All keys of the database, page by page (`SCAN`). What is there all the while comes at least once, and may come twice.
+ *
+ * @category streams
+ * @since 0.1.0
+ */
+export const scan: Calls<RedisService>["scan"] = calls.scan
+
+/**
+ * The fields and values of a hash, page by page (`HSCAN`). What is there all the while comes at least once.
+ *
+ * @category streams
+ * @since 0.1.0
+ */
+export const hscan: Calls<RedisService>["hscan"] = calls.hscan
+
+/**
+ * The members of a set, page by page (`SSCAN`). What is there all the while comes at least once.
+ *
+ * @category streams
+ * @since 0.1.0
+ */
+export const sscan: Calls<RedisService>["sscan"] = calls.sscan
+
+/**
+ * The members and scores of a sorted set, page by page (`ZSCAN`). What is there all the while comes at least once.
+ *
+ * @category streams
+ * @since 0.1.0
+ */
+export const zscan: Calls<RedisService>["zscan"] = calls.zscan
 
 /**
  * What the connection is doing now: its state, how many commands are queued and in flight, the last failure.
@@ -239,9 +441,7 @@ export type ChildSpecOptions = RedisOptions.Options & {
  * @category supervision
  * @since 0.1.0
  */
-export const childSpec = (
-  options: ChildSpecOptions = {}
-): ChildSpec.ChildSpec<Service, Registry.Registry> =>
+export const childSpec = (options: ChildSpecOptions = {}): ChildSpec.ChildSpec<Service, Registry.Registry> =>
   connectionTree.childSpec(options)
 
 /**

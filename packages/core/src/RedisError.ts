@@ -168,8 +168,8 @@ export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("
 ) {
   override get message(): string {
     const first = this.queueErrors[0]
-    const why = first === undefined ? this.detail : `command ${first.index} (counted from 0): ${first.message}`
-    return `The transaction was discarded, nothing of it ran: ${why}`
+    const why = first === undefined ? "" : `; command ${first.index} (counted from 0): ${first.message}`
+    return `The transaction was discarded, nothing of it ran: ${this.detail}${why}`
   }
 
   get isRetryable(): boolean {

@@ -7,16 +7,35 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { RedisError } from "./RedisError.ts"
 import type * as Resp from "./Resp.ts"
+
+/**
+ * Further attempts of a call that failed, within its one deadline.
+ *
+ * - `for: "unsent"`: when it cannot have run (it was never written, or the server said that it may come back later)
+ * - `for: "readOnly"`: also when a read-only command may have run
+ * - `for: "any"`: also when it may have run, whatever it is: **the caller declares that running it twice does no harm**
+ * - `schedule`: when, and how often (default: after 50 ms, doubled, at most a second apart, until the deadline)
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RetryOptions {
+  readonly for: "unsent" | "readOnly" | "any"
+  readonly schedule?: Schedule.Schedule<unknown, RedisError> | undefined
+}
 
 /**
  * What a call may say about itself.
  *
  * - `timeout`: its deadline, from the call to its reply (default: the connection's); `"infinite"` for none
  * - `decode`: `"bytes"` gives bulk strings as `Uint8Array` (and maps and sets as arrays); default `"text"`
- * - `retry: false`: a read-only command is not written again when its session died before the reply
+ * - `retry`: `false`, and a read-only command is not written again when its session died before the reply; or what else
+ *   may be tried again, see `RetryOptions`
  * - `route`: what a pool with the strategy `hash` chooses the member by; default the command's first key
  *
  * @category models
@@ -25,7 +44,7 @@ import type * as Resp from "./Resp.ts"
 export interface CallOptions {
   readonly timeout?: Duration.Input | "infinite" | undefined
   readonly decode?: "text" | "bytes" | undefined
-  readonly retry?: false | undefined
+  readonly retry?: false | RetryOptions | undefined
   readonly route?: string | undefined
 }
 
@@ -56,7 +75,8 @@ export type ConnectionState = "connecting" | "handshaking" | "ready" | "backoff"
  * What a connection is doing now.
  *
  * `protocol` is the RESP version, once known; `sessions` counts the sessions so far; `queued` and `inFlight` count commands
- * (not written yet; written and not answered yet); `lastError` says why there is no session, while there is none.
+ * (not written yet; written and not answered yet); `lastError` says why there is no session, while there is none. Leases
+ * are connections beside it and not counted.
  *
  * @category models
  * @since 0.1.0
@@ -101,6 +121,17 @@ export interface Service {
     commands: ReadonlyArray<Resp.Command>,
     options?: CallOptions
   ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
+  /** `MULTI`, the commands, `EXEC`, as one entry: the elements of EXEC's reply. */
+  readonly transaction: (
+    commands: ReadonlyArray<Resp.Command>,
+    options?: CallOptions
+  ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
+  /** Commands without replies: `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`, as one entry. */
+  readonly noreply: (commands: ReadonlyArray<Resp.Command>, options?: CallOptions) => Effect.Effect<void, RedisError>
+  /** A connection that nobody else uses, until the scope closes. */
+  readonly lease: Effect.Effect<Service, RedisError, Scope.Scope>
+  /** The deadline of calls that do not say their own, in milliseconds. */
+  readonly timeoutMillis: number
   /** What it is doing now. */
   readonly status: Effect.Effect<Status>
   /** Its changes of state from now on. Ends when it is closed. */

@@ -3,27 +3,35 @@
  *
  * @internal
  */
+import { createHash } from "node:crypto"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Calls, Layers, SchemaOptions, TagClass } from "../Redis.ts"
-import { RedisError } from "../RedisError.ts"
+import * as CommandTable from "../CommandTable.ts"
+import type { Calls, Layers, ScanOptions, SchemaOptions, TagClass } from "../Redis.ts"
+import { isRedisError, RedisError } from "../RedisError.ts"
 import * as RedisOptions from "../RedisOptions.ts"
-import type { CallOptions, Service } from "../RedisService.ts"
+import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
 import * as connectionTree from "./connectionTree.ts"
 import { redisError } from "./errors.ts"
 import { namedService } from "./named.ts"
+import { withRetry } from "./retry.ts"
+import { pairs, scanStream, scored, texts } from "./scan.ts"
 
 type Key<Self> = Context.Key<Self, Service>
 
 /** Runs on the service of the context. One step, and no generator: it stands before every command. */
-const use = <Self, A, E>(tag: Key<Self>, f: (service: Service) => Effect.Effect<A, E>): Effect.Effect<A, E, Self> =>
-  Effect.withFiber<A, E, Self>((fiber) => f(Context.getUnsafe(fiber.context, tag)))
+const use = <Self, A, E, R = never>(
+  tag: Key<Self>,
+  f: (service: Service) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Self | R> =>
+  Effect.withFiber<A, E, Self | R>((fiber) => f(Context.getUnsafe(fiber.context, tag)))
 
 const schemaFailure = (cause: Schema.SchemaError): RedisError =>
   redisError(new Resp.DecodeError("schema", `The reply does not fit the schema: ${cause.message}`))
@@ -32,7 +40,125 @@ const hasSchema = <S extends Schema.Constraint>(
   options: SchemaOptions<S> | CallOptions | undefined
 ): options is SchemaOptions<S> => options !== undefined && "schema" in options && options.schema !== undefined
 
+const isRepeatable = (command: Resp.Command): boolean =>
+  Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.repeatable) !== 0
+
+/** Makes a call of the service, with the option `retry` if there is one. */
+const call = <Self, Input, A>(
+  tag: Key<Self>,
+  run: (service: Service, input: Input, options: CallOptions | undefined) => Effect.Effect<A, RedisError>,
+  repeatable: (input: Input) => boolean
+) => {
+  return (input: Input, options?: CallOptions): Effect.Effect<A, RedisError, Self> => {
+    const retry = options?.retry
+    if (options === undefined || retry === undefined || retry === false) {
+      return use(tag, (service) => run(service, input, options))
+    }
+    return use(tag, (service) =>
+      withRetry(retry, options, service.timeoutMillis, repeatable(input), (own) => run(service, input, own))
+    )
+  }
+}
+
+const makeScripts =
+  <Self>(command: Calls<Self>["command"]): Calls<Self>["script"] =>
+  (lua) => {
+    const sha = createHash("sha1").update(lua).digest("hex")
+    const call = (name: string, body: string, keys: ReadonlyArray<Resp.Argument>, args: ReadonlyArray<Resp.Argument>) =>
+      [name, body, keys.length, ...keys, ...args] as const
+    return (keys = [], args = [], options) => {
+      const suffix = options?.readOnly === true ? "_RO" : ""
+      return Effect.catchReason(
+        command(call(`EVALSHA${suffix}`, sha, keys, args), options),
+        "RedisError",
+        "ReplyError",
+        (reason, error) =>
+          // EVAL loads the script and runs it in one step, so nothing can come between.
+          reason.code === "NOSCRIPT" ? command(call(`EVAL${suffix}`, lua, keys, args), options) : Effect.fail(error)
+      )
+    }
+  }
+
+/** As often as it takes, with a pause that grows and differs between the contenders. */
+const watchSchedule = Schedule.min([Schedule.exponential("2 millis"), Schedule.spaced("100 millis")]).pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 20 })
+)
+
+const makeWatch =
+  <Self>(tag: Key<Self>): Calls<Self>["watch"] =>
+  (keys, body, options) => {
+    const attempt = Effect.scoped(
+      Effect.gen(function* () {
+        const lease = yield* use(tag, (service) => service.lease)
+        yield* lease.command(["WATCH", ...keys])
+        const commands = yield* Effect.provideService(body, tag, lease)
+        if (commands.length > 0) return yield* lease.transaction(commands)
+        return []
+      })
+    )
+    const isConflict = (error: unknown): boolean => isRedisError(error) && error.reason._tag === "WatchConflict"
+    return Effect.retry(attempt, {
+      schedule: options?.schedule ?? watchSchedule,
+      while: isConflict
+    })
+  }
+
+const makeScans = <Self>(command: Calls<Self>["command"]): Pick<Calls<Self>, "scan" | "hscan" | "sscan" | "zscan"> => {
+  const send = (args: Resp.Command, options: CallOptions) => command(args, options)
+  function scan(options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
+  function scan(options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  function scan(options: ScanOptions = {}): Stream.Stream<string | Uint8Array, RedisError, Self> {
+    return scanStream(send, "SCAN", [], options, texts)
+  }
+  function sscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<Uint8Array, RedisError, Self>
+  function sscan(key: string | Uint8Array, options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  function sscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<string | Uint8Array, RedisError, Self> {
+    return scanStream(send, "SSCAN", [key], options, texts)
+  }
+  function hscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<readonly [Uint8Array, Uint8Array], RedisError, Self>
+  function hscan(
+    key: string | Uint8Array,
+    options?: ScanOptions
+  ): Stream.Stream<readonly [string, string], RedisError, Self>
+  function hscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<readonly [string | Uint8Array, string | Uint8Array], RedisError, Self> {
+    return scanStream(send, "HSCAN", [key], options, pairs)
+  }
+  function zscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<readonly [Uint8Array, number], RedisError, Self>
+  function zscan(
+    key: string | Uint8Array,
+    options?: ScanOptions
+  ): Stream.Stream<readonly [string, number], RedisError, Self>
+  function zscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<readonly [string | Uint8Array, number], RedisError, Self> {
+    return scanStream(send, "ZSCAN", [key], options, scored)
+  }
+  return { scan, hscan, sscan, zscan }
+}
+
 export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
+  const plain = call<Self, Resp.Command, Resp.Reply>(
+    tag,
+    (service, input, options) => service.command(input, options),
+    isRepeatable
+  )
   function command<S extends Schema.Constraint>(
     command: Resp.Command,
     options: SchemaOptions<S>
@@ -42,16 +168,31 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     command: Resp.Command,
     options?: SchemaOptions<S> | CallOptions
   ): Effect.Effect<unknown, RedisError, unknown> {
-    if (!hasSchema(options)) return use(tag, (service) => service.command(command, options))
+    if (!hasSchema(options)) return plain(command, options)
     const decode = Schema.decodeUnknownEffect(options.schema)
-    return Effect.flatMap(
-      use(tag, (service) => service.command(command, options)),
-      (reply) => Effect.mapError(decode(reply), schemaFailure)
-    )
+    return Effect.flatMap(plain(command, options), (reply) => Effect.mapError(decode(reply), schemaFailure))
   }
   return {
     command,
-    pipeline: (commands, options) => use(tag, (service) => service.pipeline(commands, options)),
+    pipeline: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
+      tag,
+      (service, input, options) => service.pipeline(input, options),
+      (commands) => Array.isArray(commands) && commands.every(isRepeatable)
+    ),
+    transaction: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
+      tag,
+      (service, input, options) => service.transaction(input, options),
+      () => false
+    ),
+    noreply: call<Self, ReadonlyArray<Resp.Command>, void>(
+      tag,
+      (service, input, options) => service.noreply(input, options),
+      () => false
+    ),
+    lease: use(tag, (service) => service.lease),
+    watch: makeWatch(tag),
+    script: makeScripts(command),
+    ...makeScans<Self>(command),
     status: use(tag, (service) => service.status),
     events: Stream.unwrap(use(tag, (service) => Effect.succeed(service.events)))
   }

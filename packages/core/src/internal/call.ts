@@ -24,6 +24,8 @@ export const REPEATABLE = 1
 export const BYTES = 2
 /** The connection's own (handshake, health): not counted, not tracked by the deadlines, never repeated. */
 export const INTERNAL = 4
+/** The server may keep its reply back: when its caller is gone, its connection must go too. */
+export const BLOCKING = 16
 /** How many replies it gets is not known before they come: nothing is written behind it until then. */
 export const BARRIER = 8
 

@@ -16,12 +16,19 @@ import { TimeoutError } from "../RedisError.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { Resolved } from "../RedisOptions.ts"
 import type { ConnectionState, Status, StatusChange } from "../RedisService.ts"
-import { INTERNAL, REPEATABLE, settle } from "./call.ts"
+import { BLOCKING, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Call, Outcome } from "./call.ts"
 import { Deadlines, monotonicMillis } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "./errors.ts"
 import { delayMillis } from "./recovery.ts"
+import { sessionEnd } from "./session.ts"
 import type { Owner, Room, Session, SessionEnd } from "./session.ts"
+
+const abandonedBlocking = sessionEnd({
+  kind: "closed",
+  detail: "a blocking command was given up, so its connection was closed: nothing is taken for nobody",
+  refused: false
+})
 
 /** What waits to be resumed: filled while the state changes, run when it has changed. */
 type Settlements = Array<readonly [Call, Outcome]>
@@ -42,6 +49,8 @@ const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
 
 export class Connection implements Owner {
   readonly options: Resolved
+  /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
+  readonly life: "permanent" | "single"
   readonly clock: Clock
   private readonly random: () => number
   readonly deadlines: Deadlines
@@ -56,14 +65,22 @@ export class Connection implements Owner {
   /** Why calls are refused at once, while they are. */
   private refusing: Outcome | undefined = undefined
   private closing = false
+  private closeBy = Infinity
   private sessions = 0
   private attempt = 0
   private nextDelay = 0
   private onDrained: (() => void) | undefined = undefined
   private onFirst: Array<() => void> = []
 
-  constructor(options: Resolved, clock: Clock, random: () => number, changes: PubSub.PubSub<StatusChange>) {
+  constructor(
+    options: Resolved,
+    life: "permanent" | "single",
+    clock: Clock,
+    random: () => number,
+    changes: PubSub.PubSub<StatusChange>
+  ) {
     this.options = options
+    this.life = life
     this.random = random
     this.clock = clock
     this.changes = changes
@@ -93,7 +110,8 @@ export class Connection implements Owner {
   cancel(call: Call): void {
     if (call.settled) return
     call.settled = true
-    this.mailbox.remove(call)
+    const wasQueued = this.mailbox.remove(call)
+    if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
     this.checkDrained()
   }
 
@@ -105,6 +123,9 @@ export class Connection implements Owner {
 
   // ------------------------------------------------------------------------------------------------------ deadlines
 
+  /** What else has deadlines here: the idle leases. */
+  sweepOthers: (now: number) => number = () => Infinity
+
   private readonly sweep = (now: number): number => {
     const expired: Settlements = []
     let next = this.sweepList(this.mailbox.queue, now, "queued", expired)
@@ -112,9 +133,11 @@ export class Connection implements Owner {
     const inFlight = this.session?.inFlight
     if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired))
     for (const [call] of expired) this.mailbox.remove(call)
+    const session = this.session
     run(expired)
+    if (expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.writtenAt > 0)) session?.die(abandonedBlocking)
     this.checkDrained()
-    return next
+    return Math.min(next, this.sweepOthers(now))
   }
 
   private sweepList(list: EntryList<Call>, now: number, phase: "queued" | "written", expired: Settlements): number {
@@ -198,13 +221,14 @@ export class Connection implements Owner {
   }
 
   private mayRepeat(call: Call): boolean {
-    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing
+    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing && this.life === "permanent"
   }
 
   private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
-    if (end.refused || this.options.whenDown === "fail") {
-      this.refusing = shared.unsent
-      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
+    const refuses = this.life === "single" ? this.leaseEnded(end) : shared
+    if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
+      this.refusing = refuses.unsent
+      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? refuses.unknown : refuses.unsent])
     }
     const error = connectionError(
       { kind: end.kind, address: this.options.address, detail: end.detail, cause: end.cause },
@@ -212,6 +236,11 @@ export class Connection implements Owner {
     )
     this.lastError = error
     this.change(end.refused || this.state === "failed" ? "failed" : "backoff", error)
+  }
+
+  private leaseEnded(end: SessionEnd): SharedFailure {
+    const detail = `the leased connection has ended (${end.detail}), and its state with it: acquire another lease`
+    return new SharedFailure({ kind: "closed", address: this.options.address, detail, cause: end.cause })
   }
 
   private planNext(session: Session, end: SessionEnd): void {
@@ -232,6 +261,7 @@ export class Connection implements Owner {
   beginClose(): void {
     if (this.closing) return
     this.closing = true
+    this.closeBy = this.now() + this.options.closeTimeoutMillis
     const failed: Settlements = []
     const shared = this.shutdown()
     this.refusing = shared.unsent
@@ -239,6 +269,11 @@ export class Connection implements Owner {
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
     } else this.change("draining", undefined)
     run(failed)
+  }
+
+  /** How long the close may still take, in milliseconds: one deadline for all that drains. */
+  get closeMillis(): number {
+    return Math.max(0, this.closeBy - this.now())
   }
 
   /** Waits until nothing is under way any more. */

@@ -4,6 +4,7 @@
  * ```
  *   connection (supervisor: mailbox, state)
  *   ├─ deadlines (worker: one timer for all calls)
+ *   ├─ leases (dynamic supervisor; one temporary child per leased connection)
  *   └─ session (worker, restarted with backoff: dial, handshake, reader, writer)
  * ```
  *
@@ -12,6 +13,7 @@
  * @internal
  */
 import * as ChildSpec from "@relive/otp/ChildSpec"
+import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
 import * as Clock from "effect/Clock"
@@ -27,6 +29,8 @@ import * as RedisOptions from "../RedisOptions.ts"
 import type { Service, StatusChange } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
 import { Connection } from "./connection.ts"
+import { Leases } from "./leases.ts"
+import type { LeaseSpec } from "./leases.ts"
 import { closeSession, runSession, shutdown } from "./runSession.ts"
 import { makeService } from "./service.ts"
 import { Session } from "./session.ts"
@@ -38,12 +42,15 @@ const KEPT_CHANGES = 64
 const SHUTDOWN_GRACE_MILLIS = 1000
 
 /** The identity; whatever is left is settled when the scope closes, as the last thing. */
-const makeConnection = (options: RedisOptions.Resolved): Effect.Effect<Connection, never, Scope.Scope> =>
+const makeConnection = (
+  options: RedisOptions.Resolved,
+  life: "permanent" | "single"
+): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-    const connection = new Connection(options, clock, () => random.nextDoubleUnsafe(), changes)
+    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.sync(() => connection.close()),
@@ -63,47 +70,83 @@ const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
     )
   )
 
-const startSession = (connection: Connection) =>
+/** What a session's child is made of. Its finalizer settles what no other end has settled, also after a kill. */
+const makeSession = (connection: Connection) =>
   Effect.gen(function* () {
     const decoder = Resp.makeDecoder({ limits: connection.options.limits })
     const session = new Session(connection, connection.options, decoder)
-    // Runs also when the child is killed, and settles what no other end has settled.
     yield* Effect.addFinalizer(() => Effect.sync(() => session.die(shutdown)))
-    return ChildSpec.started({
-      run: runSession(connection, session, decoder),
-      terminate: () => closeSession(connection, session),
-      mailboxDepth: () => connection.status.queued
+    return { session, run: runSession(connection, session, decoder) }
+  })
+
+const sessionSpec = (connection: Connection) =>
+  ChildSpec.make({
+    id: "session",
+    restart: "permanent",
+    shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
+    backoff: backoff(connection),
+    start: Effect.map(makeSession(connection), ({ run, session }) =>
+      ChildSpec.started({
+        run,
+        terminate: () => closeSession(connection, session),
+        mailboxDepth: () => connection.status.queued
+      })
+    )
+  })
+
+/** A lease: a connection with one session. Its end is no crash: whoever holds it is told. */
+const leaseSpec =
+  (owner: Connection): LeaseSpec =>
+  (handOut) =>
+    ChildSpec.make({
+      id: "lease",
+      restart: "temporary",
+      shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
+      start: Effect.gen(function* () {
+        const connection = yield* makeConnection({ ...owner.options, protocol: owner.protocol }, "single")
+        const { run, session } = yield* makeSession(connection)
+        handOut({ connection, session })
+        return ChildSpec.started({
+          run: Effect.ignore(Effect.raceFirst(connection.deadlines.run, run)),
+          terminate: () => closeSession(connection, session)
+        })
+      })
+    })
+
+const leasesSpec = (leases: Leases) =>
+  ChildSpec.make({
+    id: "leases",
+    type: "supervisor",
+    start: Effect.gen(function* () {
+      yield* Effect.addFinalizer(() => Effect.sync(() => leases.detach()))
+      const started = yield* Supervisor.init(DynamicSupervisor.make())
+      leases.attach(started.info)
+      return started
     })
   })
 
-const supervisor = (connection: Connection) =>
-  Supervisor.make({
-    strategy: "oneForOne",
-    children: [
-      // First, so that it is stopped last: the calls that drain at the close have deadlines too.
-      ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run }),
-      ChildSpec.make({
-        id: "session",
-        start: startSession(connection),
-        restart: "permanent",
-        shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
-        backoff: backoff(connection)
-      })
-    ]
+/** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
+const makeTree = (options: RedisOptions.Resolved) =>
+  Effect.map(makeConnection(options, "permanent"), (connection) => {
+    const leases = new Leases(connection, leaseSpec(connection))
+    connection.sweepOthers = (now) => leases.sweep(now)
+    const deadlines = ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
+    const spec = Supervisor.make({ children: [deadlines, leasesSpec(leases), sessionSpec(connection)] })
+    return { connection, spec, service: makeService(connection, leases) }
   })
 
 /** A connection for a layer: the root of a tree of its own, stopped when the scope closes. */
 export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, RedisError, Scope.Scope> =>
   Effect.gen(function* () {
-    const connection = yield* makeConnection(options)
+    const { connection, service, spec } = yield* makeTree(options)
     const registry = yield* Registry.make()
-    yield* Supervisor.start(supervisor(connection), { id: options.name ?? "redis" }).pipe(
+    yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
       Effect.provideService(Registry.Registry, registry),
       // Nothing of it can fail: dialling is not a part of the start.
       Effect.orDie
     )
     if (options.start === "await") yield* connection.awaitFirst
-    return makeService(connection)
+    return service
   })
 
 /** A connection as a child of a user's supervisor: its process is the connection's supervisor. */
@@ -119,10 +162,9 @@ export const childSpec = (options: ChildSpecOptions) => {
         Effect.fromResult(RedisOptions.resolve(connectionOptions)),
         (reason) => new RedisError({ reason })
       )
-      const connection = yield* makeConnection(resolved)
-      const started = yield* Supervisor.init(supervisor(connection))
+      const { connection, service, spec } = yield* makeTree(resolved)
+      const started = yield* Supervisor.init(spec)
       if (resolved.start === "await") yield* connection.awaitFirst
-      const service = makeService(connection)
       if (register !== undefined) yield* Registry.register(register, service)
       return ChildSpec.started({ ...started, info: service })
     })

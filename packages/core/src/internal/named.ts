@@ -10,6 +10,9 @@ import type { RedisError } from "../RedisError.ts"
 import type { Service, Status } from "../RedisService.ts"
 import { connectionError } from "./errors.ts"
 
+/** While nobody is there to say another. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
+
 /** What nobody answers for: the name is down, and nothing of the call was sent. */
 const absent = (name: Registry.Name<Service>): RedisError =>
   connectionError(
@@ -42,6 +45,12 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
     return {
       command: (command, options) => use((service) => service.command(command, options)),
       pipeline: (commands, options) => use((service) => service.pipeline(commands, options)),
+      transaction: (commands, options) => use((service) => service.transaction(commands, options)),
+      noreply: (commands, options) => use((service) => service.noreply(commands, options)),
+      lease: Effect.suspend(() => Registry.lookupUnsafe(registry, name)?.lease ?? Effect.fail(absent(name))),
+      get timeoutMillis() {
+        return Registry.lookupUnsafe(registry, name)?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
+      },
       status: Effect.suspend(() => Registry.lookupUnsafe(registry, name)?.status ?? Effect.succeed(down)),
       events: Stream.suspend(() => Registry.lookupUnsafe(registry, name)?.events ?? Stream.empty)
     }

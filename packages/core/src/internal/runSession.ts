@@ -245,6 +245,7 @@ export const closeSession = (connection: Connection, session: Session): Effect.E
   Effect.suspend(() => {
     if (session.end !== undefined) return Effect.void
     connection.beginClose()
-    if (!session.ready) return Effect.void
-    return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.options.closeTimeoutMillis))
+    // What blocks may block for ever.
+    if (!session.ready || session.blocked) return Effect.void
+    return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.closeMillis))
   }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

@@ -1,24 +1,25 @@
 /**
- * The `Service` of one connection: checks and encodes a call in its caller's turn, and submits it.
+ * The `Service` of one connection, shared or leased: checks and encodes a call in its caller's turn, and submits it.
  *
  * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../CommandTable.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import type * as Resp from "../Resp.ts"
-import { BYTES, Call, REPEATABLE } from "./call.ts"
+import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "./call.ts"
 import type { Finisher } from "./call.ts"
 import type { Connection } from "./connection.ts"
-import { argumentError } from "./errors.ts"
-import * as finishers from "./finishers.ts"
+import { argumentError, connectionError } from "./errors.ts"
 import { encoder } from "./encoder.ts"
+import * as finishers from "./finishers.ts"
+import type { Lease, Leases } from "./leases.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
-import type { Payload } from "./respEncoder.ts"
 
 const { Flags } = CommandTable
 
@@ -42,71 +43,203 @@ const timeoutMillis = (options: CallOptions | undefined, inherited: number): num
 const millisOf = (input: Duration.Input): Option.Option<number> =>
   Option.map(Duration.fromInput(input), Duration.toMillis)
 
-/** The flags of a call whose commands have these table flags in common. */
-const callFlags = (tableFlags: number, options: CallOptions | undefined): number => {
-  const repeatable = (tableFlags & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0
-  return options?.decode === "bytes" ? repeatable | BYTES : repeatable
-}
+/** The flags of a call from those that its commands have in common, and those that any of them has. */
+const callFlags = (common: number, any: number, options: CallOptions | undefined): number =>
+  ((common & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0) |
+  ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
+  (options?.decode === "bytes" ? BYTES : 0)
 
 /** The name for errors: a command's first word, never an argument. */
 const nameOf = (command: Resp.Command): string =>
-  typeof command[0] === "string" ? command[0].toUpperCase() : "a command"
+  typeof command[0] === "string" ? command[0].toUpperCase() : "COMMAND"
+
+const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
+
+/** How long the server may block on these commands in all, in milliseconds; `Infinity` for ever. */
+const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
+  let sum = 0
+  for (const command of commands) {
+    const millis = CommandTable.blockingTimeoutMillis(command)
+    sum += millis === 0 ? Infinity : (millis ?? 0)
+  }
+  return sum
+}
 
 type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
 
+/** Several commands, checked: what they are together. */
+interface Group {
+  readonly names: ReadonlyArray<string>
+  /** The table flags that all have, and those that any has. */
+  readonly common: number
+  readonly any: number
+}
+
+const notCommands = (what: string): RedisError =>
+  argumentError(`${what} must be an array of commands, each an array of its name and arguments`)
+
+const empty = (what: string): RedisError => argumentError(`${what} is empty: give it at least one command`)
+
 class ConnectionService implements Service {
   private readonly connection: Connection
+  private readonly leases: Leases
+  /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
+  private readonly held: Lease | undefined
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, leases: Leases, held: Lease | undefined) {
     this.connection = connection
+    this.leases = leases
+    this.held = held
   }
 
-  readonly command: Service["command"] = (command, options) =>
-    Effect.callback<Resp.Reply, RedisError>((resume) => {
-      const tableFlags = Array.isArray(command) ? CommandTable.flagsOf(command) : 0
-      const refused = this.refusal(command, tableFlags, "shared")
+  readonly command: Service["command"] = (command, options) => {
+    const flags = flagsOf(command)
+    if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
+    const refused = this.refusal(command, flags, "shared")
+    if (refused !== undefined) return Effect.fail(refused)
+    if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
+    return this.onLease([command], options, (lease, own) => lease.one(command, flags, own))
+  }
+
+  private one(
+    command: Resp.Command,
+    flags: number,
+    options: CallOptions | undefined
+  ): Effect.Effect<Resp.Reply, RedisError> {
+    return Effect.callback<Resp.Reply, RedisError>((resume) => {
+      const refused = this.refusal(command, flags, "shared")
       if (refused !== undefined) return resume(Effect.fail(refused))
       const payload = encoder.encode(command)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
-      return this.submit(
-        payload,
-        1,
-        nameOf(command),
-        callFlags(tableFlags, options),
-        finishers.command,
-        1,
-        options,
-        resume
-      )
+      const callFlags_ = callFlags(flags, flags, options)
+      return this.submit(payload, 1, nameOf(command), callFlags_, finishers.command, 1, options, resume)
     })
+  }
 
-  readonly pipeline: Service["pipeline"] = (commands, options) =>
-    Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
-      if (!Array.isArray(commands) || commands.length === 0) {
-        return resume(Effect.fail(argumentError("A pipeline must be an array of at least one command")))
-      }
-      let tableFlags: number = Flags.repeatable
-      const names: Array<string> = []
-      for (const command of commands) {
-        const flags = Array.isArray(command) ? CommandTable.flagsOf(command) : 0
-        const refused = this.refusal(command, flags, "pipeline")
-        if (refused !== undefined) return resume(Effect.fail(refused))
-        tableFlags &= flags
-        names.push(nameOf(command))
-      }
+  readonly pipeline: Service["pipeline"] = (commands, options) => {
+    const group = this.group(commands, "pipeline")
+    if ("reason" in group) return Effect.fail(group)
+    if (commands.length === 0) return Effect.fail(empty("The pipeline"))
+    if ((group.any & Flags.blocking) === 0) return this.many(commands, group, options)
+    if (this.held !== undefined) return this.many(commands, group, this.blockingOptions(commands, options))
+    return this.onLease(commands, options, (lease, own) => lease.many(commands, group, own))
+  }
+
+  private many(
+    commands: ReadonlyArray<Resp.Command>,
+    group: Group,
+    options: CallOptions | undefined
+  ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
+    return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
       const payload = encoder.encodeAll(commands)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
-      const finisher = new finishers.PipelineFinisher(names)
+      const finisher = new finishers.PipelineFinisher(group.names)
+      const flags = callFlags(group.common, group.any, options)
       const count = commands.length
-      return this.submit(payload, count, "PIPELINE", callFlags(tableFlags, options), finisher, count, options, resume)
+      return this.submit(payload, count, "PIPELINE", flags, finisher, count, options, resume)
     })
+  }
+
+  readonly transaction: Service["transaction"] = (commands, options) => {
+    const group = this.group(commands, "transaction")
+    if ("reason" in group) return Effect.fail(group)
+    return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
+      const payload = encoder.encodeAll([["MULTI"], ...commands, ["EXEC"]])
+      if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
+      const finisher = new finishers.TransactionFinisher(group.names)
+      const count = commands.length + 2
+      const flags = callFlags(0, 0, options)
+      return this.submit(payload, count, "MULTI", flags, finisher, count, options, resume)
+    })
+  }
+
+  readonly noreply: Service["noreply"] = (commands, options) => {
+    const group = this.group(commands, "noreply")
+    if ("reason" in group) return Effect.fail(group)
+    if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
+    return Effect.callback<void, RedisError>((resume) => {
+      const payload = encoder.encodeAll([["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]])
+      if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
+      const finisher = new finishers.NoReplyFinisher(group.names)
+      return this.submit(payload, commands.length + 2, "NOREPLY", BARRIER, finisher, 1, options, resume)
+    })
+  }
+
+  get lease(): Effect.Effect<Service, RedisError, Scope.Scope> {
+    return Effect.map(this.leases.acquire(this.connection.options.timeoutMillis), (lease) => this.of(lease))
+  }
+
+  get status(): Service["status"] {
+    return Effect.sync(() => this.connection.status)
+  }
+
+  get events(): Service["events"] {
+    return Stream.fromPubSub(this.connection.changes)
+  }
+
+  get timeoutMillis(): number {
+    return this.connection.options.timeoutMillis
+  }
+
+  private of(lease: Lease): ConnectionService {
+    return new ConnectionService(lease.connection, this.leases, lease)
+  }
+
+  /** Runs a blocking call on a connection of its own, acquired within the call's deadline. */
+  private onLease<A>(
+    commands: ReadonlyArray<Resp.Command>,
+    options: CallOptions | undefined,
+    run: (lease: ConnectionService, options: CallOptions) => Effect.Effect<A, RedisError>
+  ): Effect.Effect<A, RedisError> {
+    const inherited = this.connection.options.timeoutMillis
+    return Effect.suspend(() => {
+      const given = timeoutMillis(options, inherited)
+      if (typeof given !== "number") return Effect.fail(given)
+      const deadline = this.connection.now() + given
+      return Effect.scoped(
+        Effect.flatMap(this.leases.acquire(given), (lease) => {
+          const left = deadline - this.connection.now()
+          const own =
+            options?.timeout === undefined
+              ? this.blockingOptions(commands, options)
+              : { ...options, timeout: left === Infinity ? ("infinite" as const) : Math.max(left, 1) }
+          return run(this.of(lease), own)
+        })
+      )
+    })
+  }
+
+  /** The deadline of a blocking call: its own, else the server's timeout with the connection's as a grace. */
+  private blockingOptions(commands: ReadonlyArray<Resp.Command>, options: CallOptions | undefined): CallOptions {
+    if (options?.timeout !== undefined) return options
+    const millis = blockingMillis(commands) + this.connection.options.timeoutMillis
+    return { ...options, timeout: millis === Infinity ? "infinite" : millis }
+  }
+
+  private group(commands: ReadonlyArray<Resp.Command>, where: CommandTable.Where): Group | RedisError {
+    if (!Array.isArray(commands)) return notCommands(`The argument of ${where}`)
+    const names: Array<string> = []
+    let common = ~0
+    let any = 0
+    for (const command of commands) {
+      if (!Array.isArray(command)) return notCommands(`The argument of ${where}`)
+      const flags = CommandTable.flagsOf(command)
+      const refused = this.refusal(command, flags, where)
+      if (refused !== undefined) return refused
+      common &= flags
+      any |= flags
+      names.push(nameOf(command))
+    }
+    return { names, common, any }
+  }
 
   private refusal(command: Resp.Command, flags: number, where: CommandTable.Where): RedisError | undefined {
     if ((flags & LOOK) !== 0) {
-      const refused = CommandTable.refusal(command, where)
+      const refused = CommandTable.refusal(command, this.held === undefined ? where : "lease")
       if (refused !== undefined) return argumentError(refused)
+      if ((flags & Flags.leaseOnly) !== 0 && this.held !== undefined) this.held.dirty = true
     }
-    if (this.connection.options.readonly && (flags & Flags.readOnly) === 0) {
+    if (this.connection.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
       return argumentError(`${nameOf(command)} may change data, and this connection has the option \`readonly\``)
     }
     return undefined
@@ -114,7 +247,7 @@ class ConnectionService implements Service {
 
   /** Submits a call; answers what takes it back when its caller is interrupted. */
   private submit<A>(
-    payload: Payload,
+    payload: string | ReadonlyArray<string | Uint8Array>,
     count: number,
     name: string,
     flags: number,
@@ -126,6 +259,7 @@ class ConnectionService implements Service {
     const connection = this.connection
     const timeout = timeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return resume(Effect.fail(timeout))
+    if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
     const call = new Call(
       payload,
       count,
@@ -142,13 +276,15 @@ class ConnectionService implements Service {
     return Effect.sync(() => connection.cancel(call))
   }
 
-  get status() {
-    return Effect.sync(() => this.connection.status)
-  }
-
-  get events() {
-    return Stream.fromPubSub(this.connection.changes)
+  private givenBack(): RedisError {
+    const detail = "the lease was given back when its scope closed: acquire another one"
+    return connectionError({ kind: "closed", address: this.connection.options.address, detail }, "unsent")
   }
 }
 
-export const makeService = (connection: Connection): Service => new ConnectionService(connection)
+/** The place of a wrong argument, counted without the command that was put before. */
+const inside = (failed: ArgumentFailure): RedisError =>
+  argumentError(failed.message.replace(/ommand \d+/, () => `ommand ${Math.max(0, failed.command - 1)}`))
+
+export const makeService = (connection: Connection, leases: Leases): Service =>
+  new ConnectionService(connection, leases, undefined)

@@ -25,7 +25,7 @@ import * as Exit from "effect/Exit"
 import type { ConnectionErrorKind } from "../RedisError.ts"
 import * as Resp from "../Resp.ts"
 import { withoutStack } from "./errors.ts"
-import { BARRIER, BYTES, Call, INTERNAL, settle } from "./call.ts"
+import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
 import { Batch } from "./respEncoder.ts"
 
@@ -245,6 +245,8 @@ export class Session {
 
   private retire(call: Call): void {
     this.inFlight.shift()
+    // It may have had more replies than were expected when it was written; nothing was written behind it.
+    if ((call.flags & BARRIER) !== 0) this.repliesWritten = call.firstReply + call.expected
     if ((call.flags & BYTES) === 0) return
     this.bytesCalls--
     if (this.cursor === call) this.cursor = undefined
@@ -277,6 +279,14 @@ export class Session {
     while (call !== undefined && call.firstReply + call.expected <= reply) call = call.next
     this.cursor = call
     return call !== undefined && (call.flags & BYTES) !== 0
+  }
+
+  /** Does the server keep a reply back, or may it? */
+  get blocked(): boolean {
+    for (let call = this.inFlight.head; call !== undefined; call = call.next) {
+      if ((call.flags & BLOCKING) !== 0) return true
+    }
+    return false
   }
 
   // -------------------------------------------------------------------------------------------------------- health
