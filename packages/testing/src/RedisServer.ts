@@ -38,7 +38,6 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
-import * as Os from "node:os"
 import * as Path from "node:path"
 import { findProgram } from "./internal/binary.ts"
 import { makeCertificates, type Certificates } from "./internal/certificates.ts"
@@ -48,6 +47,7 @@ import * as RealTime from "./internal/realTime.ts"
 import { ErrorValue, type Value } from "./internal/resp.ts"
 import { exchange, type Address } from "./internal/respClient.ts"
 import { ServerProcess } from "./internal/serverProcess.ts"
+import * as TemporaryDirectory from "./internal/temporaryDirectory.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -246,7 +246,7 @@ export const make = (options: Options = {}): Effect.Effect<RedisServer, RedisSer
   Effect.gen(function* () {
     const binary = yield* findBinary(options)
     const port = yield* Ports.reserve(host)
-    const directory = yield* temporaryDirectory
+    const directory = yield* TemporaryDirectory.make
     const settings = prepare(options, port, directory)
     yield* Effect.sync(() => writeFiles(settings))
     const guardian = yield* Guardian.make(directory)
@@ -289,12 +289,6 @@ const findBinary = (options: Options): Effect.Effect<string, RedisServerError> =
       })
     )
   })
-
-const temporaryDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "relive-"))),
-  // A forked child of a killed server may still write a file meanwhile: hence the retries.
-  (directory) => Effect.promise(() => Fs.promises.rm(directory, { recursive: true, force: true, maxRetries: 10 }))
-)
 
 /** All that follows from the options, the port and the directory. */
 interface Settings {

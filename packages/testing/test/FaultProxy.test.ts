@@ -156,6 +156,41 @@ describe("FaultProxy", () => {
     })
   )
 
+  it.live("keeps no connection that the client has left", () =>
+    Effect.gen(function* () {
+      const { proxy, server } = yield* proxied()
+      // The client leaves, its end is passed on, and only then the last reply is swallowed.
+      const delay = yield* proxy.inject(Fault.delay(60_000))
+      const early = yield* dial(proxy, "PING\r\n")
+      early.socket.end()
+      while ((yield* proxy.bytes).toClient === 0) yield* Effect.sleep(1)
+      yield* proxy.inject(Fault.blackHole("toClient"))
+      while ((yield* proxy.connections) > 0) yield* Effect.sleep(1)
+      yield* proxy.healAll
+      assert.strictEqual(yield* delay.hits, 1)
+      // The client leaves after its commands were swallowed, and its end with them.
+      const hole = yield* proxy.inject(Fault.blackHole("toServer"))
+      const late = yield* dial(proxy, "PING\r\n")
+      yield* hole.awaitHit
+      late.socket.end()
+      while ((yield* proxy.connections) > 0) yield* Effect.sleep(1)
+      assert.strictEqual(yield* server.accepted, 2)
+    })
+  )
+
+  it.live("cuts a connection whose client does not read", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* proxied()
+      const client = yield* dial(proxy)
+      client.socket.pause()
+      client.socket.write(Buffer.from(`*2\r\n$4\r\nECHO\r\n$32000000\r\n${"x".repeat(32_000_000)}\r\n`))
+      while ((yield* proxy.bytes).toClient === 0) yield* Effect.sleep(1)
+      yield* Effect.sleep(100)
+      yield* proxy.inject(Fault.cut({ how: "rst" }))
+      while ((yield* proxy.connections) > 0) yield* Effect.sleep(1)
+    })
+  )
+
   it.live("stalls and lets all of it pass later", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* proxied()

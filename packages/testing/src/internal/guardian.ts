@@ -9,7 +9,6 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { spawn, type ChildProcess } from "node:child_process"
-import * as Fs from "node:fs"
 
 // Each line on standard input names the process to kill from then on; an empty line names none.
 const script = `trap '' INT TERM HUP
@@ -25,12 +24,10 @@ process.once("exit", () => {
 
 /** Watches one server that may be restarted under other process ids. */
 export class Guardian {
-  private readonly directory: string
   private readonly shell: ChildProcess
   private pid: number | undefined = undefined
 
   constructor(directory: string) {
-    this.directory = directory
     this.shell = spawn("/bin/sh", ["-c", script, "sh", directory], {
       stdio: ["pipe", "ignore", "ignore"],
       // A session of its own: Ctrl-C in the terminal must not end the guardian before the server.
@@ -48,9 +45,9 @@ export class Guardian {
     this.shell.stdin?.write(`${pid ?? ""}\n`)
   }
 
+  /** What the shell does, done now, but for the directory. */
   strike(): void {
     if (this.pid !== undefined) killQuietly(this.pid)
-    Fs.rmSync(this.directory, { recursive: true, force: true })
   }
 
   dismiss(): Effect.Effect<void> {

@@ -16,8 +16,8 @@ export interface LaneContext {
   readonly injections: () => ReadonlyArray<Injection>
   readonly strike: (injection: Injection) => void
   readonly cut: (how: Cut["how"]) => void
-  /** The source has ended, or failed, and all of it was passed on. */
-  readonly onFinished: () => void
+  /** Nothing more will pass: the end was passed on, or the lane swallows. */
+  readonly onSettled: () => void
   readonly onBytes: (direction: Direction, count: number) => void
 }
 
@@ -78,13 +78,24 @@ export class Lane {
     })
   }
 
-  /** The source's end or failure does not get through. */
+  /** The end of the source does not get through now. */
   get hidesEnd(): boolean {
     return this.swallows || this.relevant().some(({ fault }) => fault._tag === "Stall" || fault._tag === "BlackHole")
   }
 
+  /** The end of the source was passed on, after all that came before it. */
   get isFinished(): boolean {
     return this.finished
+  }
+
+  /** Nothing more will pass. */
+  get isSettled(): boolean {
+    return this.finished || this.swallows
+  }
+
+  /** Its source has ended, and nobody will hear of it. */
+  get hasLostEnd(): boolean {
+    return this.swallows && this.sourceEnded
   }
 
   /** The faults have changed. */
@@ -110,14 +121,17 @@ export class Lane {
   }
 
   private onSourceEnd(): void {
+    if (this.sourceEnded) return
     this.sourceEnded = true
-    this.pump()
+    if (this.swallows) this.context.onSettled()
+    else this.pump()
   }
 
   /** Passes on what may pass now, and sets the timer for the rest. */
   private pump(): void {
-    while (!this.finished && !this.awaitsDrain && this.timer === undefined) {
-      if (this.strikeDue() || this.swallows) return
+    while (!this.finished) {
+      // A cut does not wait for a peer that reads nothing, nor for a timer.
+      if (this.strikeDue() || this.swallows || this.awaitsDrain || this.timer !== undefined) return
       const head = this.queue[0]
       if (head === undefined) return this.onEmpty()
       const plan = this.plan(head)
@@ -149,7 +163,7 @@ export class Lane {
     if (this.hidesEnd) return
     this.finished = true
     this.sink.end()
-    this.context.onFinished()
+    this.context.onSettled()
   }
 
   private pass(head: Chunk, limit: number): void {
@@ -230,6 +244,7 @@ export class Lane {
     this.queuedBytes = 0
     this.clearTimer()
     if (this.source.isPaused()) this.source.resume()
+    this.context.onSettled()
     return true
   }
 

@@ -4,11 +4,10 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Fs from "node:fs"
 import * as Net from "node:net"
-import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Ports from "./ports.ts"
+import * as TemporaryDirectory from "./temporaryDirectory.ts"
 
 const host = "127.0.0.1"
 
@@ -41,15 +40,10 @@ export class Listener {
   })
 }
 
-const socketDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "relive-"))),
-  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
-)
-
 /** A listener on a port of its own, or on a Unix socket, not open yet; closed with the scope. */
 export const make = (options: { readonly unixSocket: boolean }): Effect.Effect<Listener, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const path = options.unixSocket ? Path.join(yield* socketDirectory, "listener.sock") : undefined
+    const path = options.unixSocket ? Path.join(yield* TemporaryDirectory.make, "listener.sock") : undefined
     const port = path === undefined ? yield* Ports.reserve(host) : 0
     const listener = new Listener(port, path)
     yield* Effect.addFinalizer(() => listener.close)

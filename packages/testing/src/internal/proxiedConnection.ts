@@ -19,25 +19,22 @@ export class ProxiedConnection {
     index: number,
     client: Net.Socket,
     server: Net.Socket,
-    context: Omit<LaneContext, "cut" | "onFinished">,
+    context: Omit<LaneContext, "cut" | "onSettled">,
     onClosed: () => void
   ) {
     this.index = index
     this.client = client
     this.server = server
     const cut: LaneContext["cut"] = (how) => this.cut(how)
-    const toServer = new Lane("toServer", client, server, { ...context, cut, onFinished: () => this.onFinished() })
-    const toClient = new Lane("toClient", server, client, { ...context, cut, onFinished: () => this.onFinished() })
+    const onSettled = () => this.closeIfSettled()
+    const toServer = new Lane("toServer", client, server, { ...context, cut, onSettled })
+    const toClient = new Lane("toClient", server, client, { ...context, cut, onSettled })
     this.lanes = [toServer, toClient]
     // A server that is gone looks like one to the client, unless a fault hides it. ("close" follows each "error".)
     server.on("error", () => {
       if (!toClient.hidesEnd) this.cut("rst")
     })
     client.on("error", () => this.cut("rst"))
-    client.on("end", () => {
-      // The client is gone, and no fault may keep its connection: there is nobody left to fool.
-      if (toServer.hidesEnd) this.cut("rst")
-    })
     client.on("close", () => {
       clearTimeout(this.linger)
       this.destroy()
@@ -74,9 +71,14 @@ export class ProxiedConnection {
     this.server.destroy()
   }
 
-  /** A lane has passed on its end: the connection is over with both, or when the other one never passes it on. */
-  private onFinished(): void {
-    if (!this.lanes.every((lane) => lane.isFinished || lane.hidesEnd)) return
+  /**
+   * The connection is over when nothing more will pass, or when the client has gone and its end was swallowed: no fault
+   * keeps a connection that nobody holds.
+   */
+  private closeIfSettled(): void {
+    const [toServer, toClient] = this.lanes
+    if (toServer.hasLostEnd) return this.cut("rst")
+    if (!toServer.isFinished || !toClient.isSettled) return
     this.client.destroySoon()
     this.server.destroySoon()
   }
