@@ -212,10 +212,11 @@ const matches = (expected: unknown, decoded: Resp.Decoded<Resp.Frame> | undefine
   }
 }
 
-const numberOf = (text: string): number => {
+const numberOf = (text: string): number | undefined => {
   if (text === "inf") return Infinity
   if (text === "-inf") return -Infinity
-  return text === "nan" ? NaN : text === "" ? Infinity : Number(text)
+  if (text === "nan") return NaN
+  return /^[+-]?\d/.test(text) ? Number(text) : undefined
 }
 
 const matchesVerbatim = (content: unknown, frame: Resp.Frame & { readonly _tag: "VerbatimString" }): boolean => {

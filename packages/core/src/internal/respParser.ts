@@ -405,7 +405,7 @@ export class Parser<V> {
     this.pos = at
     if (at === this.end) return this.checkLine(false)
     this.checkLine(true)
-    if (this.chunk[at] === LF) this.wrong("CR LF at the end of the line", this.here)
+    if (this.chunk[at] === LF) this.wrong("CR LF", this.here)
     this.pos = at + 1
     this.state = AtLineFeed
   }
@@ -479,7 +479,7 @@ export class Parser<V> {
   private checkLineLength(more: number): void {
     const max = maxLine(this.kind)
     if (this.lineLength + more <= max) return
-    throw this.protocolError("CR LF at the end of the line", `a line of more than ${max} bytes`, this.lineOffset + max)
+    throw this.protocolError("CR LF", `a line of more than ${max} bytes`, this.lineOffset + max)
   }
 
   /** Big numbers may be long, so they are checked and counted piece by piece. */

@@ -1,0 +1,132 @@
+/**
+ * Large values, and whose memory the bytes of a reply are in.
+ */
+import * as Resp from "@relive/core/Resp"
+import { assert, describe, it } from "@effect/vitest"
+
+const pattern = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31) & 0xff))
+
+const wireOf = (data: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from(`$${data.length}\r\n`), data, Buffer.from("\r\n")])
+
+const feed = (
+  options: Resp.DecoderOptions,
+  chunks: ReadonlyArray<Uint8Array>
+): ReadonlyArray<Resp.Decoded<Resp.Reply>> => {
+  const decoder = Resp.makeDecoder(options)
+  const out: Array<Resp.Decoded<Resp.Reply>> = []
+  for (const chunk of chunks) assert.isUndefined(decoder.push(chunk, out)?.message)
+  return out
+}
+
+const pieces = (bytes: Uint8Array, size: number): ReadonlyArray<Uint8Array> =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.slice(index * size, (index + 1) * size))
+
+const bytesAt = (out: ReadonlyArray<unknown>, index: number): Uint8Array => {
+  const value = out[index]
+  return value instanceof Uint8Array ? value : assert.fail(`${typeof value} at ${index}`)
+}
+
+describe("large bulks", () => {
+  it("are put together from chunks of any size", () => {
+    for (const length of [16_383, 16_384, 16_385, 65_536, 300_001, 1_048_576]) {
+      const data = pattern(length)
+      for (const size of [777, 16_384, 20_000, 65_536, 2_000_000]) {
+        for (const volatile of [false, true]) {
+          const out = feed({ decode: "bytes", volatile }, pieces(wireOf(data), size))
+          assert.strictEqual(out.length, 1)
+          assert.isTrue(Buffer.from(bytesAt(out, 0)).equals(data), `${length} in ${size}`)
+        }
+      }
+    }
+  })
+
+  it("are put together from large and small chunks by turns", () => {
+    const data = pattern(500_000)
+    const wire = wireOf(data)
+    const chunks: Array<Uint8Array> = []
+    for (let at = 0, size = 1; at < wire.length; at += size) {
+      size = chunks.length % 2 === 0 ? 20_000 : 13
+      chunks.push(new Uint8Array(wire.subarray(at, at + size)))
+    }
+    assert.isTrue(Buffer.from(bytesAt(feed({ decode: "bytes" }, chunks), 0)).equals(data))
+  })
+
+  it("are text where characters are cut by chunks", () => {
+    const text = "aø日𝄞".repeat(30_000)
+    for (const size of [1000, 16_385, 65_536]) {
+      assert.deepStrictEqual(feed({}, pieces(wireOf(Buffer.from(text)), size)), [text])
+    }
+  })
+
+  it("take at most 2.3 times their size while they come", () => {
+    const size = 32 * 2 ** 20
+    const chunk = Buffer.alloc(65_536, 97)
+    const decoder = Resp.makeDecoder({ decode: "bytes" })
+    const out: Array<unknown> = []
+    const before = process.memoryUsage().arrayBuffers
+    let peak = 0
+    decoder.push(Buffer.from(`$${size}\r\n`), out)
+    for (let sent = 0; sent < size; sent += chunk.length) {
+      decoder.push(new Uint8Array(chunk), out)
+      peak = Math.max(peak, process.memoryUsage().arrayBuffers - before)
+    }
+    decoder.push(Buffer.from("\r\n"), out)
+    assert.strictEqual(bytesAt(out, 0).length, size)
+    // The chunks themselves are garbage, but not yet collected: up to their sum comes on top.
+    assert.isBelow(peak, size * 3.3)
+  })
+})
+
+describe("bytes of a reply", () => {
+  it("do not change when a volatile chunk is used again", () => {
+    for (const data of [pattern(10), pattern(1000), pattern(40_000), pattern(200_000)]) {
+      const decoder = Resp.makeDecoder({ decode: "bytes", volatile: true })
+      const memory = new Uint8Array(65_536)
+      const wire = wireOf(data)
+      const out: Array<unknown> = []
+      for (let at = 0; at < wire.length; at += memory.length) {
+        const part = wire.subarray(at, at + memory.length)
+        memory.set(part)
+        decoder.push(memory.subarray(0, part.length), out)
+        memory.fill(0)
+      }
+      assert.isTrue(Buffer.from(bytesAt(out, 0)).equals(data))
+    }
+  })
+
+  it("keep no chunk alive of which they are a small part", () => {
+    const chunk = new Uint8Array(65_536)
+    chunk.set(Buffer.from("$4\r\nabcd\r\n$20000\r\n"))
+    chunk.set(Buffer.from("\r\n"), 18 + 20_000)
+    const decoder = Resp.makeDecoder({ decode: "bytes" })
+    const out: Array<unknown> = []
+    decoder.push(chunk.subarray(0, 18 + 20_002), out)
+    assert.strictEqual(bytesAt(out, 0).buffer.byteLength, 4)
+    assert.strictEqual(bytesAt(out, 1).buffer.byteLength, 20_000)
+  })
+
+  it("are plain arrays of bytes, whatever the chunk was", () => {
+    const whole = feed({ decode: "bytes" }, [wireOf(pattern(10)), wireOf(pattern(60_000))])
+    const cut = feed({ decode: "bytes" }, pieces(wireOf(pattern(60_000)), 1000))
+    for (const value of [...whole, ...cut]) assert.strictEqual(Object.getPrototypeOf(value), Uint8Array.prototype)
+  })
+})
+
+describe("text of a chunk", () => {
+  it("is right wherever a character that is not ASCII stands between others", () => {
+    const words = Array.from({ length: 400 }, (_, index) => (index % 97 === 50 ? `ø${index}` : `word-${index}`))
+    const wire = Buffer.concat(words.map((word) => wireOf(Buffer.from(word))))
+    assert.deepStrictEqual(feed({}, [wire]), words)
+    assert.deepStrictEqual(feed({}, pieces(wire, 1500)), words)
+  })
+
+  it("is not taken for text because a wrong byte is as long as its replacement", () => {
+    const good = "a".repeat(100)
+    const wire = Buffer.concat([wireOf(Buffer.from(good)), wireOf(Buffer.from([0xff])), wireOf(Buffer.from(good))])
+    const out = feed({}, [wire])
+    assert.strictEqual(out[0], good)
+    assert.instanceOf(out[1], Resp.ReplyFailure)
+    assert.strictEqual(out[2], good)
+  })
+})
