@@ -32,7 +32,7 @@ import type { TreeNode } from "../Supervisor.ts"
 import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
 import { Self } from "./self.ts"
-import { deliver } from "./signals.ts"
+import { deliver, hold, wake } from "./signals.ts"
 
 /**
  * The process is gone. A link to it cannot be made.
@@ -252,20 +252,24 @@ export class ProcessImpl implements Process {
     this.cleanups = this.links = this.observers = this.watchers = this.watching = undefined
     if (cleanups !== undefined) for (const cleanup of cleanups) cleanup()
     if (watching !== undefined) for (const ref of watching) impl(ref.process).watchers?.delete(ref)
-    if (observers !== undefined) for (const observer of observers) observer(reason)
-    this.startSettled()
-    if (watchers !== undefined) {
-      for (const [ref, watcher] of watchers) {
-        watcher.watching?.delete(ref)
-        deliver(() => watcher.receive({ _tag: "Down", ref, process: this, reason }))
+    // Links are told before monitors, as in Erlang, and all before anybody goes on: a caller that is linked to this
+    // process ends with it, and does not see the result of its call before.
+    hold(() => {
+      if (observers !== undefined) for (const observer of observers) observer(reason)
+      this.startSettled()
+      if (links !== undefined) {
+        for (const linked of links) {
+          linked.links?.delete(this)
+          deliver(() => linked.signal(this, reason, true))
+        }
       }
-    }
-    if (links !== undefined) {
-      for (const linked of links) {
-        linked.links?.delete(this)
-        deliver(() => linked.signal(this, reason, true))
+      if (watchers !== undefined) {
+        for (const [ref, watcher] of watchers) {
+          watcher.watching?.delete(ref)
+          deliver(() => watcher.receive({ _tag: "Down", ref, process: this, reason }))
+        }
       }
-    }
+    })
   }
 
   /** Why the process is ending, when its scope is closed for that; else `undefined`. */
@@ -454,10 +458,12 @@ export class ProcessImpl implements Process {
   }
 
   get awaitExit(): Effect.Effect<ExitReason.ExitReason> {
-    return Effect.callback((resume) => {
-      const remove = this.addObserver((reason) => resume(Effect.succeed(reason)))
-      return Effect.sync(remove)
-    })
+    return Effect.withFiber((fiber) =>
+      Effect.callback((resume) => {
+        const remove = this.addObserver((reason) => wake(fiber, () => resume(Effect.succeed(reason))))
+        return Effect.sync(remove)
+      })
+    )
   }
 
   addObserver(observer: (reason: ExitReason.ExitReason) => void): () => void {

@@ -14,6 +14,7 @@ import type * as Fiber from "effect/Fiber"
 
 const signals: Array<() => void> = []
 let delivering = false
+let holds = 0
 
 const wakes: Array<() => void> = []
 let waking = false
@@ -35,15 +36,26 @@ export const deliver = (signal: () => void): void => {
   }
 }
 
+/** Runs `change` with no wake in between: those it causes happen afterwards. */
+export const hold = (change: () => void): void => {
+  holds++
+  try {
+    change()
+  } finally {
+    holds--
+    runWakes()
+  }
+}
+
 /** Resumes `fiber` by `resume`: now, or when the process that runs now waits. */
 export const wake = (fiber: Fiber.Fiber<unknown, unknown>, resume: () => void): void => {
   if (wakes.length >= maxWakes) return fiber.currentDispatcher.scheduleTask(resume, 0)
   wakes.push(resume)
-  if (!delivering) runWakes()
+  runWakes()
 }
 
 const runWakes = (): void => {
-  if (waking) return
+  if (waking || delivering || holds > 0) return
   waking = true
   try {
     for (let i = 0; i < wakes.length; i++) wakes[i]?.()
