@@ -63,7 +63,7 @@ describe("large bulks", () => {
     const size = 32 * 2 ** 20
     const chunk = Buffer.alloc(65_536, 97)
     const decoder = Resp.makeDecoder({ decode: "bytes" })
-    const out: Array<unknown> = []
+    const out: Array<Resp.Decoded<Resp.Reply>> = []
     const before = process.memoryUsage().arrayBuffers
     let peak = 0
     decoder.push(Buffer.from(`$${size}\r\n`), out)
@@ -84,7 +84,7 @@ describe("bytes of a reply", () => {
       const decoder = Resp.makeDecoder({ decode: "bytes", volatile: true })
       const memory = new Uint8Array(65_536)
       const wire = wireOf(data)
-      const out: Array<unknown> = []
+      const out: Array<Resp.Decoded<Resp.Reply>> = []
       for (let at = 0; at < wire.length; at += memory.length) {
         const part = wire.subarray(at, at + memory.length)
         memory.set(part)
@@ -100,7 +100,7 @@ describe("bytes of a reply", () => {
     chunk.set(Buffer.from("$4\r\nabcd\r\n$20000\r\n"))
     chunk.set(Buffer.from("\r\n"), 18 + 20_000)
     const decoder = Resp.makeDecoder({ decode: "bytes" })
-    const out: Array<unknown> = []
+    const out: Array<Resp.Decoded<Resp.Reply>> = []
     decoder.push(chunk.subarray(0, 18 + 20_002), out)
     assert.strictEqual(bytesAt(out, 0).buffer.byteLength, 4)
     assert.strictEqual(bytesAt(out, 1).buffer.byteLength, 20_000)

@@ -55,7 +55,7 @@ export const parseCase = (line: string, number: number): Case | string => {
 }
 
 const limitsOf = (json: unknown): Partial<Resp.Limits> | string => {
-  const limits: { [Name in keyof Resp.Limits]?: number } = {}
+  const limits: { -readonly [Name in keyof Resp.Limits]?: number } = {}
   if (json === undefined) return limits
   if (!isRecord(json)) return "its limits are no object"
   for (const [name, value] of Object.entries(json)) {

@@ -10,18 +10,35 @@ const limits: Resp.Limits = { maxDepth: 3, maxElements: 4, maxBulkBytes: 9, maxB
 
 const bytewise = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => Array.from(bytes, (byte) => Uint8Array.of(byte))
 
-const decoders: ReadonlyArray<readonly [string, () => Resp.Decoder<unknown>]> = [
-  ["frames", () => Resp.makeFrameDecoder({ limits })],
-  ["replies", () => Resp.makeDecoder({ limits })],
-  ["replies as bytes", () => Resp.makeDecoder({ limits, decode: "bytes" })]
+/** A decoder and what it put out, whatever it builds. */
+interface Session {
+  readonly out: ReadonlyArray<unknown>
+  readonly push: (chunk: Uint8Array) => void
+  readonly error: () => Resp.ProtocolError | undefined
+  readonly idle: () => boolean
+}
+
+const session = <A>(decoder: Resp.Decoder<A>): Session => {
+  const out: Array<Resp.Decoded<A>> = []
+  return {
+    out,
+    push: (chunk: Uint8Array) => decoder.push(chunk, out),
+    error: () => decoder.error,
+    idle: () => decoder.idle
+  }
+}
+
+const decoders: ReadonlyArray<readonly [string, () => Session]> = [
+  ["frames", () => session(Resp.makeFrameDecoder({ limits }))],
+  ["replies", () => session(Resp.makeDecoder({ limits }))],
+  ["replies as bytes", () => session(Resp.makeDecoder({ limits, decode: "bytes" }))]
 ]
 
-const feed = (decoder: Resp.Decoder<unknown>, chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<unknown> => {
-  const out: Array<unknown> = []
-  for (const chunk of chunks) decoder.push(chunk, out)
-  assert.isUndefined(decoder.error?.message)
-  assert.isTrue(decoder.idle)
-  return out
+const feed = (decoder: Session, chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<unknown> => {
+  for (const chunk of chunks) decoder.push(chunk)
+  assert.isUndefined(decoder.error()?.message)
+  assert.isTrue(decoder.idle())
+  return decoder.out
 }
 
 const limitOf = (decoded: unknown): string => {
@@ -125,10 +142,9 @@ describe("limits", () => {
       for (const [name, make] of decoders) {
         for (const chunks of [[Buffer.from(wire)], bytewise(Buffer.from(wire))]) {
           const decoder = make()
-          const out: Array<unknown> = []
-          for (const chunk of chunks) decoder.push(chunk, out)
-          assert.isDefined(decoder.error, `${name}: ${JSON.stringify(wire)}`)
-          assert.deepStrictEqual(out, [])
+          for (const chunk of chunks) decoder.push(chunk)
+          assert.isDefined(decoder.error(), `${name}: ${JSON.stringify(wire)}`)
+          assert.deepStrictEqual(decoder.out, [])
         }
       }
     }
@@ -241,7 +257,7 @@ describe("time", () => {
 
   const feedInPieces = (wire: Uint8Array, size: number): void => {
     const decoder = Resp.makeDecoder()
-    const out: Array<unknown> = []
+    const out: Array<Resp.Decoded<Resp.Reply>> = []
     for (let at = 0; at < wire.length; at += size) decoder.push(wire.subarray(at, at + size), out)
     assert.strictEqual(out.length, 1)
   }
@@ -277,7 +293,7 @@ describe("random limits", () => {
       })
       const wires: Array<string> = []
       for (let index = 0; index < 30; index++) wires.push(value(random, 5), `:${index}\r\n`)
-      const out: Array<unknown> = []
+      const out: Array<Resp.Decoded<Resp.Reply>> = []
       const bytes = Buffer.from(wires.join(""))
       for (let at = 0; at < bytes.length;) {
         const size = random.int(1, 40)
