@@ -19,10 +19,12 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as ExitReason from "./ExitReason.ts"
+import * as GenServer from "./GenServer.ts"
 import type { InvalidChildSpec } from "./internal/errors.ts"
 import type { Self } from "./internal/self.ts"
 import { findInvalid } from "./internal/specs.ts"
-import { init } from "./internal/supervisor.ts"
+import type * as Registry from "./Registry.ts"
+import { init } from "./internal/runs.ts"
 import type { SupervisorRef, SupervisorSpec, SupervisorStartError } from "./Supervisor.ts"
 
 /**
@@ -347,6 +349,48 @@ export const supervisor = <Child, R>(
     type: options.type ?? "supervisor",
     start: init(options.supervisor)
   })
+
+/**
+ * A server as a child. Its start is acknowledged when `init` has succeeded; an `init` that ignores leaves the child
+ * stopped. With `name` each instance is registered under it before its `init`, in the registry of the tree. `info` is
+ * the handle of the instance; to reach the server across restarts use `GenServer.named`.
+ *
+ * A shutdown is a message like others if the server traps exits (it does when it has a `terminate`): it finishes what
+ * came before, and runs `terminate`, all within the shutdown time.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export function genServer<P extends GenServer.Protocol, R>(
+  options: Settings & {
+    readonly server: GenServer.GenServer<P, R>
+    readonly name: Registry.Name<GenServer.Server<P>>
+  }
+): ChildSpec<GenServer.Server<P>, Inside<R> | Registry.Registry>
+/**
+ * A server without a name as a child. Its start is acknowledged when `init` has succeeded; an `init` that ignores
+ * leaves the child stopped. `info` is the handle of the instance.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export function genServer<P extends GenServer.Protocol, R>(
+  options: Settings & { readonly server: GenServer.GenServer<P, R>; readonly name?: undefined }
+): ChildSpec<GenServer.Server<P>, Inside<R>>
+export function genServer<P extends GenServer.Protocol, R>(
+  options: Settings & {
+    readonly server: GenServer.GenServer<P, R>
+    readonly name?: Registry.Name<GenServer.Server<P>> | undefined
+  }
+): ChildSpec<GenServer.Server<P>, Inside<R> | Registry.Registry> {
+  const { name, server } = options
+  const start: Effect.Effect<
+    Started<GenServer.Server<P>, R> | Ignore,
+    GenServer.AlreadyStarted | GenServer.StartFailed,
+    R | Self | Registry.Registry
+  > = name === undefined ? GenServer.init(server) : GenServer.init(server, { name })
+  return make({ ...options, trapExit: options.trapExit ?? server.trapExit, start })
+}
 
 /**
  * Provides services to a child, so that it can be given to a supervisor that does not have them.

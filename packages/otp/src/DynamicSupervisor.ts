@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import type { ChildSpec } from "./ChildSpec.ts"
-import * as internal from "./internal/supervisor.ts"
+import { makeSpec } from "./internal/settings.ts"
 import type { SupervisorSpec } from "./Supervisor.ts"
 import type * as Duration from "effect/Duration"
 
@@ -34,4 +34,4 @@ export interface Options {
  * @category constructors
  */
 export const make = <R = never>(options?: Options): SupervisorSpec<ChildSpec<unknown, R>, R> =>
-  internal.makeSpec({ ...options, intensity: options?.intensity ?? 3, children: [], kind: "dynamic" })
+  makeSpec({ ...options, intensity: options?.intensity ?? 3, children: [], kind: "dynamic" })

@@ -296,6 +296,4 @@ export const makeFiberRegister: () => FiberRegister = fibers.makeRegister
  * @since 0.1.0
  * @category accessors
  */
-export const liveFibers: Effect.Effect<ReadonlyArray<LiveFiber>> = Effect.map(fibers.CurrentRegister, (register) =>
-  Array.from(register.live.values())
-)
+export const liveFibers: Effect.Effect<ReadonlyArray<LiveFiber>> = Effect.map(fibers.CurrentRegister, fibers.list)

@@ -24,7 +24,8 @@ import type { ChildSpec, ChildTemplate, Started } from "./ChildSpec.ts"
 import * as ExitReason from "./ExitReason.ts"
 import type { SupervisorError, SupervisorStartError } from "./internal/errors.ts"
 import type { Self } from "./internal/self.ts"
-import * as internal from "./internal/supervisor.ts"
+import * as runs from "./internal/runs.ts"
+import * as settings from "./internal/settings.ts"
 import type { Process } from "./Process.ts"
 import { layer as registryLayer } from "./Registry.ts"
 import type { Registry } from "./Registry.ts"
@@ -305,7 +306,7 @@ export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> =
 export const make = <const Children extends ReadonlyArray<ChildSpec<unknown, unknown>>>(
   options: Options<Children>
 ): SupervisorSpec<ChildSpec<unknown, ServicesOf<Children[number]>>, ServicesOf<Children[number]>> =>
-  internal.makeSpec({ ...options, kind: "static" })
+  settings.makeSpec({ ...options, kind: "static" })
 
 /**
  * Describes a supervisor whose children are all instances of one template, started by `startChild(args)` and stopped
@@ -316,7 +317,7 @@ export const make = <const Children extends ReadonlyArray<ChildSpec<unknown, unk
  * @category constructors
  */
 export const simple = <Args, R = never>(options: SimpleOptions<Args, R>): SupervisorSpec<Args, R> =>
-  internal.makeSpec({ ...options, kind: "simple" })
+  settings.makeSpec({ ...options, kind: "simple" })
 
 /**
  * Options of {@link start}, {@link run} and {@link layer}.
@@ -344,8 +345,7 @@ export interface StartOptions {
 export const start = <Child, R>(
   spec: SupervisorSpec<Child, R>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
-  internal.start(spec, options)
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> => runs.start(spec, options)
 
 /**
  * OTP's `init/1`: makes the process it runs in, a child that is being started, a supervisor. So a child can first
@@ -360,7 +360,7 @@ export const start = <Child, R>(
  */
 export const init = <Child, R>(
   spec: SupervisorSpec<Child, R>
-): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> => internal.init(spec)
+): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> => runs.init(spec)
 
 /**
  * Runs a tree as an application, with a registry of its own. It never succeeds: it fails with {@link SupervisorExit}
@@ -391,7 +391,7 @@ export const layer = <R>(
   spec: SupervisorSpec<ChildSpec, R>,
   options?: StartOptions
 ): Layer.Layer<SupervisorRef | Registry, SupervisorStartError, Exclude<R, Registry | Scope.Scope>> =>
-  Layer.provideMerge(Layer.effect(SupervisorRef, internal.startWatched(spec, options)), registryLayer) as Layer.Layer<
+  Layer.provideMerge(Layer.effect(SupervisorRef, runs.startWatched(spec, options)), registryLayer) as Layer.Layer<
     SupervisorRef | Registry,
     SupervisorStartError,
     Exclude<R, Registry | Scope.Scope>
@@ -403,4 +403,4 @@ export const layer = <R>(
  * @since 0.1.0
  * @category guards
  */
-export const isSupervisorSpec = internal.isSpec
+export const isSupervisorSpec = settings.isSpec

@@ -20,11 +20,15 @@ export interface LiveFiber {
 
 /** The list of live fibers. */
 export interface FiberRegister {
-  readonly live: Map<Fiber.Fiber<unknown, unknown>, LiveFiber>
+  readonly live: Map<Fiber.Fiber<unknown, unknown>, { readonly label: string; readonly path: string }>
 }
 
 /** An empty register. */
 export const makeRegister = (): FiberRegister => ({ live: new Map() })
+
+/** What a register lists now. */
+export const list = (register: FiberRegister): ReadonlyArray<LiveFiber> =>
+  Array.from(register.live, ([fiber, { label, path }]) => ({ id: fiber.id, label, path }))
 
 /** The register in use: one for the whole program unless another is provided. */
 export const CurrentRegister = Context.Reference<FiberRegister>("@relive/otp/FiberRegister", {
@@ -49,7 +53,7 @@ export const fork = <A, E, R>(
 ): Fiber.Fiber<A, E> => {
   const live = Context.get(context, CurrentRegister).live
   const program = Effect.withFiber<A, E, R>((fiber) => {
-    live.set(fiber, { id: fiber.id, label: options.label, path: options.path })
+    live.set(fiber, options)
     options.onStart?.(fiber)
     return effect
   })

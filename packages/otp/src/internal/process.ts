@@ -86,8 +86,8 @@ export class ProcessImpl implements Process {
   handlesParentExit = false
   /** Set by supervisors: what the tree shows below this process. */
   inspect: (() => ReadonlyArray<TreeNode>) | undefined = undefined
-  /** Set by supervisors while they start their children: gives the start up. */
-  abortStart: (() => void) | undefined = undefined
+  /** Set by supervisors: gives up the starts that are under way in the tree. */
+  abortStarts: (() => void) | undefined = undefined
   /** Set by supervisors: whether it serves nobody now. */
   isBusy: (() => boolean) | undefined = undefined
   /** Why the process ended; final. */
@@ -107,6 +107,8 @@ export class ProcessImpl implements Process {
   private active = 0
 
   private receiver: Receiver | undefined = undefined
+  /** The process it was linked to at its launch, most often its supervisor. A field, as most have no other link. */
+  private launchLink: ProcessImpl | undefined = undefined
   private links: Set<ProcessImpl> | undefined = undefined
   private watchers: Map<MonitorRef, ProcessImpl> | undefined = undefined
   private watching: Set<MonitorRef> | undefined = undefined
@@ -136,7 +138,8 @@ export class ProcessImpl implements Process {
   launch<R>(body: Effect.Effect<unknown, unknown, R>, linkTo?: ProcessImpl | undefined): void {
     if (linkTo !== undefined) {
       if (linkTo.exitReason !== undefined) return this.end(ExitReason.killed)
-      this.addLink(linkTo)
+      this.launchLink = linkTo
+      ;(linkTo.links ??= new Set()).add(this)
     }
     // The context has what the body needs: whoever launches it built the one from the other.
     fork(this.context as Context.Context<R>, body, {
@@ -248,8 +251,8 @@ export class ProcessImpl implements Process {
   }
 
   private announce(reason: ExitReason.ExitReason): void {
-    const { cleanups, links, observers, watchers, watching } = this
-    this.cleanups = this.links = this.observers = this.watchers = this.watching = undefined
+    const { cleanups, launchLink, links, observers, watchers, watching } = this
+    this.cleanups = this.links = this.launchLink = this.observers = this.watchers = this.watching = undefined
     if (cleanups !== undefined) for (const cleanup of cleanups) cleanup()
     if (watching !== undefined) for (const ref of watching) impl(ref.process).watchers?.delete(ref)
     // Links are told before monitors, as in Erlang, and all before anybody goes on: a caller that is linked to this
@@ -257,12 +260,8 @@ export class ProcessImpl implements Process {
     hold(() => {
       if (observers !== undefined) for (const observer of observers) observer(reason)
       this.startSettled()
-      if (links !== undefined) {
-        for (const linked of links) {
-          linked.links?.delete(this)
-          deliver(() => linked.signal(this, reason, true))
-        }
-      }
+      if (launchLink !== undefined) this.tellLinked(launchLink, reason)
+      if (links !== undefined) for (const linked of links) this.tellLinked(linked, reason)
       if (watchers !== undefined) {
         for (const [ref, watcher] of watchers) {
           watcher.watching?.delete(ref)
@@ -270,6 +269,16 @@ export class ProcessImpl implements Process {
         }
       }
     })
+  }
+
+  private tellLinked(linked: ProcessImpl, reason: ExitReason.ExitReason): void {
+    linked.forgetLink(this)
+    deliver(() => linked.signal(this, reason, true))
+  }
+
+  private forgetLink(other: ProcessImpl): void {
+    if (this.launchLink === other) this.launchLink = undefined
+    else this.links?.delete(other)
   }
 
   /** Why the process is ending, when its scope is closed for that; else `undefined`. */
@@ -348,14 +357,14 @@ export class ProcessImpl implements Process {
   // --- links, monitors, names ------------------------------------------------------------------------------------
 
   addLink(other: ProcessImpl): void {
-    if (other === this) return
+    if (other === this || this.launchLink === other || other.launchLink === this) return
     ;(this.links ??= new Set()).add(other)
     ;(other.links ??= new Set()).add(this)
   }
 
   removeLink(other: ProcessImpl): void {
-    this.links?.delete(other)
-    other.links?.delete(this)
+    this.forgetLink(other)
+    other.forgetLink(this)
   }
 
   watch(watched: ProcessImpl): MonitorRef {

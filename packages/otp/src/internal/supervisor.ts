@@ -4,168 +4,27 @@
  * their number.
  *
  * The methods named after OTP's algorithm (`childEnded`, `restart`, `restartGroup`, `tryAgain`) are where its rules
- * are; each rule is in one place.
+ * are; each rule is in one place. Starting and stopping a child that does so at once takes no step of an effect.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
-import type { ChildSpec, ChildTemplate, Ignore, Started } from "../ChildSpec.ts"
 import * as ExitReason from "../ExitReason.ts"
 import type { Message, Process } from "../Process.ts"
-import type { Registry } from "../Registry.ts"
-import type {
-  ChildCounts,
-  ChildInfo,
-  StartedChild,
-  StartOptions,
-  SupervisorEvent,
-  SupervisorRef,
-  SupervisorSpec,
-  TreeNode
-} from "../Supervisor.ts"
+import type { ChildCounts, ChildInfo, StartedChild, SupervisorEvent, TreeNode } from "../Supervisor.ts"
+import { Child, childInfo, childNode, ignored, nodeState } from "./child.ts"
+import type { BackoffStep, Postponed, StartResult } from "./child.ts"
 import { SupervisorError, SupervisorStartError } from "./errors.ts"
-import { CurrentHub, EventHub } from "./events.ts"
+import type { EventHub } from "./events.ts"
 import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
 import { impl, ProcessImpl } from "./process.ts"
 import type { Terminate } from "./process.ts"
-import { Self } from "./self.ts"
-import { findInvalid, invalidSpec, millis, shutdownMillis } from "./specs.ts"
-
-const TypeId = "~@relive/otp/Supervisor" as const
-
-// --- specs -----------------------------------------------------------------------------------------------------------
-
-type AnySpec = ChildSpec<unknown, unknown>
-type AnyTemplate = ChildTemplate<never, unknown, unknown>
-type Kind = "static" | "simple" | "dynamic"
-
-interface RawOptions {
-  readonly kind: Kind
-  readonly strategy?: string | undefined
-  readonly intensity?: number | undefined
-  readonly period?: Duration.Input | undefined
-  readonly autoShutdown?: string | undefined
-  readonly maxChildren?: number | undefined
-  readonly children: ReadonlyArray<AnySpec | AnyTemplate>
-}
-
-class SpecImpl<in Child, out R> implements SupervisorSpec<Child, R> {
-  readonly [TypeId]: { readonly _Child: (child: Child) => void; readonly _R: () => R }
-  readonly kind: Kind
-  readonly options: RawOptions
-  constructor(options: RawOptions) {
-    this[TypeId] = variance
-    this.kind = options.kind
-    this.options = options
-  }
-}
-
-const variance = {
-  _Child: (): void => {},
-  _R: (): never => {
-    throw new Error("A type, not a value")
-  }
-}
-
-export const makeSpec = <Child, R>(options: RawOptions): SupervisorSpec<Child, R> => new SpecImpl(options)
-
-export const isSpec = (value: unknown): value is SupervisorSpec<never, unknown> => Predicate.hasProperty(value, TypeId)
-
-type StartReason = SupervisorStartError["reason"]
-
-/** A supervisor's settings, checked and with defaults. */
-interface Settings {
-  readonly kind: Kind
-  readonly strategy: string
-  readonly intensity: number
-  readonly periodMillis: number
-  readonly autoShutdown: string
-  readonly maxChildren: number
-  readonly children: ReadonlyArray<AnySpec>
-  readonly template: AnyTemplate | undefined
-}
-
-const isNatural = (value: unknown): boolean => typeof value === "number" && Number.isInteger(value) && value >= 0
-
-/** Checks settings first, then child specs in order; the first error wins. */
-const checkSettings = (options: RawOptions): Settings | StartReason => {
-  const { autoShutdown = "never", intensity = 1, kind, maxChildren = Infinity, strategy = "oneForOne" } = options
-  const invalid = (code: Extract<StartReason, { _tag: "InvalidSettings" }>["code"], value: unknown): StartReason => ({
-    _tag: "InvalidSettings",
-    code,
-    value
-  })
-  if (!["oneForOne", "oneForAll", "restForOne"].includes(strategy)) return invalid("invalidStrategy", strategy)
-  if (!isNatural(intensity)) return invalid("invalidIntensity", intensity)
-  const periodMillis = millis(options.period ?? 5000)
-  if (periodMillis === undefined || periodMillis === 0) return invalid("invalidPeriod", options.period)
-  if (!["never", "anySignificant", "allSignificant"].includes(autoShutdown)) {
-    return invalid("invalidAutoShutdown", autoShutdown)
-  }
-  if (maxChildren !== Infinity && !isNatural(maxChildren)) return invalid("invalidMaxChildren", maxChildren)
-  const settings = { kind, strategy, intensity, periodMillis, autoShutdown, maxChildren }
-  if (kind === "simple") {
-    const [template, ...more] = options.children
-    if (template === undefined || more.length > 0 || !("instance" in template)) return { _tag: "BadStartSpec" }
-    const error = invalidSpec(template.spec, autoShutdown, false)
-    return error === undefined ? { ...settings, children: [], template } : { _tag: "InvalidChildSpec", error }
-  }
-  const children = options.children.filter((child): child is AnySpec => !("instance" in child))
-  const error = findInvalid(children, autoShutdown)
-  return error === undefined ? { ...settings, children, template: undefined } : { _tag: "InvalidChildSpec", error }
-}
-
-// --- children --------------------------------------------------------------------------------------------------------
-
-type BackoffStep = (now: number, reason: ExitReason.ExitReason) => Effect.Effect<[unknown, Duration.Duration], unknown>
-
-/** A restart that waits for its backoff: the child it begins with and all that are `restarting` because of it. */
-interface Postponed {
-  readonly leader: Child
-  readonly members: ReadonlyArray<Child>
-  timer: Fiber.Fiber<unknown, unknown> | undefined
-}
-
-class Child {
-  readonly spec: AnySpec
-  readonly shutdownMillis: number
-  readonly path: string
-  state: "running" | "stopped" | "restarting" = "stopped"
-  /** The running instance. */
-  process: ProcessImpl | undefined = undefined
-  /** The instance that is being started. */
-  starting: ProcessImpl | undefined = undefined
-  /** The instance that ran before; the key of a restarting dynamic child. */
-  previous: ProcessImpl | undefined = undefined
-  outcome: Started<unknown, unknown> | Ignore | undefined = undefined
-  generation = 0
-  restarts = 0
-  lastExit: ExitReason.ExitReason | undefined = undefined
-  startedAt = 0
-  backoff: BackoffStep | undefined = undefined
-  postponed: Postponed | undefined = undefined
-
-  constructor(spec: AnySpec, parentPath: string) {
-    this.spec = spec
-    this.shutdownMillis = shutdownMillis(spec.shutdown) ?? 0
-    this.path = `${parentPath}/${spec.id}`
-  }
-}
-
-type StartResult =
-  | { readonly _tag: "Running"; readonly process: ProcessImpl; readonly info: unknown }
-  | { readonly _tag: "Ignored" }
-  | { readonly _tag: "Failed"; readonly reason: ExitReason.ExitReason }
-
-const ignored: StartResult = { _tag: "Ignored" }
+import type { AnySpec, Settings } from "./settings.ts"
+import { invalidSpec, millis } from "./specs.ts"
+import { Window } from "./window.ts"
 
 interface Call {
   readonly _tag: "Call"
@@ -188,7 +47,7 @@ const refuse = (reason: SupervisorError["reason"]): Effect.Effect<never, Supervi
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
-class Supervisor {
+export class Supervisor {
   readonly process: ProcessImpl
   private readonly settings: Settings
   /** What children find: the context of the supervisor, never that of a caller. */
@@ -205,7 +64,8 @@ class Supervisor {
   private readonly calls = new Set<Call>()
   private readonly waiting = new Set<Postponed>()
   /** When restarts happened, within the period. */
-  private restarts: Array<number> = []
+  private readonly restarts = new Window()
+  private booted = false
   private aborted = false
   private current: Child | undefined = undefined
 
@@ -242,7 +102,7 @@ class Supervisor {
     process.setReceiver(this.inbox)
     process.inspect = () => this.nodes()
     process.isBusy = () => this.isBusy
-    process.abortStart = () => this.abortStart()
+    process.abortStarts = () => this.abortStarts()
     process.addObserver((reason) => this.ended(reason))
   }
 
@@ -260,9 +120,11 @@ class Supervisor {
   readonly boot: Effect.Effect<void, SupervisorStartError> = Effect.suspend(() => this.startAll())
 
   private startAll = Effect.fnUntraced(function* (this: Supervisor) {
+    let count = 0
     for (const child of this.children.values()) {
-      const result = yield* this.start(child)
-      if (result._tag === "Ignored") this.keepStopped(child)
+      if (++count % turn === 0) yield* Effect.yieldNow
+      const result = this.startNow(child) ?? (yield* this.startSoon(child))
+      if (result._tag === "Ignored") this.remove(child)
       const failed = this.aborted
         ? ({ _tag: "Exited", reason: ExitReason.shutdown } as const)
         : result._tag === "Failed"
@@ -273,24 +135,39 @@ class Supervisor {
         return yield* new SupervisorStartError({ reason: failed })
       }
     }
-    this.process.abortStart = undefined
+    this.booted = true
   })
 
-  /** The start is given up from outside: the child that is starting is told, and the rest is rolled back. */
-  private abortStart(): void {
-    this.aborted = true
+  /**
+   * The tree is given up from outside: starts that are under way, here and below, are interrupted, so that none that
+   * hangs holds up the stop. A supervisor that starts itself rolls back.
+   */
+  private abortStarts(): void {
+    if (!this.booted) this.aborted = true
     const starting = this.current?.starting
-    if (starting?.abortStart !== undefined) starting.abortStart()
+    if (starting?.abortStarts !== undefined) starting.abortStarts()
     else starting?.signal(this.process, ExitReason.shutdown, false)
+    for (const child of this.all()) child.process?.abortStarts?.()
   }
 
-  /** Starts an instance of a child and waits until it has acknowledged, or ended. */
+  /** Starts an instance of a child; `undefined` when it neither acknowledged nor ended at once. */
+  private startNow(child: Child): StartResult | undefined {
+    const process = this.launch(child)
+    return process.isStartSettled ? this.startSettled(child, process) : undefined
+  }
+
+  /** Waits for the start that `startNow` began. */
+  private startSoon(child: Child): Effect.Effect<StartResult> {
+    const process = child.starting
+    if (process === undefined) return Effect.die(new Error("No start is under way"))
+    const settled = Effect.callback<void>((resume) => process.onStartSettled(() => resume(Effect.void)))
+    return Effect.map(settled, () => this.startSettled(child, process))
+  }
+
   private start(child: Child): Effect.Effect<StartResult> {
     return Effect.suspend(() => {
-      const process = this.launch(child)
-      if (process.isStartSettled) return Effect.succeed(this.startSettled(child, process))
-      const settled = Effect.callback<void>((resume) => process.onStartSettled(() => resume(Effect.void)))
-      return Effect.map(settled, () => this.startSettled(child, process))
+      const result = this.startNow(child)
+      return result === undefined ? this.startSoon(child) : Effect.succeed(result)
     })
   }
 
@@ -331,7 +208,7 @@ class Supervisor {
       child.process = process
       child.state = "running"
       child.generation = process.generation
-      child.startedAt = this.now()
+      if (child.spec.backoff !== undefined) child.startedAt = this.now()
       this.instances.set(process, child)
       this.publishChild("ChildStarted", child)
       return { _tag: "Running", process, info: outcome.info }
@@ -413,14 +290,18 @@ class Supervisor {
   private instanceEnded(child: Child, process: ProcessImpl, reason: ExitReason.ExitReason): void {
     this.instances.delete(process)
     child.process = undefined
-    child.previous = process
+    if (!this.isStatic) child.previous = process
     child.lastExit = reason
     child.state = "stopped"
-    const { stableAfter } = child.spec
-    const stable = (stableAfter === undefined ? undefined : millis(stableAfter)) ?? this.settings.periodMillis
-    if (child.backoff !== undefined && this.now() - child.startedAt >= stable) child.backoff = undefined
+    if (child.backoff !== undefined && this.wasStable(child)) child.backoff = undefined
     this.publishChild("ChildExited", child, reason)
     if (process.isAbandoned) this.abandon(child, process)
+  }
+
+  private wasStable(child: Child): boolean {
+    const { stableAfter } = child.spec
+    const limit = (stableAfter === undefined ? undefined : millis(stableAfter)) ?? this.settings.periodMillis
+    return this.now() - child.startedAt >= limit
   }
 
   private abandon(child: Child, process: ProcessImpl): void {
@@ -437,7 +318,7 @@ class Supervisor {
     })
   }
 
-  /** OTP's `del_child_and_maybe_shutdown`, first half: the spec stays as a stopped child, or is forgotten. */
+  /** A child that does not run any more: its spec stays as a stopped child, or is forgotten if temporary or dynamic. */
   private remove(child: Child): void {
     if (child.postponed !== undefined) this.cancel(child.postponed)
     child.state = "stopped"
@@ -446,7 +327,7 @@ class Supervisor {
     } else if (child.spec.restart === "temporary") this.children.delete(child.spec.id)
   }
 
-  /** The second half. */
+  /** Whether the end of this child, without restart, is that of the supervisor. */
   private autoShutdown(child: Child): Verdict {
     if (!child.spec.significant) return undefined
     if (this.settings.autoShutdown === "anySignificant") return ExitReason.shutdown
@@ -486,11 +367,8 @@ class Supervisor {
   })
 
   private countRestart(): boolean {
-    const now = this.now()
     const { intensity, periodMillis } = this.settings
-    this.restarts = this.restarts.filter((time) => time >= now - periodMillis)
-    this.restarts.push(now)
-    return this.restarts.length <= intensity
+    return this.restarts.add(this.now(), periodMillis) <= intensity
   }
 
   /** Those who are restarted with a child, in start order. */
@@ -506,8 +384,8 @@ class Supervisor {
     if (group.length > 1) yield* this.stopGroup(group)
     for (const member of group) {
       if (group.length > 1 && this.children.get(member.spec.id) !== member) continue
-      const result = yield* this.start(member)
-      if (result._tag === "Ignored") this.keepStopped(member)
+      const result = this.startNow(member) ?? (yield* this.startSoon(member))
+      if (result._tag === "Ignored") this.remove(member)
       if (result._tag !== "Failed") continue
       this.process.report(
         Effect.logError(`Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`)
@@ -523,7 +401,9 @@ class Supervisor {
     for (let i = group.length - 1; i >= 0; i--) {
       const member = group[i]
       if (member === undefined) continue
-      yield* this.stop(member)
+      if (i % turn === turn - 1) yield* Effect.yieldNow
+      const waiting = this.stopNow(member)
+      if (waiting !== undefined) yield* waiting
       if (member.spec.restart === "temporary") this.children.delete(member.spec.id)
     }
   })
@@ -531,11 +411,6 @@ class Supervisor {
   private keepRestarting(child: Child): void {
     child.state = "restarting"
     if (!this.isStatic && child.previous !== undefined) this.instances.set(child.previous, child)
-  }
-
-  /** An ignored start: the child stays as a stopped one; temporary and dynamic ones are forgotten. */
-  private keepStopped(child: Child): void {
-    this.remove(child)
   }
 
   // --- backoff ---
@@ -595,22 +470,25 @@ class Supervisor {
 
   // --- stops ---
 
-  /** Stops a child by its shutdown setting; a restarting one is stopped from now on. */
+  /**
+   * Stops a child by its shutdown setting; a restarting one is stopped from now on. What has to be waited for, or
+   * `undefined` when it ended at once.
+   */
+  private stopNow(child: Child): Effect.Effect<void> | undefined {
+    if (child.postponed !== undefined) this.cancel(child.postponed)
+    const { process } = child
+    if (process === undefined) {
+      child.state = "stopped"
+      return undefined
+    }
+    const waiting = this.tell(child, process)
+    if (waiting !== undefined) return Effect.map(waiting, () => this.stopped(child, process))
+    this.stopped(child, process)
+    return undefined
+  }
+
   private stop(child: Child): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (child.postponed !== undefined) this.cancel(child.postponed)
-      const { process } = child
-      if (process === undefined) {
-        child.state = "stopped"
-        return Effect.void
-      }
-      const waiting = this.tell(child, process)
-      if (waiting === undefined) {
-        this.stopped(child, process)
-        return Effect.void
-      }
-      return Effect.map(waiting, () => this.stopped(child, process))
-    })
+    return Effect.suspend(() => this.stopNow(child) ?? Effect.void)
   }
 
   /** Tells a child to end. What has to be waited for, if it did not end at once. */
@@ -645,7 +523,10 @@ class Supervisor {
       const all = Array.from(this.children.values())
       for (let i = all.length - 1; i >= 0; i--) {
         const child = all[i]
-        if (child?.process !== undefined) yield* this.stop(child)
+        if (child?.process === undefined) continue
+        if (i % turn === turn - 1) yield* Effect.yieldNow
+        const waiting = this.stopNow(child)
+        if (waiting !== undefined) yield* waiting
       }
       return
     }
@@ -706,7 +587,7 @@ class Supervisor {
     this.children.set(spec.id, child)
     return Effect.flatMap(this.start(child), (result) => {
       if (result._tag === "Failed") this.children.delete(spec.id)
-      if (result._tag === "Ignored") this.keepStopped(child)
+      if (result._tag === "Ignored") this.remove(child)
       return startAnswer(result)
     })
   }
@@ -745,7 +626,7 @@ class Supervisor {
         const child = this.stoppedChild(id)
         if (Effect.isEffect(child)) return child
         return Effect.flatMap(this.start(child), (result) => {
-          if (result._tag === "Ignored") this.keepStopped(child)
+          if (result._tag === "Ignored") this.remove(child)
           return startAnswer(result)
         })
       })
@@ -865,6 +746,9 @@ class Supervisor {
   }))
 }
 
+/** After how many children a long start or stop lets others run. */
+const turn = 256
+
 const goOn: Effect.Effect<Verdict> = Effect.succeed(undefined)
 const noDelay: Effect.Effect<number | undefined> = Effect.succeed(undefined)
 const gone = refuse({ _tag: "Exited", reason: ExitReason.noProc })
@@ -882,153 +766,3 @@ const startAnswer = (result: StartResult): Effect.Effect<StartedChild, Superviso
 
 const sameReason = (a: ExitReason.ExitReason, b: ExitReason.ExitReason): boolean =>
   a === b || (a._tag === b._tag && a._tag === "Shutdown" && b._tag === "Shutdown" && a.info === b.info)
-
-const childInfo = (child: Child): ChildInfo => ({
-  id: child.spec.id,
-  state: child.state,
-  type: child.spec.type,
-  process: child.process
-})
-
-const nodeState = (process: ProcessImpl, otherwise: Child["state"]): TreeNode["state"] => {
-  switch (process.phase) {
-    case "starting":
-      return "starting"
-    case "running":
-      return "running"
-    case "stopping":
-    case "closing":
-      return "stopping"
-    case "ended":
-      return process.isAbandoned ? "abandoned" : otherwise
-  }
-}
-
-const childNode = (child: Child, process: ProcessImpl | undefined): TreeNode => {
-  const { outcome } = child
-  const depth = outcome?._tag === "Started" && process?.isAliveUnsafe === true ? outcome.mailboxDepth?.() : undefined
-  const children = process?.inspect?.()
-  return {
-    id: child.spec.id,
-    path: child.path,
-    type: child.spec.type,
-    generation: process?.generation ?? child.generation,
-    state: process === undefined ? child.state : nodeState(process, child.state),
-    restarts: child.restarts,
-    lastExit: child.lastExit,
-    mailboxDepth: depth,
-    busy: process?.inspect === undefined ? undefined : process.isBusy?.(),
-    children: children ?? []
-  }
-}
-
-// --- the ways to run -------------------------------------------------------------------------------------------------
-
-const makeRef = <Child>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child> => ({
-  process: supervisor.process,
-  startChild: (child) =>
-    // What `Child` is was fixed by the constructor of the spec: arguments of a template, or a child spec.
-    kind === "simple" ? supervisor.startInstance(child as never) : supervisor.startChild(child as AnySpec),
-  terminateChild: (child) => supervisor.terminateChild(child),
-  restartChild: (id) => supervisor.restartChild(id),
-  deleteChild: (id) => supervisor.deleteChild(id),
-  getChildSpec: (child) => supervisor.getChildSpec(child),
-  whichChildren: supervisor.whichChildren,
-  countChildren: supervisor.countChildren,
-  stop: (reason) => supervisor.stopWith(reason ?? ExitReason.shutdown),
-  awaitExit: supervisor.process.awaitExit,
-  events: supervisor.hub.stream,
-  tree: supervisor.tree
-})
-
-export const init = <Child, R>(
-  spec: SupervisorSpec<Child, R>
-): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> =>
-  Effect.flatMap(Effect.context<R | Self>(), (context) => {
-    if (!(spec instanceof SpecImpl)) throw new TypeError("Not a supervisor spec of @relive/otp")
-    const settings = checkSettings(spec.options)
-    if ("_tag" in settings) return Effect.fail(new SupervisorStartError({ reason: settings }))
-    const process = impl(Context.get(context as Context.Context<Self>, Self))
-    const treeHub = Context.get(context, CurrentHub)
-    const hub = treeHub ?? new EventHub()
-    const supervisor = new Supervisor(process, settings, Context.add(context, CurrentHub, hub), hub)
-    supervisor.takeOver()
-    if (treeHub === undefined) process.addObserver(() => hub.close())
-    return Effect.as(supervisor.boot, {
-      _tag: "Started" as const,
-      run: supervisor.loop,
-      info: makeRef<Child>(supervisor, spec.kind),
-      terminate: undefined,
-      mailboxDepth: () => supervisor.depth
-    })
-  })
-
-export const start = <Child, R>(
-  spec: SupervisorSpec<Child, R>,
-  options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
-  Effect.flatMap(Effect.context<R | Scope.Scope | Registry>(), (context) => {
-    const caller = Context.getOrUndefined(context, Self)
-    const parent = caller === undefined ? undefined : impl(caller)
-    const id = options?.id ?? "root"
-    const process = new ProcessImpl({
-      id,
-      path: parent === undefined ? id : `${parent.path}/${id}`,
-      generation: 1,
-      parent,
-      context,
-      trapExit: true
-    })
-    let result: Exit.Exit<Started<SupervisorRef<Child>>, SupervisorStartError> | undefined
-    const body = Effect.flatMap(
-      Effect.onExit(init(spec), (exit) => Effect.sync(() => (result = exit))),
-      (outcome) => {
-        process.acknowledge(undefined, true)
-        return outcome.run
-      }
-    )
-    const settled = Effect.callback<void>((resume) => {
-      process.onStartSettled(() => resume(Effect.void))
-      process.launch(body, parent)
-    })
-    return Effect.addFinalizer(() => stopRoot(process, options?.closeTimeout)).pipe(
-      Effect.andThen(settled),
-      Effect.flatMap(() => {
-        if (result !== undefined && Exit.isSuccess(result)) return Effect.succeed(result.value.info)
-        const error = result === undefined ? undefined : Option.getOrUndefined(Exit.findErrorOption(result))
-        const reason = process.exitReason ?? ExitReason.killed
-        return Effect.fail(error ?? new SupervisorStartError({ reason: { _tag: "Exited", reason } }))
-      })
-    )
-  })
-
-const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (!process.isAliveUnsafe) return Effect.void
-    process.abortStart?.()
-    // When the scope closes because the process it belongs to ends, that one's reason is taken over.
-    const reason = process.parent?.leavingReason ?? ExitReason.shutdown
-    process.receive({ _tag: "ParentExit", from: undefined, reason })
-    const ended = Effect.asVoid(process.awaitExit)
-    if (closeTimeout === undefined) return ended
-    return Effect.map(Effect.timeoutOption(ended, closeTimeout), () => process.kill())
-  })
-
-/** As `start`; the end of the root by itself is logged. */
-export const startWatched = <Child, R>(
-  spec: SupervisorSpec<Child, R>,
-  options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
-  Effect.tap(start(spec, options), (ref) => {
-    let released = false
-    const process = impl(ref.process)
-    process.addObserver((reason) => {
-      if (released) return
-      process.report(Effect.logFatal(`The supervision tree "${process.path}" has ended: ${ExitReason.format(reason)}`))
-    })
-    return Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        released = true
-      })
-    )
-  })

@@ -1,0 +1,127 @@
+/** The ways to run a supervisor: in the process of a child, and as the root of a tree. */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { Started } from "../ChildSpec.ts"
+import * as ExitReason from "../ExitReason.ts"
+import type { Registry } from "../Registry.ts"
+import type { StartOptions, SupervisorRef, SupervisorSpec } from "../Supervisor.ts"
+import { SupervisorStartError } from "./errors.ts"
+import { CurrentHub, EventHub } from "./events.ts"
+import { impl, ProcessImpl } from "./process.ts"
+import { Self } from "./self.ts"
+import { checkSettings, SpecImpl } from "./settings.ts"
+import type { AnySpec, Kind } from "./settings.ts"
+import { Supervisor } from "./supervisor.ts"
+
+const makeRef = <Child>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child> => ({
+  process: supervisor.process,
+  startChild: (child) =>
+    // What `Child` is was fixed by the constructor of the spec: arguments of a template, or a child spec.
+    kind === "simple" ? supervisor.startInstance(child as never) : supervisor.startChild(child as AnySpec),
+  terminateChild: (child) => supervisor.terminateChild(child),
+  restartChild: (id) => supervisor.restartChild(id),
+  deleteChild: (id) => supervisor.deleteChild(id),
+  getChildSpec: (child) => supervisor.getChildSpec(child),
+  whichChildren: supervisor.whichChildren,
+  countChildren: supervisor.countChildren,
+  stop: (reason) => supervisor.stopWith(reason ?? ExitReason.shutdown),
+  awaitExit: supervisor.process.awaitExit,
+  events: supervisor.hub.stream,
+  tree: supervisor.tree
+})
+
+export const init = <Child, R>(
+  spec: SupervisorSpec<Child, R>
+): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> =>
+  Effect.flatMap(Effect.context<R | Self>(), (context) => {
+    if (!(spec instanceof SpecImpl)) throw new TypeError("Not a supervisor spec of @relive/otp")
+    const settings = checkSettings(spec.options)
+    if ("_tag" in settings) return Effect.fail(new SupervisorStartError({ reason: settings }))
+    const process = impl(Context.get(context as Context.Context<Self>, Self))
+    const treeHub = Context.get(context, CurrentHub)
+    const hub = treeHub ?? new EventHub()
+    const supervisor = new Supervisor(process, settings, Context.add(context, CurrentHub, hub), hub)
+    supervisor.takeOver()
+    if (treeHub === undefined) process.addObserver(() => hub.close())
+    return Effect.as(supervisor.boot, {
+      _tag: "Started" as const,
+      run: supervisor.loop,
+      info: makeRef<Child>(supervisor, spec.kind),
+      terminate: undefined,
+      mailboxDepth: () => supervisor.depth
+    })
+  })
+
+export const start = <Child, R>(
+  spec: SupervisorSpec<Child, R>,
+  options?: StartOptions
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
+  Effect.flatMap(Effect.context<R | Scope.Scope | Registry>(), (context) => {
+    const caller = Context.getOrUndefined(context, Self)
+    const parent = caller === undefined ? undefined : impl(caller)
+    const id = options?.id ?? "root"
+    const process = new ProcessImpl({
+      id,
+      path: parent === undefined ? id : `${parent.path}/${id}`,
+      generation: 1,
+      parent,
+      context,
+      trapExit: true
+    })
+    let result: Exit.Exit<Started<SupervisorRef<Child>>, SupervisorStartError> | undefined
+    const body = Effect.flatMap(
+      Effect.onExit(init(spec), (exit) => Effect.sync(() => (result = exit))),
+      (outcome) => {
+        process.acknowledge(undefined, true)
+        return outcome.run
+      }
+    )
+    const settled = Effect.callback<void>((resume) => {
+      process.onStartSettled(() => resume(Effect.void))
+      process.launch(body, parent)
+    })
+    return Effect.addFinalizer(() => stopRoot(process, options?.closeTimeout)).pipe(
+      Effect.andThen(settled),
+      Effect.flatMap(() => {
+        if (result !== undefined && Exit.isSuccess(result)) return Effect.succeed(result.value.info)
+        const error = result === undefined ? undefined : Option.getOrUndefined(Exit.findErrorOption(result))
+        const reason = process.exitReason ?? ExitReason.killed
+        return Effect.fail(error ?? new SupervisorStartError({ reason: { _tag: "Exited", reason } }))
+      })
+    )
+  })
+
+const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!process.isAliveUnsafe) return Effect.void
+    process.abortStarts?.()
+    // When the scope closes because the process it belongs to ends, that one's reason is taken over.
+    const reason = process.parent?.leavingReason ?? ExitReason.shutdown
+    process.receive({ _tag: "ParentExit", from: undefined, reason })
+    const ended = Effect.asVoid(process.awaitExit)
+    if (closeTimeout === undefined) return ended
+    return Effect.map(Effect.timeoutOption(ended, closeTimeout), () => process.kill())
+  })
+
+/** As `start`; the end of the root by itself is logged. */
+export const startWatched = <Child, R>(
+  spec: SupervisorSpec<Child, R>,
+  options?: StartOptions
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
+  Effect.tap(start(spec, options), (ref) => {
+    let released = false
+    const process = impl(ref.process)
+    process.addObserver((reason) => {
+      if (released) return
+      process.report(Effect.logFatal(`The supervision tree "${process.path}" has ended: ${ExitReason.format(reason)}`))
+    })
+    return Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        released = true
+      })
+    )
+  })
