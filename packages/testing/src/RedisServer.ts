@@ -386,6 +386,7 @@ const writeFiles = (settings: Settings): void => {
 const maxLogLines = 1_000
 const logLinesInError = 20
 const pollMillis = 5
+const inspectSymbol = Symbol.for("nodejs.util.inspect.custom")
 const stopMillis = 10_000
 
 class Server implements RedisServer {
@@ -450,6 +451,15 @@ class Server implements RedisServer {
     commands: ReadonlyArray<ReadonlyArray<Argument>>
   ): Effect.Effect<ReadonlyArray<Reply>, RedisServerError> =>
     Effect.flatMap(this.exchange(commands), (values) => Effect.forEach(values, succeedUnlessError))
+
+  /** For `console.log` and assertion messages: the URL and the settings hold passwords. */
+  toJSON(): unknown {
+    return { _tag: "RedisServer", host, port: this.port, path: this.path }
+  }
+
+  [inspectSymbol](): unknown {
+    return this.toJSON()
+  }
 
   /** The end of the scope: nothing of the server may be left, whatever state it is in. */
   release(failed: boolean): Effect.Effect<void> {

@@ -6,6 +6,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import * as Tls from "node:tls"
+import { inspect } from "node:util"
 
 const exists = (pid: number | undefined): boolean => {
   try {
@@ -122,6 +123,7 @@ describe("RedisServer", () => {
       const server = yield* RedisServer.make({ password: Redacted.make(`p"a\\s s`) })
       assert.strictEqual(yield* server.command(["PING"]), "PONG")
       assert.strictEqual(decodeURIComponent(new URL(server.url).password), `p"a\\s s`)
+      for (const shown of [inspect(server, { depth: 9 }), JSON.stringify(server)]) assert.notInclude(shown, "s s")
       assert.match(yield* firstLine(Net.connect(server.port, server.host), "PING\r\n"), /^-NOAUTH/)
     })
   )
@@ -201,6 +203,31 @@ describe("RedisServer", () => {
       const error = yield* Effect.flip(RedisServer.make({ config: { "no-such-directive": 1 } }))
       assert.strictEqual(error.kind, "start")
       assert.include(error.message, "Bad directive")
+    })
+  )
+
+  it.live("leaves nothing when it is interrupted, at any moment", () =>
+    Effect.gen(function* () {
+      const before = process.env.TMPDIR
+      const directory = Fs.mkdtempSync("/tmp/relive-interrupted-")
+      process.env.TMPDIR = directory
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          if (before === undefined) delete process.env.TMPDIR
+          else process.env.TMPDIR = before
+          Fs.rmSync(directory, { recursive: true })
+        })
+      )
+      let seen = 0
+      for (const millis of [0, 1, 2, 5, 10, 20, 40]) {
+        const server = Effect.andThen(RedisServer.make(), Effect.never)
+        const fiber = yield* Effect.forkChild(Effect.scoped(server))
+        yield* Effect.sleep(millis)
+        seen += Fs.readdirSync(directory).length
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(Fs.readdirSync(directory), [])
+      }
+      assert.isAbove(seen, 0)
     })
   )
 

@@ -29,7 +29,7 @@ export class Listener {
     if (this.server !== undefined) return resume(Effect.void)
     const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.onConnection(socket))
     this.server = server
-    server.once("error", (error) => resume(Effect.die(error)))
+    server.on("error", (error) => resume(Effect.die(error)))
     server.listen(this.path === undefined ? { port: this.port, host } : { path: this.path }, () => resume(Effect.void))
   })
 
