@@ -30,10 +30,10 @@ const countRun = (server: RedisServer.RedisServer, writes: ReadonlyArray<Unknown
     ? Effect.succeed(0)
     : Effect.map(server.commands(writes.map(probe)), (replies) => replies.filter((reply) => reply !== null).length)
 
-/** `3 reads failed`, `no read failed`. */
+/** `no read failed`, `reads failed: 3`. */
 const no = (count: number, what: string, plural: string): Check => ({
   ok: count === 0,
-  text: count === 0 ? `no ${what}` : `${grouped(count)} ${plural}`
+  text: count === 0 ? `no ${what}` : `${plural}: ${grouped(count)}`
 })
 
 const readsOf = (report: Ledger.Report) =>
