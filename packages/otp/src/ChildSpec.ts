@@ -24,7 +24,7 @@ import type { InvalidChildSpec } from "./internal/errors.ts"
 import type { Self } from "./internal/self.ts"
 import { findInvalid } from "./internal/specs.ts"
 import type * as Registry from "./Registry.ts"
-import { init } from "./internal/supervisor.ts"
+import { init } from "./internal/runs.ts"
 import type { SupervisorRef, SupervisorSpec, SupervisorStartError } from "./Supervisor.ts"
 
 /**

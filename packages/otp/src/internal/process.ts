@@ -506,6 +506,12 @@ export const impl = (process: Process): ProcessImpl => {
   throw new TypeError("Not a process of @relive/otp")
 }
 
+/** Waits until a process has acknowledged its start, or ended. */
+export const awaitStart = (process: ProcessImpl): Effect.Effect<void> =>
+  Effect.withFiber((fiber) =>
+    Effect.callback((resume) => process.onStartSettled(() => wake(fiber, () => resume(Effect.void))))
+  )
+
 const exitFor = (reason: ExitReason.ExitReason): Exit.Exit<void, unknown> => {
   switch (reason._tag) {
     case "Normal":

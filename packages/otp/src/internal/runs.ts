@@ -11,7 +11,7 @@ import type { Registry } from "../Registry.ts"
 import type { StartOptions, SupervisorRef, SupervisorSpec } from "../Supervisor.ts"
 import { SupervisorStartError } from "./errors.ts"
 import { CurrentHub, EventHub } from "./events.ts"
-import { impl, ProcessImpl } from "./process.ts"
+import { awaitStart, impl, ProcessImpl } from "./process.ts"
 import { Self } from "./self.ts"
 import { checkSettings, SpecImpl } from "./settings.ts"
 import type { AnySpec, Kind } from "./settings.ts"
@@ -80,9 +80,9 @@ export const start = <Child, R>(
         return outcome.run
       }
     )
-    const settled = Effect.callback<void>((resume) => {
-      process.onStartSettled(() => resume(Effect.void))
+    const settled = Effect.suspend(() => {
       process.launch(body, parent)
+      return awaitStart(process)
     })
     return Effect.addFinalizer(() => stopRoot(process, options?.closeTimeout)).pipe(
       Effect.andThen(settled),

@@ -20,9 +20,10 @@ import { SupervisorError, SupervisorStartError } from "./errors.ts"
 import type { EventHub } from "./events.ts"
 import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
-import { impl, ProcessImpl } from "./process.ts"
+import { awaitStart, impl, ProcessImpl } from "./process.ts"
 import type { Terminate } from "./process.ts"
 import type { AnySpec, Settings } from "./settings.ts"
+import { wake } from "./signals.ts"
 import { invalidSpec, millis } from "./specs.ts"
 import { Window } from "./window.ts"
 
@@ -160,8 +161,7 @@ export class Supervisor {
   private startSoon(child: Child): Effect.Effect<StartResult> {
     const process = child.starting
     if (process === undefined) return Effect.die(new Error("No start is under way"))
-    const settled = Effect.callback<void>((resume) => process.onStartSettled(() => resume(Effect.void)))
-    return Effect.map(settled, () => this.startSettled(child, process))
+    return Effect.map(awaitStart(process), () => this.startSettled(child, process))
   }
 
   private start(child: Child): Effect.Effect<StartResult> {
@@ -545,17 +545,19 @@ export class Supervisor {
   // --- calls ---
 
   private call<A>(serve: Effect.Effect<A, SupervisorError>): Effect.Effect<A, SupervisorError> {
-    return Effect.callback<A, SupervisorError>((resume) => {
-      if (!this.process.isAliveUnsafe) return resume(gone)
-      const call: Call = {
-        _tag: "Call",
-        serve,
-        // The exit is that of `serve`, or a failure.
-        reply: (exit) => resume(exit as Effect.Effect<A, SupervisorError>)
-      }
-      this.calls.add(call)
-      this.inbox.offer(call)
-    })
+    return Effect.withFiber((fiber) =>
+      Effect.callback<A, SupervisorError>((resume) => {
+        if (!this.process.isAliveUnsafe) return resume(gone)
+        const call: Call = {
+          _tag: "Call",
+          serve,
+          // The exit is that of `serve`, or a failure.
+          reply: (exit) => wake(fiber, () => resume(exit as Effect.Effect<A, SupervisorError>))
+        }
+        this.calls.add(call)
+        this.inbox.offer(call)
+      })
+    )
   }
 
   startChild(spec: AnySpec): Effect.Effect<StartedChild, SupervisorError> {
