@@ -56,8 +56,8 @@ class Terminal implements Screen {
   }
 
   get rows(): number {
-    // The last row is the cursor's.
-    return Math.max(1, (this.out.rows ?? 24) - 1)
+    // The last row is the cursor's. A terminal that does not know its size says 0.
+    return Math.max(1, (this.out.rows || 24) - 1)
   }
 
   readonly print = (lines: ReadonlyArray<Line>): void => {
@@ -77,7 +77,7 @@ class Terminal implements Screen {
   }
 
   private text(lines: ReadonlyArray<Line>): string {
-    const width = this.out.columns ?? 80
+    const width = this.out.columns || 80
     return lines.map((line) => `${paint(cut(line, width), this.colours)}\n`).join("")
   }
 }
