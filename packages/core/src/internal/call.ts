@@ -7,7 +7,9 @@
  * @internal
  */
 import type { EntryList, Entry } from "@relive/otp/Mailbox"
-import * as Exit from "effect/Exit"
+import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import type * as Exit from "effect/Exit"
 import type { RedisError } from "../RedisError.ts"
 import type * as Resp from "../Resp.ts"
 import type { Payload } from "./respEncoder.ts"
@@ -38,7 +40,13 @@ export interface Finisher<A = unknown> {
 /** Resumes the caller. A method type, so that calls of all kinds can stand in one list. */
 export type Resume<A> = { resume(outcome: Outcome<A>): void }["resume"]
 
-export class Call<A = unknown> implements Entry<Call> {
+/** Whoever holds a call can take it back. */
+export interface Holder {
+  readonly cancel: (call: Call) => void
+}
+
+/** As an effect it is its own cancellation: what runs when its caller is interrupted. */
+export class Call<A = unknown> extends Effectable.Class<void> implements Entry<Call> {
   next: Call | undefined = undefined
   previous: Call | undefined = undefined
   list: EntryList<Call> | undefined = undefined
@@ -50,11 +58,10 @@ export class Call<A = unknown> implements Entry<Call> {
   readonly name: string
   readonly flags: number
   readonly finisher: Finisher<A>
+  /** In milliseconds; 0 without a deadline. (Not `Infinity`: these fields stay small integers, which cost no memory.) */
   readonly timeoutMillis: number
-  /** On the connection's monotonic clock, in milliseconds; `Infinity` without a deadline. */
+  /** In whole milliseconds of the monotonic clock; 0 for none. */
   readonly deadline: number
-  /** The latest moment at which a passed deadline must have been noticed. */
-  readonly wakeBy: number
 
   /** How many replies are expected in all. */
   expected: number
@@ -69,6 +76,8 @@ export class Call<A = unknown> implements Entry<Call> {
   broken = false
   outcome: Outcome | undefined = undefined
   readonly resume: Resume<A>
+  /** The connection that has it now, once it was submitted. */
+  holder: Holder | undefined = undefined
 
   constructor(
     payload: Payload,
@@ -82,6 +91,7 @@ export class Call<A = unknown> implements Entry<Call> {
     now: number,
     resume: Resume<A>
   ) {
+    super()
     this.payload = payload
     this.count = count
     this.bytes = bytes
@@ -89,11 +99,34 @@ export class Call<A = unknown> implements Entry<Call> {
     this.flags = flags
     this.finisher = finisher
     this.expected = expected
-    this.timeoutMillis = timeoutMillis
-    this.deadline = now + timeoutMillis
-    // Never early; late by at most 10 ms or 2 %: half of that is ours, the rest is the timer's.
-    this.wakeBy = this.deadline + Math.max(5, timeoutMillis * 0.01)
+    const millis = timeoutMillis === Infinity ? 0 : Math.ceil(timeoutMillis)
+    this.timeoutMillis = millis
+    // Never early: `now` was rounded down.
+    this.deadline = millis === 0 ? 0 : now + millis + 1
     this.resume = resume
+  }
+
+  override asEffect(): Effect.Effect<void> {
+    this.holder?.cancel(this)
+    return Effect.void
+  }
+
+  /** Has its deadline passed? */
+  expired(now: number): boolean {
+    return this.deadline !== 0 && this.deadline <= now
+  }
+
+  /**
+   * The latest moment at which a passed deadline must have been noticed: late by at most 10 ms or 2 %, of which half is
+   * left to the timer.
+   */
+  get wakeBy(): number {
+    return this.deadline === 0 ? Infinity : this.deadline + Math.max(4, Math.floor(this.timeoutMillis * 0.01))
+  }
+
+  /** How long its reply may take, in milliseconds. */
+  get patience(): number {
+    return this.timeoutMillis === 0 ? Infinity : this.timeoutMillis
   }
 
   /** Forgets what a dead session had answered, so that the call can be written once more. */

@@ -100,6 +100,7 @@ export class Connection implements Owner {
   /** Takes a call in. It may settle at once. */
   submit(call: Call): void {
     if (this.refusing !== undefined) return settle(call, this.refusing)
+    call.holder = this
     const offer = this.mailbox.offer(call)
     if (offer === "full") return settle(call, this.full())
     this.deadlines.watch(call.wakeBy)
@@ -107,7 +108,7 @@ export class Connection implements Owner {
   }
 
   /** The caller is gone: a call that was not written never is, a written one becomes a tombstone. */
-  cancel(call: Call): void {
+  readonly cancel = (call: Call): void => {
     if (call.settled) return
     call.settled = true
     const wasQueued = this.mailbox.remove(call)
@@ -144,7 +145,7 @@ export class Connection implements Owner {
     let next = Infinity
     for (let call = list.head; call !== undefined; call = call.next) {
       if (call.settled || (call.flags & INTERNAL) !== 0) continue
-      if (call.deadline <= now) expired.push([call, timeout(call, phase)])
+      if (call.expired(now)) expired.push([call, timeout(call, phase)])
       else if (call.wakeBy < next) next = call.wakeBy
     }
     return next

@@ -7,21 +7,29 @@
  *
  * @internal
  */
-import type { Clock } from "effect/Clock"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** Milliseconds on the clock's monotonic scale, with fractions. */
-export const monotonicMillis = (clock: Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+/** The clock that is in force where none was provided. */
+const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
+
+/**
+ * Whole milliseconds, rounded down, on the clock's monotonic scale: the same for all connections of a program. The live
+ * clock is read past its `bigint`, which costs half; small integers cost no memory in a call.
+ */
+export const monotonicMillis = (clock: Clock.Clock): number =>
+  Math.floor(clock === liveClock ? performance.now() : Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
 
 export class Deadlines {
-  private readonly clock: Clock
+  private readonly clock: Clock.Clock
   private readonly sweep: (now: number) => number
   private wakeAt = Infinity
   private rearm: (() => void) | undefined = undefined
 
   /** `sweep` settles what has expired at `now`, and answers the earliest `wakeBy` of what is left (or `Infinity`). */
-  constructor(clock: Clock, sweep: (now: number) => number) {
+  constructor(clock: Clock.Clock, sweep: (now: number) => number) {
     this.clock = clock
     this.sweep = sweep
   }

@@ -273,7 +273,7 @@ class ConnectionService implements Service {
       resume
     )
     connection.submit(call)
-    return Effect.sync(() => connection.cancel(call))
+    return call
   }
 
   private givenBack(): RedisError {

@@ -185,7 +185,7 @@ export class Session {
     while (bytes < BATCH_BYTES) {
       const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
       if (call === undefined) break
-      if (call.deadline <= now) {
+      if (call.expired(now)) {
         this.owner.expire(call)
         continue
       }
@@ -215,8 +215,8 @@ export class Session {
     const answered: Array<Call> = []
     let failure: SessionEnd | undefined = undefined
     for (let i = 0; i < frames.length; i++) {
-      const frame = frames[i]!
-      if (frame instanceof Resp.Push) {
+      const frame = frames[i]
+      if (typeof frame === "object" && frame instanceof Resp.Push) {
         this.onPush?.(frame)
         continue
       }
@@ -257,7 +257,7 @@ export class Session {
     this.dispatching = true
     try {
       for (let i = 0; i < answered.length; i++) {
-        const call = answered[i]!
+        const call = answered[i]
         if (call.outcome !== undefined) settle(call, call.outcome)
         if (i % FLUSH_EVERY === FLUSH_EVERY - 1) this.kick()
       }
@@ -305,7 +305,7 @@ export class Session {
       this.submitInternal(ping(interval, now))
       return interval
     }
-    const limit = Math.max(interval, oldest.timeoutMillis)
+    const limit = Math.max(interval, oldest.patience)
     const silent = now - Math.max(this.lastInbound, oldest.writtenAt)
     return silent >= limit ? 0 : Math.min(limit - silent, interval)
   }
