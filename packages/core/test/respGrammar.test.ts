@@ -35,9 +35,10 @@ const error = (text: string): Resp.ReplyError => Resp.ReplyError.fromText(text)
 /** Wrong at the last byte of `wire`, and not before. */
 const wrong = (wire: string, expected: string, found: string, offset = wire.length - 1): void => {
   it(`refuses ${quoted(wire)}`, () => {
+    const rest = wire.endsWith("\r") ? "\n+OK\r\n" : "+OK\r\n"
     const before = feed([bytesOf(wire.slice(0, -1))])
     assert.isUndefined(before.error?.message, "one byte earlier nothing is wrong")
-    for (const chunks of [[bytesOf(wire)], [bytesOf(`${wire}+OK\r\n`)], bytewise(bytesOf(wire))]) {
+    for (const chunks of [[bytesOf(wire)], [bytesOf(`${wire}${rest}`)], bytewise(bytesOf(wire))]) {
       const { error, idle, out } = feed(chunks)
       assert.deepStrictEqual(
         { expected: error?.expected, found: error?.found, offset: error?.offset, out, idle },
@@ -255,6 +256,7 @@ describe("attributes", () => {
   gives("*?\r\n|1\r\n+k\r\n+v\r\n:1\r\n.\r\n", [1])
   gives("%1\r\n|1\r\n+k\r\n+v\r\n+a\r\n|1\r\n+k\r\n+v\r\n:1\r\n", new Map([["a", 1]]))
   gives("|1\r\n+k\r\n$1\r\n\xff\r\n+OK\r\n", "OK")
+  gives("|1\r\n+k\r\n|0\r\n$1\r\n\xff\r\n+OK\r\n", "OK")
   gives("|1\r\n+k\r\n+v\r\n>1\r\n+a\r\n:1\r\n", new Resp.Push(["a"], undefined), 1)
   gives("|1\r\n+k\r\n$?\r\n;1\r\nx\r\n;0\r\n|1\r\n%?\r\n.\r\n(1\r\n:1\r\n", 1)
   wrong("*?\r\n|0\r\n.", "a value", '"."')

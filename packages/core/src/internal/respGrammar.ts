@@ -6,6 +6,7 @@ import { doubleFit, integerFit, lengthFit, wordFit } from "./respLine.ts"
 export const CR = 0x0d
 export const LF = 0x0a
 export const ZERO = 0x30
+export const ONE = 0x31
 export const NINE = 0x39
 export const MINUS = 0x2d
 export const PLUS = 0x2b

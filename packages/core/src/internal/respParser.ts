@@ -43,6 +43,7 @@ import {
   nameOf,
   NINE,
   Null,
+  ONE,
   PLUS,
   PushType,
   SetType,
@@ -262,6 +263,7 @@ export class Parser<V> {
   }
 
   private takeBulk(chunk: Uint8Array, start: number, end: number): number {
+    if (start + 4 < end && chunk[start + 1] === MINUS) return this.takeNullBulk(chunk, start)
     let at = start + 1
     let length = 0
     let digit = 0
@@ -283,6 +285,13 @@ export class Parser<V> {
       else assembly.deliver(this.builder.bulk(text, false))
     }
     return to + 2
+  }
+
+  /** The null of RESP2. */
+  private takeNullBulk(chunk: Uint8Array, start: number): number {
+    if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return refused
+    this.assembly.deliver(this.builder.null("bulk"))
+    return start + 5
   }
 
   private takeInteger(chunk: Uint8Array, start: number, end: number): number {
