@@ -3,11 +3,16 @@
  * how to wait for what a connection does, without sleeping.
  */
 import { layer, type TestOptions } from "@effect/vitest"
-import { Redis, type RedisError, type RedisOptions, type RedisService, Resp } from "@relive/core"
+import { Redis, type RedisError, type RedisOptions, Resp, type RedisService } from "@relive/core"
+import type { ConnectionState } from "@relive/core/RedisService"
 import { FakeServer, RedisServer } from "@relive/testing"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
@@ -132,10 +137,8 @@ export const outcomeOf = <A, R>(effect: Effect.Effect<A, RedisError.RedisError, 
     return [why._tag]
   })
 
-type State = RedisService.ConnectionState
-
 /** Waits until the connection is, or comes to be, in a state. */
-export const awaitState = (...states: ReadonlyArray<State>) =>
+export const awaitState = (...states: ReadonlyArray<ConnectionState>) =>
   Effect.scoped(
     Effect.gen(function* () {
       const change = Redis.events.pipe(
@@ -152,6 +155,62 @@ export const awaitState = (...states: ReadonlyArray<State>) =>
 /** Starts a call at once, so that it is submitted when this returns. */
 export const submit = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.forkChild(effect, { startImmediately: true })
+
+// ----------------------------------------------------------------------------------------------------------------- time
+
+/** The sleeps that were asked of a clock. */
+export interface SleepLog {
+  /** Milliseconds of each sleep so far. */
+  readonly all: ReadonlyArray<number>
+  /** Takes the next sleep that has not been taken, or waits for it. */
+  readonly next: Effect.Effect<number>
+}
+
+/**
+ * Runs a test on a clock that tells which sleeps are asked of it, so that the test can wait for a timer to be set before
+ * it moves the time. `skip` are sleeps of no interest, by their milliseconds; so are those of no time.
+ */
+export const withSleepLog = <A, E, R>(
+  skip: ReadonlyArray<number>,
+  test: (sleeps: SleepLog) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Clock.Clock, (clock) => {
+    const all: Array<number> = []
+    const waiting: Array<(millis: number) => void> = []
+    let taken = 0
+    const note = (duration: Duration.Duration): void => {
+      const millis = Duration.toMillis(duration)
+      if (millis === 0 || skip.includes(millis)) return
+      all.push(millis)
+      const waiter = waiting.shift()
+      if (waiter !== undefined) waiter(all[taken++]!)
+    }
+    const next = Effect.callback<number>((resume) => {
+      const millis = all[taken]
+      if (millis === undefined) waiting.push((later) => resume(Exit.succeed(later)))
+      else {
+        taken++
+        resume(Exit.succeed(millis))
+      }
+    })
+    const watched: Clock.Clock = {
+      ...clock,
+      sleep: (duration) => Effect.andThen(Effect.sync(() => note(duration)), clock.sleep(duration))
+    }
+    return Effect.provideService(test({ all, next }), Clock.Clock, watched)
+  })
+
+/** Runs with random numbers that are all the same. */
+export const withRandom =
+  (number: number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, Random.Random, {
+      nextDoubleUnsafe: () => number,
+      nextIntUnsafe: () => Math.floor(number * Number.MAX_SAFE_INTEGER)
+    })
+
+/** Options of a connection that dials again at once. */
+export const eager = { backoffFirst: 0, backoffInitial: 1, backoffCap: 5 } as const
 
 // ---------------------------------------------------------------------------------------------------------------- fakes
 
