@@ -75,7 +75,8 @@ export type ConnectionState = "connecting" | "handshaking" | "ready" | "backoff"
  * What a connection is doing now.
  *
  * `protocol` is the RESP version, once known; `sessions` counts the sessions so far; `queued` and `inFlight` count commands
- * (not written yet; written and not answered yet); `lastError` says why there is no session, while there is none. Leases
+ * (not written yet; written and not answered yet); `repeated` counts the read-only commands that were given back, to be
+ * written again, when a session died before their replies; `lastError` says why there is no session, while there is none. Leases
  * are connections beside it and not counted.
  *
  * @category models
@@ -90,6 +91,7 @@ export interface Status {
   readonly queuedBytes: number
   readonly inFlight: number
   readonly inFlightBytes: number
+  readonly repeated: number
   readonly lastError: RedisError | undefined
 }
 

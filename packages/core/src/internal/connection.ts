@@ -67,6 +67,7 @@ export class Connection implements Owner {
   private closing = false
   private closeBy = Infinity
   private sessions = 0
+  private repeated = 0
   private attempt = 0
   private nextDelay = 0
   private onDrained: (() => void) | undefined = undefined
@@ -211,6 +212,7 @@ export class Connection implements Owner {
     }
     for (let call = repeat.pop(); call !== undefined; call = repeat.pop()) {
       call.rewind()
+      this.repeated += call.count
       this.mailbox.prepend(call)
     }
     if (this.session === session) this.session = undefined
@@ -354,6 +356,7 @@ export class Connection implements Owner {
       queuedBytes: this.mailbox.queue.bytes + this.mailbox.waiting.bytes,
       inFlight: this.session?.inFlight.count ?? 0,
       inFlightBytes: this.session?.inFlight.bytes ?? 0,
+      repeated: this.repeated,
       lastError: this.lastError
     }
   }

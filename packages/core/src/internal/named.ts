@@ -40,6 +40,7 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
       queuedBytes: 0,
       inFlight: 0,
       inFlightBytes: 0,
+      repeated: 0,
       lastError: undefined
     }
     return {
