@@ -496,8 +496,8 @@ type RequirementsOfFunction<F> = F extends (...args: never) => infer X
  * @category type-level
  */
 export type RequirementsOf<C> = {
-  readonly [K in keyof C]: K extends "handleCall"
-    ? { readonly [Tag in keyof C[K]]: RequirementsOfFunction<C[K][Tag]> }[keyof C[K]]
+  readonly [K in keyof C]-?: K extends "handleCall"
+    ? { readonly [Tag in keyof C[K]]-?: RequirementsOfFunction<C[K][Tag]> }[keyof C[K]]
     : K extends "init" | "handleCast" | "handleContinue" | "handleInfo" | "terminate"
       ? RequirementsOfFunction<C[K]>
       : never

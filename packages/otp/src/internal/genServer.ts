@@ -220,8 +220,13 @@ export const init = <P extends Protocol, S, R>(
   // The protocol pairs messages with handlers; by their tags, which the types of a union of functions cannot follow.
   const handlers = callbacks as unknown as Handlers<P, S>
   const path = server.process.path
+  const failed = (cause: Cause.Cause<unknown>) =>
+    Effect.fail(new StartFailed({ path, reason: ExitReason.fromCause(cause) }))
   const boot = Effect.flatMap(
-    invoke(() => handlers.init(server)),
+    Effect.catchCause(
+      invoke(() => handlers.init(server)),
+      failed
+    ),
     (result): Effect.Effect<Booted<P>, StartFailed> => {
       switch (result._tag) {
         case "Ignored":

@@ -10,7 +10,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
-import type * as Fiber from "effect/Fiber"
 import * as ExitReason from "../ExitReason.ts"
 import type {
   CallError,
@@ -49,51 +48,46 @@ abstract class Queued implements Entry<ServerEntry> {
   }
 }
 
-type Resume = (effect: Effect.Effect<unknown, unknown>) => void
-
 /** A request, and the way back to its caller. */
 export class CallEntry extends Queued implements From<unknown, unknown> {
   readonly _tag = "Call"
   readonly request: { readonly _tag: string }
   readonly caller: Process | undefined
-  private readonly fiber: Fiber.Fiber<unknown, unknown>
-  private resume: Resume | undefined
+  /** Set when the server takes the entry out of its mailbox: what holds it from then on is the list of open calls. */
+  taken = false
+  /** Whether the caller still waits. */
+  isOpen = true
+  /** What the call ended with before its caller waited for it. */
+  outcome: Effect.Effect<unknown, unknown> | undefined = undefined
+  private waiter: ((outcome: Effect.Effect<unknown, unknown>) => void) | undefined = undefined
 
-  constructor(
-    request: { readonly _tag: string },
-    bytes: number,
-    caller: Process | undefined,
-    fiber: Fiber.Fiber<unknown, unknown>,
-    resume: Resume
-  ) {
+  constructor(request: { readonly _tag: string }, bytes: number, caller: Process | undefined) {
     super(bytes)
     this.request = request
     this.caller = caller
-    this.fiber = fiber
-    this.resume = resume
   }
-
-  /** Whether the caller still waits. */
-  get isOpen(): boolean {
-    return this.resume !== undefined
-  }
-
-  /** Set when the server takes the entry out of its mailbox: what holds it from then on is the list of open calls. */
-  taken = false
 
   /** Ends the call; only the first time counts. The caller goes on when the process that runs now waits. */
-  settle(effect: Effect.Effect<unknown, unknown>): void {
-    const resume = this.release()
-    if (resume !== undefined) wake(this.fiber, () => resume(effect))
+  settle(outcome: Effect.Effect<unknown, unknown>): void {
+    if (!this.isOpen) return
+    this.release()
+    if (this.waiter === undefined) this.outcome = outcome
+    else this.waiter(outcome)
   }
 
   /** Nobody waits any more. The request stays in the mailbox, if it is there. */
-  release(): Resume | undefined {
-    const resume = this.resume
-    this.resume = undefined
+  release(): void {
+    this.isOpen = false
     if (this.taken) this.list?.remove(this)
-    return resume
   }
+
+  /** Waits until the call is settled. */
+  readonly settled: Effect.Effect<unknown, unknown> = Effect.withFiber((fiber) =>
+    Effect.callback<unknown, unknown>((resume) => {
+      if (this.outcome !== undefined) return resume(this.outcome)
+      this.waiter = (outcome) => wake(fiber, () => resume(outcome))
+    })
+  )
 
   readonly reply = (value: unknown): Effect.Effect<void> => Effect.sync(() => this.settle(Effect.succeed(value)))
 
@@ -178,6 +172,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     this.mailbox = new Mailbox(optionsOf(options))
     this.sizeOf = options?.sizeOf
     process.setReceiver(this)
+    process.handlesParentExit = true
     process.addObserver((reason) => this.ended(reason))
   }
 
@@ -187,21 +182,20 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     request: CallOf<P, Tag>,
     options?: CallOptions
   ): Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError> {
-    const waiting = Effect.withFiber<unknown, unknown>((fiber) => {
+    const outcome = Effect.withFiber<unknown, unknown>((fiber) => {
       const caller = Context.getOrUndefined(fiber.context, Self)
       const refusal = this.refusal(caller)
       if (refusal !== undefined) return Effect.fail(refusal)
-      return Effect.callback<unknown, unknown>((resume) => {
-        const entry = new CallEntry(request, this.size(request), caller, fiber, resume)
-        if (this.mailbox.offer(entry) === "full") entry.settle(Effect.fail(new MailboxFull({ path: this.path })))
-        return Effect.sync(() => this.abandon(entry))
+      const entry = new CallEntry(request, this.size(request), caller)
+      const answered = Effect.suspend(() => {
+        if (this.mailbox.offer(entry) === "full") return Effect.fail(new MailboxFull({ path: this.path }))
+        // An idle server has replied by now, and nothing needs a timer.
+        return entry.outcome ?? within(entry.settled, toMillis(options?.timeout, defaultTimeout), this.late)
       })
+      return Effect.onExit(answered, () => Effect.sync(() => this.abandon(entry)))
     })
     // What the handler of the request replies with: the handlers' types say so, the entry does not.
-    return within(waiting, toMillis(options?.timeout, defaultTimeout), this.late) as Effect.Effect<
-      ReplyOf<CallOf<P, Tag>>,
-      ErrorOf<CallOf<P, Tag>> | CallError
-    >
+    return outcome as Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError>
   }
 
   cast(message: CastMessage<P>): Effect.Effect<void> {
@@ -323,6 +317,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
   }
 
   private abandon(entry: CallEntry): void {
+    if (!entry.isOpen) return
     entry.release()
     this.withdraw(entry)
   }
