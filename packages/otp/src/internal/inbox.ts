@@ -65,6 +65,8 @@ export class Inbox<in out A> {
 
   private readonly arrival: Effect.Effect<void> = Effect.withFiber((fiber) =>
     Effect.callback<void>((resume) => {
+      // The fiber may have yielded since it looked, and an item may have come meanwhile.
+      if (this.size > 0) return resume(Effect.void)
       const waiter = () => wake(fiber, () => resume(Effect.void))
       this.waiter = waiter
       return Effect.sync(() => {

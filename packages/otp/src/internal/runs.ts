@@ -80,19 +80,22 @@ export const start = <Child, R>(
         return outcome.run
       }
     )
-    const settled = Effect.suspend(() => {
-      process.launch(body, parent)
-      return awaitStart(process)
-    })
-    return Effect.addFinalizer(() => stopRoot(process, options?.closeTimeout)).pipe(
-      Effect.andThen(settled),
-      Effect.flatMap(() => {
-        if (result !== undefined && Exit.isSuccess(result)) return Effect.succeed(result.value.info)
-        const error = result === undefined ? undefined : Option.getOrUndefined(Exit.findErrorOption(result))
-        const reason = process.exitReason ?? ExitReason.killed
-        return Effect.fail(error ?? new SupervisorStartError({ reason: { _tag: "Exited", reason } }))
-      })
+    // Nothing can come between the finalizer and the launch, so the finalizer has something to wait for.
+    const launched = Effect.uninterruptibleMask((restore) =>
+      Effect.andThen(
+        Effect.addFinalizer(() => stopRoot(process, options?.closeTimeout)),
+        Effect.suspend(() => {
+          process.launch(body, parent)
+          return restore(awaitStart(process))
+        })
+      )
     )
+    return Effect.flatMap(launched, () => {
+      if (result !== undefined && Exit.isSuccess(result)) return Effect.succeed(result.value.info)
+      const error = result === undefined ? undefined : Option.getOrUndefined(Exit.findErrorOption(result))
+      const reason = process.exitReason ?? ExitReason.killed
+      return Effect.fail(error ?? new SupervisorStartError({ reason: { _tag: "Exited", reason } }))
+    })
   })
 
 const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined): Effect.Effect<void> =>
