@@ -34,7 +34,7 @@ export interface Settings {
 
 /** What to do next. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
 export type Verdict =
-  | { readonly _tag: "Send"; readonly batch: Batch }
+  | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
   | { readonly _tag: "Ready"; readonly protocol: 2 | 3 }
   | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error: Resp.ReplyError }
 
@@ -80,6 +80,11 @@ const resp2 = (settings: Settings): Batch => {
 /** The first write. */
 export const start = (settings: Settings): Batch => (settings.protocol === 2 ? resp2(settings) : resp3(settings))
 
+/** Servers before ACLs (Redis 5) know `AUTH` with a password alone. */
+const knowsNoUsers = (error: Resp.ReplyError): boolean => /wrong number of arguments for 'auth'/i.test(error.message)
+
+const noUsers = "the server knows no ACL users: `username` is left out, and the password alone is sent"
+
 const knowsNoHello = (error: Resp.ReplyError): boolean =>
   error.code === "NOPROTO" || (error.code === "ERR" && /unknown command|unsupported protocol/i.test(error.message))
 
@@ -124,6 +129,9 @@ export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<An
     if (error === undefined || step === "setinfo") continue
     if (step === "hello" && settings.protocol === "auto" && knowsNoHello(error)) {
       return { _tag: "Send", batch: resp2(settings) }
+    }
+    if (step === "auth" && batch.commands[i]?.length === 3 && knowsNoUsers(error)) {
+      return { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
     }
     // A user without the right to PING is as ready as any other.
     if (step === "ping" && !isTransient(error)) continue

@@ -20,7 +20,7 @@ import { encoder } from "./encoder.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
 import { sessionEnd } from "./session.ts"
 import type { Chunks, Session, SessionEnd } from "./session.ts"
-import { dial } from "./transport.ts"
+import { dial, inWords } from "./transport.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "connect", detail, refused: false, cause })
@@ -138,6 +138,9 @@ const shakeHands = Effect.fnUntraced(function* (
         cause: verdict.error
       })
     }
+    if (verdict.warning !== undefined) {
+      yield* Effect.logWarning(`Redis at ${connection.options.address}: ${verdict.warning}`)
+    }
     batch = verdict.batch
   }
 })
@@ -171,7 +174,7 @@ const establish = Effect.fnUntraced(function* (
 ) {
   const settings = yield* readSettings(connection)
   const transport = yield* dial(connection.options.endpoint).pipe(
-    Effect.mapError((cause) => connectFailed(`could not connect: ${cause.message}`, cause))
+    Effect.mapError((cause) => connectFailed(`could not connect: ${inWords(cause)}`, cause))
   )
   session.destroy = transport.destroy
   connection.handshaking()

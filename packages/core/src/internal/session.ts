@@ -101,6 +101,8 @@ export class Session {
   private readonly room: Room = { commands: 0, bytes: 0, empty: true }
   private repliesWritten = 0
   private dispatching = false
+  /** What came in has ended the session; it dies when the calls that were answered before are settled. */
+  private doomed = false
   private flushScheduled = false
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
@@ -173,7 +175,7 @@ export class Session {
 
   private hasWork(): boolean {
     const newest = this.inFlight.tail
-    if (this.end !== undefined || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
+    if (this.end !== undefined || this.doomed || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
   }
 
@@ -239,6 +241,8 @@ export class Session {
         break
       }
     }
+    // So that nothing which the callers submit now is written to a session that is over.
+    this.doomed = failure !== undefined
     this.resume(answered)
     return failure
   }

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Net from "node:net"
+import { getSystemErrorMessage } from "node:util"
 
 export type Endpoint =
   | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
@@ -30,6 +31,18 @@ const connect = (endpoint: Endpoint): Net.Socket =>
         keepAlive: true,
         keepAliveInitialDelay: 60_000
       })
+
+const errnoOf = (error: Error): number | undefined =>
+  "errno" in error && typeof error.errno === "number" ? error.errno : undefined
+
+/** What the system said, in words and with its code. A name with several addresses fails with an error for each. */
+export const inWords = (error: Error): string => {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return error.errors.map((each: unknown) => (each instanceof Error ? inWords(each) : String(each))).join("; ")
+  }
+  const errno = errnoOf(error)
+  return errno === undefined ? error.message : `${getSystemErrorMessage(errno)} (${error.message})`
+}
 
 /** Dials; interruptible at any time; the socket is destroyed when the scope closes. Fails with Node's error. */
 export const dial = (endpoint: Endpoint): Effect.Effect<Transport, Error, Scope.Scope> =>
