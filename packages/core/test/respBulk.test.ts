@@ -121,6 +121,21 @@ describe("text of a chunk", () => {
     assert.deepStrictEqual(feed({}, pieces(wire, 1500)), words)
   })
 
+  it("is that of the chunk, also when its memory is the same as that of the one before", () => {
+    const chunk = new Uint8Array(
+      Buffer.concat([wireOf(Buffer.from("a".repeat(20))), wireOf(Buffer.from("b".repeat(20)))])
+    )
+    const decoder = Resp.makeDecoder({ volatile: true })
+    const out: Array<Resp.Decoded<Resp.Reply>> = []
+    decoder.push(chunk, out)
+    chunk.fill(0x63, 5, 25)
+    decoder.push(chunk, out)
+    assert.deepStrictEqual(
+      out,
+      ["a", "b", "c", "b"].map((letter) => letter.repeat(20))
+    )
+  })
+
   it("is not taken for text because a wrong byte is as long as its replacement", () => {
     const good = "a".repeat(100)
     const wire = Buffer.concat([wireOf(Buffer.from(good)), wireOf(Buffer.from([0xff])), wireOf(Buffer.from(good))])

@@ -70,6 +70,9 @@ const AtStreamChunk = 6
 /** Where a value ends that the hot loop does not take. */
 const refused = 0
 
+/** So many digits are small integers, which the engine computes with fastest; longer ones are left to the slower way. */
+const smallDigits = 9
+
 /** So many digits are exact as a number, whatever they are. */
 const exactDigits = 15
 
@@ -268,13 +271,13 @@ export class Parser<V> {
     let length = 0
     let digit = 0
     while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
-      length = length * 10 + digit
+      length = (length * 10 + digit) | 0
       at++
     }
+    if (at === start + 1 || at - start > smallDigits) return refused
     const from = at + 2
     const to = from + length
-    if (to + 1 >= end || at === start + 1 || at - start > exactDigits || length > this.limits.maxBulkBytes)
-      return refused
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return refused
     if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return refused
     const { assembly } = this
     if (assembly.depth === 0) assembly.beginReply()
@@ -301,12 +304,12 @@ export class Parser<V> {
     let value = 0
     let digit = 0
     while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
-      value = value * 10 + digit
+      value = (value * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === first || at - first > exactDigits) return refused
+    if (at + 1 >= end || at === first || at - first > smallDigits) return refused
     if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
-    this.assembly.deliver(this.builder.integer(negative ? 0 - value : value))
+    this.assembly.deliver(this.builder.integer(negative ? (0 - value) | 0 : value))
     return at + 2
   }
 
@@ -329,10 +332,10 @@ export class Parser<V> {
     let count = 0
     let digit = 0
     while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
-      count = count * 10 + digit
+      count = (count * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === start + 1 || at - start > exactDigits) return refused
+    if (at + 1 >= end || at === start + 1 || at - start > smallDigits) return refused
     if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
     if (type === PushType && !this.assembly.mayPush) return refused
     this.assembly.begin(type)

@@ -4,7 +4,7 @@
  * `TextWindow` is for many short texts in one chunk. Decoding costs some 80 ns a call however short the text is, slicing a
  * string some 10 ns. So up to `windowBytes` from the current text on are decoded at once; when that gave as many UTF-16
  * units as there were bytes and no replacement character, every byte was ASCII, unit i is byte i, and each text inside is
- * a slice. Otherwise the window is spoiled and its texts are decoded one by one. The price: a slice of 13 units or more
+ * a slice. Otherwise the window is spoiled and its texts are decoded one by one, and so are those for a while after it. The price: a slice of 13 units or more
  * keeps its window alive, so a program that keeps one short text of a reply keeps up to `windowBytes` bytes.
  */
 import { Buffer, isUtf8 } from "node:buffer"
@@ -13,6 +13,9 @@ const replacement = "\uFFFD"
 
 /** How far a window reaches. Beyond 1024 the gain is small and the memory that a kept slice holds doubles each time. */
 const windowBytes = 1024
+
+/** For so long at most no window is tried after one that was spoiled. */
+const longestPause = 16 * windowBytes
 
 /** Texts longer than this are decoded by themselves. */
 const longestWindowed = 256
@@ -56,6 +59,8 @@ export class TextWindow {
   private end = 0
   private text = ""
   private exact = false
+  /** How far a spoiled window reaches: further each time, as what follows such text is mostly like it. */
+  private pause = windowBytes
 
   /** As `exactText`, for a text in `buffer`, whose bytes up to `end` may be looked at. */
   read(buffer: Uint8Array, from: number, to: number, end: number): string | undefined {
@@ -75,11 +80,13 @@ export class TextWindow {
   }
 
   private open(buffer: Uint8Array, from: number, to: number, end: number): string | undefined {
+    const reach = Math.min(from + windowBytes, end)
     this.buffer = buffer
     this.start = from
-    this.end = Math.min(from + windowBytes, end)
-    this.text = utf8Slice.call(buffer, from, this.end)
-    this.exact = this.text.length === this.end - from && !this.text.includes(replacement)
+    this.text = utf8Slice.call(buffer, from, reach)
+    this.exact = this.text.length === reach - from && !this.text.includes(replacement)
+    this.end = this.exact ? reach : from + this.pause
+    this.pause = this.exact ? windowBytes : Math.min(this.pause * 2, longestPause)
     return this.exact ? this.text.slice(0, to - from) : exactText(buffer, from, to)
   }
 }
