@@ -830,7 +830,8 @@ type Outside<R> = Exclude<R, Self | Scope.Scope>
  * Starts a server that no supervisor restarts and no scope ends, and waits for its `init` (`start/3`). It ends by
  * itself, by `stop`, by a signal or by a link. A crash is logged. In programs prefer a child of a supervisor.
  *
- * When the start fails, the process has ended before this does. When this is interrupted, the process is killed.
+ * When the start fails, the process has ended before this does. When this is interrupted, the process is killed. To tie
+ * a server to a scope, make this the first argument of `Effect.acquireRelease` and `stop` the second.
  *
  * @since 0.1.0
  * @category constructors
@@ -843,7 +844,8 @@ export function start<P extends Protocol, R>(
  * Starts a server that no supervisor restarts and no scope ends, and waits for its `init` (`start/3`). It ends by
  * itself, by `stop`, by a signal or by a link. A crash is logged. In programs prefer a child of a supervisor.
  *
- * When the start fails, the process has ended before this does. When this is interrupted, the process is killed.
+ * When the start fails, the process has ended before this does. When this is interrupted, the process is killed. To tie
+ * a server to a scope, make this the first argument of `Effect.acquireRelease` and `stop` the second.
  *
  * @since 0.1.0
  * @category constructors

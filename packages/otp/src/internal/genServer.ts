@@ -9,6 +9,7 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
@@ -285,12 +286,11 @@ export const start = <P extends Protocol, R, RB>(
     const started = Effect.callback<Server<P>, StartError>((resume) => {
       process.onStartSettled(() => wake(fiber, () => resume(answer)))
       process.launch(body, parent)
-      return Effect.sync(() => process.kill())
     })
-    return within(
-      started,
-      toMillis(options?.timeout, Infinity),
-      (timeoutMillis) => new StartTimeout({ path: process.path, timeoutMillis })
+    const late = (timeoutMillis: number) => new StartTimeout({ path: process.path, timeoutMillis })
+    // A process that nobody gets to know ends: its starter was interrupted, or gave up.
+    return Effect.onExit(within(started, toMillis(options?.timeout, Infinity), late), (exit) =>
+      Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => process.kill())
     )
   })
 
