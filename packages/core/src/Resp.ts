@@ -9,6 +9,9 @@
  * channels. A well-formed reply that cannot be delivered (over a limit, not UTF-8) comes as a `ReplyFailure` in its own
  * place; a byte outside the grammar ends the stream with a `ProtocolError`, after the replies before it.
  *
+ * A short text is a slice of up to 1 KiB that was decoded at once, which is what makes it quick; so a program that keeps
+ * single short texts of large replies for long keeps up to 1 KiB for each.
+ *
  * **Encoding.** `encode` and `encodePipeline` make chunks for a socket.
  *
  * ```ts
