@@ -235,6 +235,32 @@ describe("the ways to run", () => {
     }).pipe(Effect.provide(quiet))
   )
 
+  it.effect("a restart that hangs in its start does not hold up the end of the tree", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      let starts = 0
+      const flaky = ChildSpec.make({
+        id: "flaky",
+        start: Effect.suspend(() => {
+          starts++
+          if (starts === 1) return Effect.succeed(ChildSpec.started({ run: Effect.fail("first") }))
+          log.push("hangs")
+          return Effect.onInterrupt(Effect.as(Effect.never, ChildSpec.ignore), () =>
+            Effect.sync(() => log.push("given up"))
+          )
+        })
+      })
+      const a = scripted(log, "a")
+      const nested = ChildSpec.supervisor({ id: "in", supervisor: Supervisor.make({ children: [flaky] }) })
+      const fiber = yield* Effect.forkChild(Supervisor.run(Supervisor.make({ children: [a.spec, nested] })), {
+        startImmediately: true
+      })
+      assert.deepStrictEqual(log, ["+a", "hangs"])
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(log, ["+a", "hangs", "given up", "-a"])
+    }).pipe(Effect.provide(quiet))
+  )
+
   it.effect("layer provides the tree and its registry; an end by itself is logged as fatal, once", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []

@@ -66,7 +66,7 @@ export class Supervisor {
   private readonly waiting = new Set<Postponed>()
   /** When restarts happened, within the period. */
   private readonly restarts = new Window()
-  private booted = false
+  /** The tree is given up: nothing is started any more. */
   private aborted = false
   private current: Child | undefined = undefined
 
@@ -136,15 +136,15 @@ export class Supervisor {
         return yield* new SupervisorStartError({ reason: failed })
       }
     }
-    this.booted = true
   })
 
   /**
    * The tree is given up from outside: starts that are under way, here and below, are interrupted, so that none that
-   * hangs holds up the stop. A supervisor that starts itself rolls back.
+   * hangs holds up the stop, and nothing is started any more. A supervisor that starts itself rolls back; others wait
+   * until they are stopped in their turn.
    */
   private abortStarts(): void {
-    if (!this.booted) this.aborted = true
+    this.aborted = true
     const starting = this.current?.starting
     if (starting?.abortStarts !== undefined) starting.abortStarts()
     else starting?.signal(this.process, ExitReason.shutdown, false)
@@ -153,6 +153,7 @@ export class Supervisor {
 
   /** Starts an instance of a child; `undefined` when it neither acknowledged nor ended at once. */
   private startNow(child: Child): StartResult | undefined {
+    if (this.aborted) return abortedStart
     const process = this.launch(child)
     return process.isStartSettled ? this.startSettled(child, process) : undefined
   }
@@ -341,6 +342,7 @@ export class Supervisor {
   /** Restarts a child, with its group: after its backoff, or at once if the intensity allows it. */
   private restart = Effect.fnUntraced(function* (this: Supervisor, child: Child, reason: ExitReason.ExitReason) {
     this.keepRestarting(child)
+    if (this.aborted) return undefined
     const delayMillis = yield* this.nextDelay(child, reason)
     if (delayMillis === undefined && !this.countRestart()) {
       this.publish({ _tag: "IntensityExceeded", path: this.process.path, child: child.path })
@@ -387,11 +389,12 @@ export class Supervisor {
       const result = this.startNow(member) ?? (yield* this.startSoon(member))
       if (result._tag === "Ignored") this.remove(member)
       if (result._tag !== "Failed") continue
+      this.keepRestarting(member)
+      if (this.aborted) return
       this.process.report(
         Effect.logError(`Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`)
       )
       // The next try comes after what is in the queue now. The members after this one stay stopped until then.
-      this.keepRestarting(member)
       this.inbox.offer({ _tag: "TryAgain", child: member, reason: result.reason })
       return
     }
@@ -750,6 +753,8 @@ export class Supervisor {
 
 /** After how many children a long start or stop lets others run. */
 const turn = 256
+
+const abortedStart: StartResult = { _tag: "Failed", reason: ExitReason.shutdown }
 
 const goOn: Effect.Effect<Verdict> = Effect.succeed(undefined)
 const noDelay: Effect.Effect<number | undefined> = Effect.succeed(undefined)
