@@ -20,6 +20,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
+import type { PeerCertificate } from "node:tls"
 import { optionsConfig } from "./internal/optionsConfig.ts"
 import { resolveOptions } from "./internal/resolveOptions.ts"
 import type { RedisArgumentError } from "./RedisError.ts"
@@ -49,13 +50,47 @@ export type Command = ReadonlyArray<Argument>
 export type Password = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
 
 /**
- * How to speak TLS. `serverName` is the name the certificate must be for (default: the host).
+ * A certificate, a key or a passphrase as options take it: PEM as text or bytes, or an effect that gives it anew for each
+ * session, before the dial, so that it may rotate. Where it is secret it is `Redacted` from then on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TlsMaterial = TlsValue | Effect.Effect<TlsValue, unknown>
+
+/**
+ * A certificate, a key or a passphrase.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TlsValue = string | Uint8Array | Redacted.Redacted<string> | Redacted.Redacted<Uint8Array>
+
+/**
+ * How to speak TLS. `{}` is the same as `true`: the server is verified against the authorities that Node knows, for the name
+ * it was asked by.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Tls {
+  /** The certificates of the authorities to trust, in PEM, one after the other. Default: those that Node knows. */
+  readonly ca?: TlsMaterial | undefined
+  /** Our own certificate, in PEM, with the chain behind it. Needs a `key`. */
+  readonly cert?: TlsMaterial | undefined
+  /** The private key of `cert`, in PEM. */
+  readonly key?: TlsMaterial | undefined
+  /** What opens `key`, where it is encrypted. */
+  readonly passphrase?: TlsMaterial | undefined
+  /** The name the server's certificate must be for, and that it is asked by (SNI). Default: the host. */
   readonly serverName?: string | undefined
+  /** Whether to turn away a server that cannot be verified. `false` makes TLS worth little: anybody may listen. Default `true`. */
+  readonly rejectUnauthorized?: boolean | undefined
+  /**
+   * Instead of Node's own check that a certificate is for a name: an error refuses it, as in pinning. It runs after the chain
+   * was verified, and must not throw.
+   */
+  readonly checkServerIdentity?: ((name: string, certificate: PeerCertificate) => Error | undefined) | undefined
 }
 
 /**
@@ -137,7 +172,7 @@ export interface Options {
   readonly maxBulkBytes?: number | undefined
   /** How many digits a big number of a reply may have. Default 4096. */
   readonly maxBigNumberDigits?: number | undefined
-  /** Speak TLS, as the schemes `rediss` and `valkeys` do. Default `false`. */
+  /** Speak TLS, as the schemes `rediss` and `valkeys` do, not on Unix sockets. Default `false`. */
   readonly tls?: boolean | Tls | undefined
 }
 
@@ -162,6 +197,30 @@ export interface ReplyLimits {
   readonly maxElements: number
   readonly maxBulkBytes: number
   readonly maxBigNumberDigits: number
+}
+
+/**
+ * A secret of TLS, run anew for each session.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TlsSecret = Effect.Effect<Redacted.Redacted<string | Uint8Array>, unknown>
+
+/**
+ * The checked option `tls`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ResolvedTls {
+  readonly ca: TlsSecret | undefined
+  readonly cert: TlsSecret | undefined
+  readonly key: TlsSecret | undefined
+  readonly passphrase: TlsSecret | undefined
+  readonly serverName: string | undefined
+  readonly rejectUnauthorized: boolean
+  readonly checkServerIdentity: Tls["checkServerIdentity"]
 }
 
 /**
@@ -205,7 +264,7 @@ export interface Resolved {
   readonly leases: number
   readonly leaseIdleMillis: number
   readonly limits: ReplyLimits
-  readonly tls: Tls | undefined
+  readonly tls: ResolvedTls | undefined
 }
 
 /**

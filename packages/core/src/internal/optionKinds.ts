@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import type { Argument, Command, Tls } from "../RedisOptions.ts"
+import type { Argument, Command } from "../RedisOptions.ts"
 import { readHost } from "./redisUrl.ts"
 
 /**
@@ -187,20 +187,6 @@ const suppliedSecret = (value: unknown): Secret => {
     : Effect.succeed(secret)
 }
 
-/** TLS on, off, or on with details. */
-export const tls: Kind<Tls | false, boolean> = {
-  must: "true, false, or a record with no other fields than `serverName`",
-  check: (value) => {
-    if (typeof value === "boolean") return value ? {} : false
-    if (!isPlain(value) || Object.keys(value).some((key) => key !== "serverName")) return undefined
-    const { serverName } = value
-    if (serverName === undefined) return {}
-    const name = host.check(serverName)
-    return name === undefined ? undefined : { serverName: name }
-  },
-  read: boolean.read
-}
-
 /** Commands; whether they may be sent is the command table's to say. */
 export const commands: Kind<ReadonlyArray<Command>, never> = {
   must: 'an array of commands, each a non-empty array of strings, finite numbers, bigints and Uint8Arrays, as in [["CLIENT", "NO-EVICT", "ON"]]',
@@ -218,7 +204,7 @@ const isArgument = (value: unknown): value is Argument =>
   (typeof value === "string" && value.isWellFormed())
 
 /** A record as one writes it: not an array, not an instance of a class. */
-const isPlain = (value: unknown): value is Record<string, unknown> => {
+export const isPlain = (value: unknown): value is Record<string, unknown> => {
   if (!Predicate.isObject(value)) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null

@@ -4,6 +4,7 @@
  */
 import type { Options } from "../RedisOptions.ts"
 import * as Kind from "./optionKinds.ts"
+import { tls } from "./tlsKind.ts"
 
 const count = Kind.integer(1, Number.MAX_SAFE_INTEGER)
 
@@ -43,7 +44,7 @@ export const kinds = {
   maxElements: Kind.integer(1, 4_294_967_295),
   maxBulkBytes: count,
   maxBigNumberDigits: Kind.integer(1, 1_000_000_000),
-  tls: Kind.tls
+  tls
 } satisfies Record<Exclude<keyof Options, "url">, Kind.Kind<unknown, unknown>>
 
 /** The name of an option that has a kind. */

@@ -8,7 +8,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as CommandTable from "../CommandTable.ts"
-import type { Command, Endpoint, Input, Resolved } from "../RedisOptions.ts"
+import type { Command, Endpoint, Input, Resolved, ResolvedTls } from "../RedisOptions.ts"
 import { RedisArgumentError } from "../RedisError.ts"
 import { describe, type Kind } from "./optionKinds.ts"
 import { isOptionName, isQueryName, kinds, suggestion, type OptionName } from "./optionNames.ts"
@@ -164,9 +164,14 @@ const resolveOrThrow = (input: unknown): Resolved => {
       maxBulkBytes: get("maxBulkBytes", kinds.maxBulkBytes) ?? 512 * 1024 * 1024,
       maxBigNumberDigits: get("maxBigNumberDigits", kinds.maxBigNumberDigits) ?? 4_096
     },
-    tls: get("tls", kinds.tls) || undefined
+    tls: checkTls(get("tls", kinds.tls) || undefined, endpoint)
   }
 }
+
+const checkTls = (tls: ResolvedTls | undefined, endpoint: Endpoint): ResolvedTls | undefined =>
+  tls !== undefined && endpoint._tag === "Unix"
+    ? invalid("The option `tls` is not for Unix sockets, which stay on this machine; leave it out, or use `host`")
+    : tls
 
 /** The version of this package (a test compares it with the package file). */
 export const packageVersion = "0.0.0"

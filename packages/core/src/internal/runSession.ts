@@ -20,7 +20,8 @@ import { encoder } from "./encoder.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
 import { sessionEnd } from "./session.ts"
 import type { Chunks, Session, SessionEnd } from "./session.ts"
-import { dial, inWords } from "./transport.ts"
+import { isTlsRecord, refusesUs } from "./tls.ts"
+import { dial } from "./transport.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "connect", detail, refused: false, cause })
@@ -32,28 +33,32 @@ export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection i
 
 /** What a failed socket, or a bad byte, says about the session. */
 const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolError | SessionEnd): SessionEnd => {
+  const early = session.readyAt === Infinity ? " before the handshake was finished" : ""
   switch (error._tag) {
     case "SessionEnd":
       return error
     case "ProtocolError": {
       if (error.truncated) return disconnected("the server closed the connection in the middle of a reply", error)
       // Before the first good reply it is no Redis at all, and will be none next time.
-      const notRedis = session.readyAt === Infinity
-      return sessionEnd({
-        kind: notRedis ? "handshake" : "protocol",
-        detail: notRedis
-          ? `what listens there does not speak Redis's protocol: ${error.message}`
-          : `the server broke the protocol: ${error.message}`,
-        refused: notRedis,
-        cause: error
-      })
+      if (session.readyAt === Infinity) return notRedis(session, error)
+      const detail = `the server broke the protocol: ${error.message}`
+      return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
     }
     case "SocketError":
-      return error.reason._tag === "SocketCloseError"
-        ? disconnected("the server closed the connection")
-        : disconnected("the connection was lost", error.reason.cause)
+      if (error.reason._tag === "SocketCloseError") return disconnected(`the server closed the connection${early}`)
+      return refusesUs(error.reason.cause) ?? disconnected(`the connection was lost${early}`, error.reason.cause)
   }
 }
+
+const notRedis = (session: Session, cause: Resp.ProtocolError): SessionEnd =>
+  sessionEnd({
+    kind: "handshake",
+    detail: isTlsRecord(session.firstByte)
+      ? "the server speaks TLS there; use rediss:// or the option `tls`"
+      : `what listens there does not speak Redis's protocol: ${cause.message}`,
+    refused: true,
+    cause
+  })
 
 /** Turns the exit of a part into the end of the session. */
 const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
@@ -76,7 +81,7 @@ const reader = (
 ): Effect.Effect<void, SessionEnd> =>
   Socket.toStream(socket).pipe(
     Stream.mapArray((chunks) => {
-      session.inbound()
+      session.inbound(chunks[0])
       return chunks
     }),
     Stream.pipeThroughChannel(Resp.decodeWith(() => decoder)),
@@ -173,11 +178,11 @@ const establish = Effect.fnUntraced(function* (
   decoder: Resp.Decoder<Resp.Reply>
 ) {
   const settings = yield* readSettings(connection)
-  const transport = yield* dial(connection.options.endpoint).pipe(
-    Effect.mapError((cause) => connectFailed(`could not connect: ${inWords(cause)}`, cause))
-  )
+  const transport = yield* dial(connection.options, (secured) => {
+    session.stage = secured ? "handshake" : "tls"
+    connection.handshaking()
+  })
   session.destroy = transport.destroy
-  connection.handshaking()
   const writer = yield* transport.socket.writer
   const write = (chunks: Chunks) => Effect.mapError(writer.writeAll(chunks), writeFailed)
   yield* Process.fork(reader(session, decoder, transport.socket).pipe(endsSession(session)), { label: "reader" })
@@ -215,11 +220,18 @@ const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
     look()
   })
 
+/** What was not done in time. */
+const unfinished: Record<Session["stage"], string> = {
+  dial: "no connection was open",
+  tls: "the connection is open, but its TLS handshake was not finished",
+  handshake: "the connection is open, but the server did not answer the handshake"
+}
+
 const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
   const { connectTimeoutMillis } = connection.options
-  const tooLate = connectFailed(`no session was ready within ${connectTimeoutMillis} ms of the dial`)
+  const tooLate = () => Effect.fail(connectFailed(`${unfinished[session.stage]} within ${connectTimeoutMillis} ms`))
   return establish(connection, session, decoder).pipe(
-    Effect.timeoutOrElse({ duration: connectTimeoutMillis, orElse: () => Effect.fail(tooLate) }),
+    Effect.timeoutOrElse({ duration: connectTimeoutMillis, orElse: tooLate }),
     Effect.flatMap(() => {
       connection.ready(session)
       return watchHealth(connection, session)

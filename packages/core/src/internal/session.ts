@@ -87,6 +87,10 @@ export class Session {
   protocol: 2 | 3 = 3
   readyAt = Infinity
   lastInbound = 0
+  /** How far it is, before it is ready. */
+  stage: "dial" | "tls" | "handshake" = "dial"
+  /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
+  firstByte = -1
   /** Ends the socket, set once there is one. */
   destroy: (() => void) | undefined = undefined
   /** Runs when the session has ended. */
@@ -207,8 +211,9 @@ export class Session {
   // ------------------------------------------------------------------------------------------------------- reading
 
   /** Bytes came in: any of them is a sign of life. */
-  inbound(): void {
+  inbound(chunk: Uint8Array | string): void {
     this.lastInbound = this.owner.now()
+    if (this.firstByte < 0 && typeof chunk !== "string") this.firstByte = chunk[0] ?? -1
   }
 
   /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */
