@@ -76,6 +76,13 @@ const play = Effect.fnUntraced(function* (
   yield* Fiber.interrupt(view)
 })
 
+/** After Ctrl-C: the server, which it has hit as well, must not look as if it had ended by itself; the rest stops quietly. */
+const abort = ({ logs, server }: Stage): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    logs.onLine = undefined
+    return server.kill
+  })
+
 /** Runs the demo. Answers whether everything held. */
 export const demo = (settings: Settings): Effect.Effect<boolean, unknown> =>
   Effect.scoped(
@@ -92,8 +99,7 @@ export const demo = (settings: Settings): Effect.Effect<boolean, unknown> =>
         Supervisor.layer(tree(server.url, book, stage.stop), { id: "demo" })
       )
       yield* Effect.scoped(play(stage)).pipe(
-        // A server that Ctrl-C has hit as well must not look as if it had ended by itself.
-        Effect.onInterrupt(() => server.kill),
+        Effect.onInterrupt(() => abort(stage)),
         Effect.provide(running),
         Effect.provide(logging.layer(logs))
       )
