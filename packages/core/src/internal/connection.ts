@@ -267,7 +267,8 @@ export class Connection implements Owner {
     this.closeBy = this.now() + this.options.closeTimeoutMillis
     const failed: Settlements = []
     const shared = this.shutdown()
-    this.refusing = shared.unsent
+    // A lease that has ended says so, also when its scope has closed behind it.
+    if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
     if (this.session?.ready !== true) {
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
     } else this.change("draining", undefined)
