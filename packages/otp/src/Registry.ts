@@ -242,6 +242,27 @@ export const lookupUnsafe = <A>(registry: Registry, name: Name<A>): A | undefine
   entry<A>(impl(registry), name)?.value
 
 /**
+ * The value registered under the name, waited for while there is none: for callers that outlive a restart of what they
+ * call. It waits for ever where nobody registers, so give it a timeout.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const awaitName = <A>(name: Name<A>): Effect.Effect<A, never, Registry> =>
+  Effect.flatMap(Registry, (registry) =>
+    Effect.callback<A>((resume) => {
+      const look = (): Effect.Effect<void> | void => {
+        const found = entry<A>(impl(registry), name)
+        if (found !== undefined) return resume(Effect.succeed(found.value))
+        stop = impl(registry).whenRegistered(name.key, look)
+      }
+      let stop = (): void => {}
+      look()
+      return Effect.sync(() => stop())
+    })
+  )
+
+/**
  * The process that owns the name, if any.
  *
  * @since 0.1.0

@@ -4,10 +4,13 @@
  * @internal
  */
 import * as Registry from "@relive/otp/Registry"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { RedisError } from "../RedisError.ts"
-import type { Service, Status } from "../RedisService.ts"
+import type { CallOptions, Service, Status } from "../RedisService.ts"
+import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
+import { monotonicMillis } from "./deadlines.ts"
 import { connectionError } from "./errors.ts"
 
 /** While nobody is there to say another. */
@@ -24,13 +27,36 @@ const absent = (name: Registry.Name<Service>): RedisError =>
     "unsent"
   )
 
+type Use = <A>(
+  options: CallOptions | undefined,
+  call: (service: Service, options: CallOptions | undefined) => Effect.Effect<A, RedisError, never>
+) => Effect.Effect<A, RedisError>
+
+/** Calls whoever has the name; waits for somebody within the call's deadline, as for a connection that is down. */
+const makeUse =
+  (registry: Registry.Registry, name: Registry.Name<Service>): Use =>
+  (options, call) =>
+    Effect.suspend(() => {
+      const service = Registry.lookupUnsafe(registry, name)
+      if (service !== undefined) return call(service, options)
+      return Effect.flatMap(Clock.Clock, (clock) => {
+        const total = callTimeoutMillis(options, DEFAULT_TIMEOUT_MILLIS)
+        if (typeof total !== "number") return Effect.fail(total)
+        const deadline = monotonicMillis(clock) + total
+        return Registry.awaitName(name).pipe(
+          Effect.provideService(Registry.Registry, registry),
+          Effect.timeoutOrElse({ duration: total, orElse: () => Effect.fail(absent(name)) }),
+          Effect.flatMap((late) =>
+            call(late, { ...options, timeout: timeoutOption(deadline - monotonicMillis(clock)) })
+          )
+        )
+      })
+    })
+
 export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
-    const use = <A>(f: (service: Service) => Effect.Effect<A, RedisError>): Effect.Effect<A, RedisError> =>
-      Effect.suspend(() => {
-        const service = Registry.lookupUnsafe(registry, name)
-        return service === undefined ? Effect.fail(absent(name)) : f(service)
-      })
+    const use = makeUse(registry, name)
+    const now = (): Service | undefined => Registry.lookupUnsafe(registry, name)
     const down: Status = {
       state: "backoff",
       address: `name ${String(name.key)}`,
@@ -44,15 +70,18 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
       lastError: undefined
     }
     return {
-      command: (command, options) => use((service) => service.command(command, options)),
-      pipeline: (commands, options) => use((service) => service.pipeline(commands, options)),
-      transaction: (commands, options) => use((service) => service.transaction(commands, options)),
-      noreply: (commands, options) => use((service) => service.noreply(commands, options)),
-      lease: Effect.suspend(() => Registry.lookupUnsafe(registry, name)?.lease ?? Effect.fail(absent(name))),
+      command: (command, options) => use(options, (service, own) => service.command(command, own)),
+      pipeline: (commands, options) => use(options, (service, own) => service.pipeline(commands, own)),
+      transaction: (commands, options) => use(options, (service, own) => service.transaction(commands, own)),
+      noreply: (commands, options) => use(options, (service, own) => service.noreply(commands, own)),
+      lease: Effect.flatMap(
+        use(undefined, (service) => Effect.succeed(service)),
+        (service) => service.lease
+      ),
       get timeoutMillis() {
-        return Registry.lookupUnsafe(registry, name)?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
+        return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
       },
-      status: Effect.suspend(() => Registry.lookupUnsafe(registry, name)?.status ?? Effect.succeed(down)),
-      events: Stream.suspend(() => Registry.lookupUnsafe(registry, name)?.events ?? Stream.empty)
+      status: Effect.suspend(() => now()?.status ?? Effect.succeed(down)),
+      events: Stream.suspend(() => now()?.events ?? Stream.empty)
     }
   })

@@ -6,10 +6,10 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { RedisError } from "../RedisError.ts"
 import type { CallOptions, RetryOptions } from "../RedisService.ts"
+import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { monotonicMillis } from "./deadlines.ts"
 
 /** Doubles from 50 ms, with jitter, at most a second apart. */
@@ -26,12 +26,6 @@ const mayRetry = (error: RedisError, how: RetryOptions["for"], repeatable: boole
   return reason._tag === "ConnectionError" && !["shutdown", "closed", "handshake"].includes(reason.kind)
 }
 
-const totalMillis = (options: CallOptions, inherited: number): number => {
-  if (options.timeout === undefined) return inherited
-  if (options.timeout === "infinite") return Infinity
-  return Option.match(Duration.fromInput(options.timeout), { onNone: () => NaN, onSome: Duration.toMillis })
-}
-
 /**
  * Runs `attempt` until it succeeds, its failure may not be retried, the schedule ends, or the deadline has passed: then the
  * last failure stands.
@@ -44,13 +38,11 @@ export const withRetry = <A, R>(
   attempt: (options: CallOptions) => Effect.Effect<A, RedisError, R>
 ): Effect.Effect<A, RedisError, R> =>
   Effect.flatMap(Clock.Clock, (clock) => {
-    const total = totalMillis(options, inheritedMillis)
+    const total = callTimeoutMillis(options, inheritedMillis)
+    if (typeof total !== "number") return Effect.fail(total)
     const deadline = monotonicMillis(clock) + total
     const left = (): number => deadline - monotonicMillis(clock)
-    const once = Effect.suspend(() =>
-      // What is wrong with the option is for the call itself to say.
-      attempt({ ...options, retry: undefined, timeout: total > 0 ? timeoutOf(Math.max(left(), 1)) : options.timeout })
-    )
+    const once = Effect.suspend(() => attempt({ ...options, retry: undefined, timeout: timeoutOption(left()) }))
     const schedule = retry.schedule ?? defaultSchedule
     const within = Schedule.while(
       schedule,
@@ -58,5 +50,3 @@ export const withRetry = <A, R>(
     )
     return Effect.retry(once, within)
   })
-
-const timeoutOf = (millis: number): number | "infinite" => (millis === Infinity ? "infinite" : millis)

@@ -3,9 +3,7 @@
  *
  * @internal
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../CommandTable.ts"
@@ -14,6 +12,7 @@ import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import type * as Resp from "../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "./call.ts"
 import type { Finisher } from "./call.ts"
+import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import type { Connection } from "./connection.ts"
 import { argumentError, connectionError } from "./errors.ts"
 import { encoder } from "./encoder.ts"
@@ -25,23 +24,6 @@ const { Flags } = CommandTable
 
 /** What needs a look before it may be sent; everything else costs one table look-up. */
 const LOOK = Flags.never | Flags.leaseOnly | Flags.blocking
-
-const badTimeout = (): RedisError =>
-  argumentError(
-    'The option `timeout` must be a duration above zero, in milliseconds when it is a number, or "infinite"'
-  )
-
-/** Milliseconds of a call's `timeout`, or the error that names it. */
-const timeoutMillis = (options: CallOptions | undefined, inherited: number): number | RedisError => {
-  const timeout = options?.timeout
-  if (timeout === undefined) return inherited
-  if (timeout === "infinite") return Infinity
-  const millis = typeof timeout === "number" ? timeout : Option.getOrUndefined(millisOf(timeout))
-  return millis !== undefined && millis > 0 ? millis : badTimeout()
-}
-
-const millisOf = (input: Duration.Input): Option.Option<number> =>
-  Option.map(Duration.fromInput(input), Duration.toMillis)
 
 /** The flags of a call from those that its commands have in common, and those that any of them has. */
 const callFlags = (common: number, any: number, options: CallOptions | undefined): number =>
@@ -193,7 +175,7 @@ class ConnectionService implements Service {
   ): Effect.Effect<A, RedisError> {
     const inherited = this.connection.options.timeoutMillis
     return Effect.suspend(() => {
-      const given = timeoutMillis(options, inherited)
+      const given = callTimeoutMillis(options, inherited)
       if (typeof given !== "number") return Effect.fail(given)
       const deadline = this.connection.now() + given
       return Effect.scoped(
@@ -202,7 +184,7 @@ class ConnectionService implements Service {
           const own =
             options?.timeout === undefined
               ? this.blockingOptions(commands, options)
-              : { ...options, timeout: left === Infinity ? ("infinite" as const) : Math.max(left, 1) }
+              : { ...options, timeout: timeoutOption(left) }
           return run(this.of(lease), own)
         })
       )
@@ -213,7 +195,7 @@ class ConnectionService implements Service {
   private blockingOptions(commands: ReadonlyArray<Resp.Command>, options: CallOptions | undefined): CallOptions {
     if (options?.timeout !== undefined) return options
     const millis = blockingMillis(commands) + this.connection.options.timeoutMillis
-    return { ...options, timeout: millis === Infinity ? "infinite" : millis }
+    return { ...options, timeout: timeoutOption(millis) }
   }
 
   private group(commands: ReadonlyArray<Resp.Command>, where: CommandTable.Where): Group | RedisError {
@@ -257,7 +239,7 @@ class ConnectionService implements Service {
     resume: Resume<A>
   ): Effect.Effect<void> | void {
     const connection = this.connection
-    const timeout = timeoutMillis(options, connection.options.timeoutMillis)
+    const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return resume(Effect.fail(timeout))
     if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
     const call = new Call(

@@ -61,6 +61,7 @@ export class RegistryImpl implements Registry {
   private readonly listeners: ReadonlyArray<Process | (() => Process | undefined)>
   private readonly byKey = new KeyMap<Array<StoredEntry>>()
   private readonly owners = new Map<ProcessImpl, Owner>()
+  private readonly waiting = new KeyMap<Set<() => void>>()
   size = 0
 
   constructor(process: ProcessImpl, options: Options | undefined) {
@@ -96,7 +97,25 @@ export class RegistryImpl implements Registry {
     if (this.keys === "local" && this.owners.has(process)) return { _tag: "Bad", reason: "HasOtherName" }
     this.add({ key, process, value })
     this.tell({ _tag: "Registered", registry: this, key, process, value })
+    this.wake(key)
     return undefined
+  }
+
+  /** Calls `notify` once when the key is registered next. Returns the removal. */
+  whenRegistered(key: unknown, notify: () => void): () => void {
+    const waiters = this.waiting.getUndefined(key) ?? new Set()
+    this.waiting.set(key, waiters.add(notify))
+    return () => {
+      waiters.delete(notify)
+      if (waiters.size === 0 && this.waiting.getUndefined(key) === waiters) this.waiting.delete(key)
+    }
+  }
+
+  private wake(key: unknown): void {
+    const waiters = this.waiting.getUndefined(key)
+    if (waiters === undefined) return
+    this.waiting.delete(key)
+    for (const notify of waiters) notify()
   }
 
   /** Whether the call was in order; it is so without an entry too, but not for a free local name. */
