@@ -132,4 +132,4 @@ const program = Effect.gen(function* () {
   }
 }).pipe(Effect.scoped, Effect.provide([Registry.layer, Logger.layer([])]))
 
-console.log(JSON.stringify(await Effect.runPromise(program)))
+process.stdout.write(`${JSON.stringify(await Effect.runPromise(program))}\n`)

@@ -13,11 +13,11 @@ import { runFile } from "./runner.ts"
 
 const fixtures = path.join(import.meta.dirname, "..", "test", "fixtures")
 
-/** The files with scenarios in a folder and below. */
+/** The files with scenarios in a folder and below; a schema beside them is none. */
 const filesIn = (folder: string): ReadonlyArray<string> =>
   fs
     .readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".json"))
+    .filter((name) => name.endsWith(".json") && !name.endsWith(".schema.json"))
     .toSorted()
     .map((name) => path.join(folder, name))
 

@@ -280,7 +280,7 @@ describe("the ways to run", () => {
         assert.deepStrictEqual(error.reason, { _tag: "Exited", reason: ExitReason.noProc })
       }).pipe(Effect.provide(tree))
       assert.deepStrictEqual(lines, [
-        'Error Child "root/a" ended: crash: boom (generation 1, restarted 0 times)',
+        'Error Child "root/a" ended: crash: boom (generation 1, restarts 0)',
         'Error Supervisor "root" gives up: more than 0 restarts in 5000 ms, the last one of "root/a"',
         'Fatal The supervision tree "root" has ended: shutdown'
       ])

@@ -726,7 +726,7 @@ export class Supervisor {
   private logEnd(child: Child, process: ProcessImpl, reason: ExitReason.ExitReason): void {
     const line =
       `Child "${child.path}" ended: ${ExitReason.format(reason)} ` +
-      `(generation ${process.generation}, restarted ${child.restarts} times)`
+      `(generation ${process.generation}, restarts ${child.restarts})`
     if (reason._tag === "Crash") this.process.report(Effect.logError(line, reason.cause))
     else this.process.report(Effect.logWarning(line))
   }
