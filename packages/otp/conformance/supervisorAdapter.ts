@@ -143,7 +143,7 @@ class World {
   private readonly byProcess = new Map<Process.Process, Instance>()
   private readonly supervisors = new Map<string, SupervisorEntry>()
   private readonly waiters: Array<Waiter> = []
-  private readonly cleaning = new Set<string>()
+  private readonly cleaning = new Set<Process.Process>()
   private readonly kinds = new Map<string, SupervisorEntry["kind"]>()
   /** The root start has begun and not ended. */
   private starting = false
@@ -153,6 +153,16 @@ class World {
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
+    // The template of a simple_one_for_one supervisor has an outcome list per instance.
+    this.setOutcomes(scenario.children)
+  }
+
+  /** Start outcomes are a list per id, which restarts go on with. */
+  private setOutcomes(children: ReadonlyArray<ScriptedChild>): void {
+    for (const { behavior, children: below = [], id } of children) {
+      if (id !== undefined && behavior?.start !== undefined) this.outcomes.set(id, behavior.start)
+      this.setOutcomes(below)
+    }
   }
 
   // --- scripted children ---
@@ -219,7 +229,7 @@ class World {
     this.byProcess.set(process, instance)
     this.push({ ev: "child_start", id, gen })
     process.addObserver((reason) => {
-      this.cleaning.delete(process.path)
+      this.cleaning.delete(process)
       this.push({ ev: "child_stop", id, gen, reason: fromReason(reason) })
     })
     return instance
@@ -239,14 +249,18 @@ class World {
         bySelf = true
         Deferred.doneUnsafe(told, how)
       })
-      const { gen } = instance
+      let listening = true
+      const stopListening = Effect.sync(() => (listening = false))
+      const signals = this.listen((reason) => {
+        if (listening) this.push({ ev: "signal", id, gen: instance.gen, reason: fromReason(reason) })
+      })
       const asked = (reason: ExitReason.ExitReason) => !bySelf && reason._tag === "Shutdown"
-      const body = Effect.raceFirst(Deferred.await(told), this.own(instance, behavior))
+      const body = Effect.ensuring(Deferred.await(told), stopListening)
       return ChildSpec.started({
         info: outcome.info,
-        run: Effect.andThen(
-          Process.fork(this.listen(id, gen), { label: "listen" }),
-          behavior.on_shutdown === "ignore" ? Effect.uninterruptible(body) : body
+        run: Process.fork(signals, { label: "signals" }).pipe(
+          Effect.andThen(Process.fork(this.own(instance, behavior), { label: "own" })),
+          Effect.andThen(behavior.on_shutdown === "ignore" ? Effect.uninterruptible(body) : body)
         ),
         terminate: traps(behavior)
           ? (reason) => Effect.andThen(this.cleanup(instance, behavior, reason), lastWord(behavior, asked(reason)))
@@ -256,22 +270,19 @@ class World {
   }
 
   /** Ends by itself, if the script says so for this generation. */
-  private own(instance: Instance, behavior: Behavior): Effect.Effect<never, unknown> {
+  private own(instance: Instance, behavior: Behavior): Effect.Effect<void> {
     const planned = behavior.run?.[instance.gen - 1]
-    if (planned === undefined) return Effect.never
+    if (planned === undefined) return Effect.void
     return Effect.andThen(
       Effect.sleep(planned.after_ms),
-      Effect.suspend(() => {
-        instance.end(endWith(planned.exit))
-        return Effect.never
-      })
+      Effect.sync(() => instance.end(endWith(planned.exit)))
     )
   }
 
-  private listen(id: string, gen: number): Effect.Effect<never, never, Process.Self> {
+  private listen(onSignal: (reason: ExitReason.ExitReason) => void): Effect.Effect<never, never, Process.Self> {
     return Effect.flatMap(Process.receive, (message) => {
-      if (message._tag === "Exit") this.push({ ev: "signal", id, gen, reason: fromReason(message.reason) })
-      return this.listen(id, gen)
+      if (message._tag === "Exit") onSignal(message.reason)
+      return this.listen(onSignal)
     })
   }
 
@@ -280,10 +291,10 @@ class World {
       if (cleanup === undefined) return Effect.void
       this.push({ ev: "cleanup", id, gen, reason: fromReason(reason) })
       if (cleanup === true) return Effect.void
-      this.cleaning.add(process.path)
+      this.cleaning.add(process)
       const wait = typeof cleanup === "number" ? Effect.sleep(cleanup) : this.atGate(cleanup.gate, process.path)
       return Effect.map(wait, () => {
-        this.cleaning.delete(process.path)
+        this.cleaning.delete(process)
         this.push({ ev: "cleanup_done", id, gen })
       })
     })
@@ -315,7 +326,6 @@ class World {
 
   private child(child: ScriptedChild): ChildSpec.ChildSpec {
     const { behavior = {}, children = [], id, supervisor } = child
-    if (id !== undefined && behavior.start !== undefined) this.outcomes.set(id, behavior.start)
     const name = id ?? ""
     const start = supervisor === undefined ? this.worker(name, behavior) : this.nested(name, supervisor, children)
     return ChildSpec.make({
@@ -414,7 +424,10 @@ class World {
   }
 
   private startArgument(step: Step): never {
-    if (step.spec !== undefined) return this.child(step.spec) as never
+    if (step.spec !== undefined) {
+      this.setOutcomes([step.spec])
+      return this.child(step.spec) as never
+    }
     const { args } = step
     if (args === undefined) throw new Error("start_child without spec or args")
     const id = step.sup ?? "root"
@@ -554,7 +567,7 @@ class World {
   readonly needsTime: Effect.Effect<boolean> = Effect.suspend(() => {
     const held = (path: string) =>
       this.waiters.some((waiter) => waiter.path === path || waiter.path.startsWith(`${path}/`))
-    for (const path of this.cleaning) if (!held(path)) return Effect.succeed(true)
+    for (const process of this.cleaning) if (!held(process.path)) return Effect.succeed(true)
     if (this.starting) return Effect.succeed(this.waiters.length === 0)
     const root = this.supervisors.get("root")
     if (root === undefined) return Effect.succeed(false)

@@ -241,7 +241,7 @@ describe("the ways to run", () => {
       let starts = 0
       const flaky = ChildSpec.make({
         id: "flaky",
-        start: Effect.suspend(() => {
+        start: Effect.suspend((): Effect.Effect<ChildSpec.Started<undefined> | ChildSpec.Ignore> => {
           starts++
           if (starts === 1) return Effect.succeed(ChildSpec.started({ run: Effect.fail("first") }))
           log.push("hangs")

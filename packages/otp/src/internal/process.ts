@@ -419,6 +419,11 @@ export class ProcessImpl implements Process {
     })
   }
 
+  /** Whether the process has been asked to end, or is ending. */
+  get isLeaving(): boolean {
+    return this.requested !== undefined || (this.phase !== "starting" && this.phase !== "running")
+  }
+
   // --- the public handle -----------------------------------------------------------------------------------------
 
   get isAliveUnsafe(): boolean {

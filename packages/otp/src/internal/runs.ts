@@ -101,10 +101,11 @@ export const start = <Child, R>(
 const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!process.isAliveUnsafe) return Effect.void
-    process.abortStarts?.()
-    // When the scope closes because the process it belongs to ends, that one's reason is taken over.
-    const reason = process.parent?.leavingReason ?? ExitReason.shutdown
-    process.receive({ _tag: "ParentExit", from: undefined, reason })
+    // The end of its parent is a message like any other, and its reason is taken over. Closed from elsewhere, the tree
+    // does not wait for starts that hang.
+    const leaving = process.parent?.leavingReason
+    if (leaving === undefined) process.abortStarts?.()
+    process.receive({ _tag: "ParentExit", from: undefined, reason: leaving ?? ExitReason.shutdown })
     const ended = Effect.asVoid(process.awaitExit)
     if (closeTimeout === undefined) return ended
     return Effect.map(Effect.timeoutOption(ended, closeTimeout), () => process.kill())

@@ -684,7 +684,8 @@ export class Supervisor {
     let supervisors = 0
     for (const child of this.all()) {
       specs++
-      if (child.process?.isAliveUnsafe === true) active++
+      // An instance that is dead, but whose end is still in the queue: OTP counts it where it only counts entries.
+      if (child.process !== undefined && (!this.isStatic || child.process.isAliveUnsafe)) active++
       if (child.spec.type === "supervisor") supervisors++
     }
     return { specs: this.settings.kind === "simple" ? 1 : specs, active, supervisors, workers: specs - supervisors }
