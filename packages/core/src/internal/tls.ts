@@ -9,7 +9,9 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { X509Certificate } from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { ResolvedTls, TlsSecret } from "../RedisOptions.ts"
@@ -127,8 +129,24 @@ const read = (name: string, secret: TlsSecret | undefined): Effect.Effect<Materi
         transient(`the effect of the option \`tls.${name}\` failed`, cause)
       )
 
+const isCertificate = (pem: Material): boolean => {
+  try {
+    return Boolean(new X509Certificate(pem))
+  } catch {
+    return false
+  }
+}
+
+/** What a secure context is made of. */
+interface Files {
+  readonly ca: Material | undefined
+  readonly cert: Material | undefined
+  readonly key: Material | undefined
+  readonly passphrase: string | undefined
+}
+
 /** OpenSSL says only that something is wrong; trying them one by one tells what. */
-const contextOf = (options: Tls.SecureContextOptions): Tls.SecureContext | SessionEnd => {
+const contextOf = (options: Files): Tls.SecureContext | SessionEnd => {
   const attempt = (some: Tls.SecureContextOptions): Tls.SecureContext | Error => {
     try {
       return Tls.createSecureContext(some)
@@ -136,12 +154,11 @@ const contextOf = (options: Tls.SecureContextOptions): Tls.SecureContext | Sessi
       return error instanceof Error ? error : new Error(String(error))
     }
   }
+  const { ca, cert, key, passphrase } = options
+  // OpenSSL passes over what is no certificate here, and would trust nobody.
+  if (ca !== undefined && !isCertificate(ca)) return refused("the option `tls.ca` is not a certificate in PEM")
   const all = attempt(options)
   if (!(all instanceof Error)) return all
-  const { ca, cert, key, passphrase } = options
-  if (ca !== undefined && attempt({ ca }) instanceof Error) {
-    return refused("the option `tls.ca` is not a certificate in PEM", bare(all))
-  }
   if (cert !== undefined && attempt({ cert }) instanceof Error) {
     return refused("the option `tls.cert` is not a certificate in PEM", bare(all))
   }
@@ -164,39 +181,50 @@ export const secureContext = (tls: ResolvedTls): Effect.Effect<Tls.SecureContext
 
 // ------------------------------------------------------------------------------------------------------------- socket
 
-/** How to secure a socket: a host that is an IP address, or a Unix socket's path, has no name to send. */
-const optionsOf = (raw: Net.Socket, host: string, tls: ResolvedTls, secureContext: Tls.SecureContext) => {
-  const name = tls.serverName ?? host
-  const check = tls.checkServerIdentity ?? Tls.checkServerIdentity
-  return {
-    socket: raw,
-    secureContext,
-    servername: Net.isIP(name) === 0 ? name : "",
-    rejectUnauthorized: tls.rejectUnauthorized,
-    checkServerIdentity: (_: string, certificate: Tls.PeerCertificate) => check(name, certificate)
-  } satisfies Tls.ConnectionOptions
+/** The check of the name, by the user's function or by Node's. It runs in OpenSSL's callback, so it must not throw. */
+const checkName = (name: string, tls: ResolvedTls, certificate: Tls.PeerCertificate): Error | undefined => {
+  if (tls.checkServerIdentity === undefined) return Tls.checkServerIdentity(name, certificate)
+  try {
+    return tls.checkServerIdentity(name, certificate)
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
 }
-
-/** The name that the server's certificate must be for. */
-export const nameOf = (host: string, tls: ResolvedTls): string => tls.serverName ?? host
 
 /** Shakes hands on an open socket. Interruptible; the caller destroys the raw socket. */
 export const secure = (
   raw: Net.Socket,
   host: string,
   tls: ResolvedTls,
-  context: Tls.SecureContext
+  secureContext: Tls.SecureContext
 ): Effect.Effect<Tls.TLSSocket, SessionEnd> =>
   Effect.callback((resume) => {
-    const socket = Tls.connect(optionsOf(raw, host, tls, context))
+    const name = tls.serverName ?? host
+    let wrongName: Error | undefined
+    const socket = Tls.connect({
+      socket: raw,
+      secureContext,
+      servername: Net.isIP(name) === 0 ? name : "",
+      rejectUnauthorized: tls.rejectUnauthorized,
+      checkServerIdentity: (_, certificate) => (wrongName = checkName(name, tls, certificate))
+    })
+    const explained = (error: Error): SessionEnd =>
+      error === wrongName && tls.checkServerIdentity !== undefined
+        ? refused(`the server's certificate was refused by \`tls.checkServerIdentity\`: ${error.message}`, error)
+        : tlsFailed(error, name)
     // Stays: an error while nobody listens must not end the process.
-    socket.on("error", (error) => resume(Effect.fail(tlsFailed(error, nameOf(host, tls)))))
+    socket.on("error", (error) => resume(Effect.fail(explained(error))))
     socket.once("close", () => resume(Effect.fail(transient("the server closed the connection in the TLS handshake"))))
     socket.once("secureConnect", () => resume(Effect.succeed(socket)))
     return Effect.sync(() => {
       socket.destroy()
     })
   })
+
+// ------------------------------------------------------------------------------------------------------------- probes
+
+/** How long a server may take to show what it speaks. */
+const PROBE_MILLIS = 1000
 
 const PLUS = 0x2b
 const MINUS = 0x2d
@@ -218,12 +246,46 @@ const answersPlain = (connect: () => Net.Socket): Effect.Effect<boolean> =>
     })
   })
 
+/** Does the server speak TLS, whatever it thinks of us and we of it? */
+const answersTls = (connect: () => Net.Socket): Effect.Effect<boolean> =>
+  Effect.callback((resume) => {
+    const raw = connect()
+    const socket = Tls.connect({ socket: raw, rejectUnauthorized: false, servername: "" })
+    const end = (speaksTls: boolean) => {
+      socket.destroy()
+      raw.destroy()
+      resume(Effect.succeed(speaksTls))
+    }
+    raw.on("error", () => end(false))
+    socket.on("error", (error) => end(ofAlert(codeOf(error)) !== undefined))
+    socket.on("close", () => end(false))
+    socket.once("secureConnect", () => end(true))
+    return Effect.sync(() => {
+      socket.destroy()
+      raw.destroy()
+    })
+  })
+
+export const speaksTls = refused("the server speaks TLS there; use rediss:// or the option `tls`")
+
+/**
+ * Why a server that was spoken to without TLS went away without a word: a TLS server does so, and a handshake of its own
+ * tells it from one that is being restarted.
+ */
+export const whyItLeft = (connect: () => Net.Socket, otherwise: SessionEnd): Effect.Effect<SessionEnd> =>
+  Effect.map(Effect.timeoutOption(answersTls(connect), PROBE_MILLIS), (answer) =>
+    Option.getOrElse(answer, () => false) ? speaksTls : otherwise
+  )
+
 /**
  * Fails once it is known that the server speaks plain Redis. Such a server is silent in a TLS handshake (it takes it for
  * the beginning of a long line), and only a plain `PING`, on a connection of its own, tells it from a slow one.
  */
-export const failIfPlain = (connect: () => Net.Socket, afterMillis: number): Effect.Effect<never, SessionEnd> =>
-  Effect.sleep(afterMillis).pipe(
+export const failIfPlain = (
+  connect: () => Net.Socket,
+  connectTimeoutMillis: number
+): Effect.Effect<never, SessionEnd> =>
+  Effect.sleep(Math.min(PROBE_MILLIS, connectTimeoutMillis / 3)).pipe(
     Effect.andThen(answersPlain(connect)),
     Effect.flatMap((plain) => (plain ? Effect.fail(refused(noTls)) : Effect.never))
   )

@@ -26,7 +26,8 @@ const oid = {
 const signatureAlgorithm = Der.sequence(Der.objectIdentifier(oid.ecdsaWithSha256))
 
 // Fixed dates: a certificate that lives for one test needs no clock. UTCTime reads 49 as 2049.
-const validity = Der.sequence(Der.utcTime("200101000000Z"), Der.utcTime("491231235959Z"))
+const valid = Der.sequence(Der.utcTime("200101000000Z"), Der.utcTime("491231235959Z"))
+const expired = Der.sequence(Der.utcTime("200101000000Z"), Der.utcTime("200102000000Z"))
 
 const name = (commonName: string): Buffer =>
   Der.sequence(Der.set(Der.sequence(Der.objectIdentifier(oid.commonName), Der.utf8String(commonName))))
@@ -72,6 +73,7 @@ interface CertificateRequest {
   readonly publicKey: Crypto.KeyObject
   readonly issuer: string
   readonly issuerKey: Crypto.KeyObject
+  readonly validity: Buffer
   readonly extensions: ReadonlyArray<Buffer>
 }
 
@@ -81,7 +83,7 @@ const issue = (request: CertificateRequest): string => {
     Der.unsignedInteger(Crypto.randomBytes(16)),
     signatureAlgorithm,
     name(request.issuer),
-    validity,
+    request.validity,
     name(request.subject),
     request.publicKey.export({ type: "spki", format: "der" }),
     Der.explicit(3, Der.sequence(...request.extensions))
@@ -90,14 +92,25 @@ const issue = (request: CertificateRequest): string => {
   return pem("CERTIFICATE", Der.sequence(toBeSigned, signatureAlgorithm, Der.bitString(signature)))
 }
 
-/** Makes an authority, a server certificate for `localhost`, `127.0.0.1` and `::1`, and a client certificate. */
-export const makeCertificates = (): Certificates => {
+/**
+ * Makes an authority, a server certificate for `localhost`, `127.0.0.1` and `::1`, and a client certificate. With `isExpired`
+ * the latter two were valid for one day of 2020.
+ */
+export const makeCertificates = (options: { readonly isExpired?: boolean } = {}): Certificates => {
   const authority = newKeys()
   const issuer = `Relive test authority ${Crypto.randomBytes(4).toString("hex")}`
+  const validity = options.isExpired === true ? expired : valid
   const signed = (subject: string, extensions: ReadonlyArray<Buffer>) => {
     const keys = newKeys()
     return {
-      cert: issue({ subject, publicKey: keys.publicKey, issuer, issuerKey: authority.privateKey, extensions }),
+      cert: issue({
+        subject,
+        publicKey: keys.publicKey,
+        issuer,
+        issuerKey: authority.privateKey,
+        validity,
+        extensions
+      }),
       key: keys.privateKey.export({ type: "pkcs8", format: "pem" }).toString()
     }
   }
@@ -107,6 +120,7 @@ export const makeCertificates = (): Certificates => {
       publicKey: authority.publicKey,
       issuer,
       issuerKey: authority.privateKey,
+      validity: valid,
       extensions: authorityExtensions
     }),
     server: signed("localhost", serverExtensions),
