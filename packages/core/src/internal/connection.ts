@@ -12,6 +12,7 @@ import type { EntryList } from "@relive/otp/Mailbox"
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
+import type { Hooks, RedisConnection } from "../RedisConnection.ts"
 import { TimeoutError } from "../RedisError.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { Resolved } from "../RedisOptions.ts"
@@ -47,7 +48,9 @@ const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
     })
   )
 
-export class Connection implements Owner {
+const noHooks: Hooks = {}
+
+export class Connection implements Owner, RedisConnection {
   readonly options: Resolved
   /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
   readonly life: "permanent" | "single"
@@ -57,10 +60,13 @@ export class Connection implements Owner {
   readonly changes: PubSub.PubSub<StatusChange>
   /** Settled by the first ready session when it is `"auto"`. */
   protocol: "auto" | 2 | 3
+  state: ConnectionState = "connecting"
+  /** Since when there is no ready session, by `now`. */
+  downSince: number | undefined
 
+  private readonly hooks: Hooks
   private readonly mailbox: Mailbox<Call>
   private session: Session | undefined = undefined
-  private state: ConnectionState = "connecting"
   private lastError: RedisError | undefined = undefined
   /** Why calls are refused at once, while they are. */
   private refusing: Outcome | undefined = undefined
@@ -78,7 +84,8 @@ export class Connection implements Owner {
     life: "permanent" | "single",
     clock: Clock,
     random: () => number,
-    changes: PubSub.PubSub<StatusChange>
+    changes: PubSub.PubSub<StatusChange>,
+    hooks: Hooks = noHooks
   ) {
     this.options = options
     this.life = life
@@ -86,6 +93,8 @@ export class Connection implements Owner {
     this.clock = clock
     this.changes = changes
     this.protocol = options.protocol
+    this.hooks = hooks
+    this.downSince = monotonicMillis(clock)
     this.deadlines = new Deadlines(clock, this.sweep)
     this.mailbox = new Mailbox<Call>({
       capacity: options.mailboxCommands,
@@ -105,7 +114,9 @@ export class Connection implements Owner {
     const offer = this.mailbox.offer(call)
     if (offer === "full") return settle(call, this.full())
     this.deadlines.watch(call.wakeBy)
-    this.session?.wake()
+    const session = this.session
+    if (session !== undefined && session.ready) session.wake()
+    else this.hooks.onWaiting?.(this)
   }
 
   /** The caller is gone: a call that was not written never is, a written one becomes a tombstone. */
@@ -121,6 +132,34 @@ export class Connection implements Owner {
     const { mailboxBytes, mailboxCommands } = this.options
     const detail = `the mailbox is full (${mailboxCommands} commands, ${mailboxBytes} bytes): submit less at a time, raise mailboxCommands or mailboxBytes, or let callers wait with whenFull: "suspend"`
     return failure(connectionError({ kind: "mailbox-full", address: this.options.address, detail }, "unsent").reason)
+  }
+
+  // --------------------------------------------------------------------------------------------------------- moving
+
+  moveUnsent(to: RedisConnection): number {
+    if (!(to instanceof Connection)) throw new TypeError("Not a connection of @relive/core")
+    if (to === this || !to.accepting || to.clock !== this.clock) return 0
+    let moved = 0
+    for (let call = this.mailbox.take(); call !== undefined; call = this.mailbox.take()) {
+      if (!to.adopt(call)) {
+        this.mailbox.prepend(call)
+        break
+      }
+      moved += call.count
+    }
+    if (moved > 0) to.session?.wake()
+    this.checkDrained()
+    return moved
+  }
+
+  /** Takes a call over from another connection, if there is room in the queue itself. */
+  private adopt(call: Call): boolean {
+    const offer = this.mailbox.offer(call)
+    if (offer === "waiting") this.mailbox.remove(call)
+    if (offer !== "queued") return false
+    call.holder = this
+    this.deadlines.watch(call.wakeBy)
+    return true
   }
 
   // ------------------------------------------------------------------------------------------------------ deadlines
@@ -190,6 +229,7 @@ export class Connection implements Owner {
     session.ready = true
     this.refusing = undefined
     this.lastError = undefined
+    this.downSince = undefined
     this.change("ready", undefined)
     this.first()
     session.wake()
@@ -228,9 +268,11 @@ export class Connection implements Owner {
   }
 
   private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+    this.downSince ??= this.now()
     const refuses = this.life === "single" ? this.leaseEnded(end) : shared
     if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
       this.refusing = refuses.unsent
+      this.hooks.onGivingUp?.(this)
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? refuses.unknown : refuses.unsent])
     }
     const error = connectionError(
@@ -250,7 +292,12 @@ export class Connection implements Owner {
     const stable = this.now() - session.readyAt >= this.options.stableAfterMillis
     this.attempt = stable ? 0 : this.attempt + 1
     const ended = end.refused ? "refused" : stable ? "stable" : "unstable"
-    this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random())
+    this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random()) + this.dialDelayMillis
+  }
+
+  /** How long the owner wants a dial to wait, in milliseconds. */
+  get dialDelayMillis(): number {
+    return this.hooks.dialDelayMillis?.(this) ?? 0
   }
 
   /** How long the supervisor waits before it starts the next session, in milliseconds. */
@@ -269,6 +316,8 @@ export class Connection implements Owner {
     const shared = this.shutdown()
     // A lease that has ended says so, also when its scope has closed behind it.
     if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
+    this.downSince ??= this.now()
+    this.hooks.onGivingUp?.(this)
     if (this.session?.ready !== true) {
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
     } else this.change("draining", undefined)
@@ -297,6 +346,7 @@ export class Connection implements Owner {
     this.beginClose()
     const shared = this.shutdown()
     const left: Settlements = []
+    this.hooks.onGivingUp?.(this)
     for (const call of this.mailbox.drain()) left.push([call, call.repeated ? shared.unknown : shared.unsent])
     this.change("closed", undefined)
     run(left)
@@ -362,10 +412,24 @@ export class Connection implements Owner {
     }
   }
 
+  get accepting(): boolean {
+    return this.refusing === undefined
+  }
+
+  get queued(): number {
+    return this.mailbox.depth
+  }
+
+  get inFlight(): number {
+    return this.session?.inFlight.count ?? 0
+  }
+
   private change(state: ConnectionState, cause: RedisError | undefined): void {
     const previous = this.state
     if (previous === state || previous === "closed") return
     this.state = state
-    PubSub.publishUnsafe(this.changes, { previous, state, cause, sessions: this.sessions })
+    const change: StatusChange = { previous, state, cause, sessions: this.sessions }
+    PubSub.publishUnsafe(this.changes, change)
+    this.hooks.onChange?.(this, change)
   }
 }

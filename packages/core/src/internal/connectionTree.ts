@@ -22,8 +22,9 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { ChildSpecOptions } from "../Redis.ts"
+import type { ChildOptions, Hooks, RedisConnection, Shared } from "../RedisConnection.ts"
 import { RedisError } from "../RedisError.ts"
 import * as RedisOptions from "../RedisOptions.ts"
 import type { Service, StatusChange } from "../RedisService.ts"
@@ -34,6 +35,7 @@ import type { LeaseSpec } from "./leases.ts"
 import { closeSession, runSession, shutdown } from "./runSession.ts"
 import { makeService } from "./service.ts"
 import { Session } from "./session.ts"
+import { partsOf, SharedParts } from "./shared.ts"
 
 /** How many changes of state a slow reader of `events` may be behind. */
 const KEPT_CHANGES = 64
@@ -44,13 +46,14 @@ const SHUTDOWN_GRACE_MILLIS = 1000
 /** The identity; whatever is left is settled when the scope closes, as the last thing. */
 const makeConnection = (
   options: RedisOptions.Resolved,
-  life: "permanent" | "single"
+  life: "permanent" | "single",
+  hooks?: Hooks
 ): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes)
+    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.sync(() => connection.close()),
@@ -79,6 +82,12 @@ const makeSession = (connection: Connection) =>
     return { session, run: runSession(connection, session, decoder) }
   })
 
+/** The backoff holds the later ones back. */
+const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const delay = connection.status.sessions === 0 ? connection.dialDelayMillis : 0
+  return delay > 0 ? Effect.delay(run, delay) : run
+}
+
 const sessionSpec = (connection: Connection) =>
   ChildSpec.make({
     id: "session",
@@ -87,7 +96,7 @@ const sessionSpec = (connection: Connection) =>
     backoff: backoff(connection),
     start: Effect.map(makeSession(connection), ({ run, session }) =>
       ChildSpec.started({
-        run,
+        run: firstDial(connection, run),
         terminate: () => closeSession(connection, session),
         mailboxDepth: () => connection.status.queued
       })
@@ -125,15 +134,61 @@ const leasesSpec = (leases: Leases) =>
     })
   })
 
+const deadlinesSpec = (connection: Connection) => ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
+
+/** The leases of a connection, whose deadlines and clock they use. */
+const makeLeases = (owner: Connection): Leases => {
+  const leases = new Leases(owner, leaseSpec(owner))
+  owner.sweepOthers = (now) => leases.sweep(now)
+  return leases
+}
+
 /** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
 const makeTree = (options: RedisOptions.Resolved) =>
   Effect.map(makeConnection(options, "permanent"), (connection) => {
-    const leases = new Leases(connection, leaseSpec(connection))
-    connection.sweepOthers = (now) => leases.sweep(now)
-    const deadlines = ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
-    const spec = Supervisor.make({ children: [deadlines, leasesSpec(leases), sessionSpec(connection)] })
+    const leases = makeLeases(connection)
+    const spec = Supervisor.make({
+      children: [deadlinesSpec(connection), leasesSpec(leases), sessionSpec(connection)]
+    })
     return { connection, spec, service: makeService(connection, leases) }
   })
+
+/** See `RedisConnection.makeShared`. */
+export const makeShared = (options: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
+  Effect.map(makeConnection(options, "permanent", hooks), (waiting) => {
+    const leases = makeLeases(waiting)
+    return new SharedParts(waiting, leases, [deadlinesSpec(waiting), leasesSpec(leases)])
+  })
+
+/** Leases are dialled in the protocol that was settled first, whichever connection settled it. */
+const settlesProtocol = (waiting: Connection, hooks: Hooks | undefined): Hooks => ({
+  ...hooks,
+  onChange: (connection, change) => {
+    if (change.state === "ready") waiting.protocol = connection.status.protocol ?? waiting.protocol
+    hooks?.onChange?.(connection, change)
+  }
+})
+
+/** See `RedisConnection.childSpec`. */
+export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConnection, Registry.Registry> => {
+  const { hooks, id, onStart, register, restart, shutdown } = options
+  const { manager, waiting } = partsOf(options.shared)
+  return ChildSpec.make({
+    id,
+    type: "supervisor",
+    restart,
+    shutdown,
+    start: Effect.gen(function* () {
+      const connection = yield* makeConnection(waiting.options, "permanent", settlesProtocol(waiting, hooks))
+      const service = makeService(connection, manager)
+      const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
+      const started = yield* Supervisor.init(spec)
+      if (register !== undefined) yield* Registry.register(register, service)
+      onStart?.(connection, service)
+      return ChildSpec.started<RedisConnection>({ ...started, info: connection })
+    })
+  })
+}
 
 /** A connection for a layer: the root of a tree of its own, stopped when the scope closes. */
 export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, RedisError, Scope.Scope> =>

@@ -7,18 +7,20 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../CommandTable.ts"
+import type { Routing, Shared } from "../RedisConnection.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import type * as Resp from "../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "./call.ts"
 import type { Finisher } from "./call.ts"
 import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
-import type { Connection } from "./connection.ts"
+import { Connection } from "./connection.ts"
 import { argumentError, connectionError } from "./errors.ts"
 import { encoder } from "./encoder.ts"
 import * as finishers from "./finishers.ts"
 import type { Lease, Leases } from "./leases.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
+import { partsOf } from "./shared.ts"
 
 const { Flags } = CommandTable
 
@@ -67,11 +69,14 @@ class ConnectionService implements Service {
   private readonly leases: Leases
   /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
   private readonly held: Lease | undefined
+  /** Set when there are several connections: then `connection` is the one that has no sessions. */
+  private readonly routing: Routing | undefined
 
-  constructor(connection: Connection, leases: Leases, held: Lease | undefined) {
+  constructor(connection: Connection, leases: Leases, held: Lease | undefined, routing: Routing | undefined) {
     this.connection = connection
     this.leases = leases
     this.held = held
+    this.routing = routing
   }
 
   readonly command: Service["command"] = (command, options) => {
@@ -91,10 +96,11 @@ class ConnectionService implements Service {
     return Effect.callback<Resp.Reply, RedisError>((resume) => {
       const refused = this.refusal(command, flags, "shared")
       if (refused !== undefined) return resume(Effect.fail(refused))
+      const target = this.target(command, options, undefined)
       const payload = encoder.encode(command)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
       const callFlags_ = callFlags(flags, flags, options)
-      return this.submit(payload, 1, nameOf(command), callFlags_, finishers.command, 1, options, resume)
+      return this.submit(target, payload, 1, nameOf(command), callFlags_, finishers.command, 1, options, resume)
     })
   }
 
@@ -113,12 +119,13 @@ class ConnectionService implements Service {
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
     return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
+      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll(commands)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
       const finisher = new finishers.PipelineFinisher(group.names)
       const flags = callFlags(group.common, group.any, options)
       const count = commands.length
-      return this.submit(payload, count, "PIPELINE", flags, finisher, count, options, resume)
+      return this.submit(target, payload, count, "PIPELINE", flags, finisher, count, options, resume)
     })
   }
 
@@ -126,12 +133,13 @@ class ConnectionService implements Service {
     const group = this.group(commands, "transaction")
     if ("reason" in group) return Effect.fail(group)
     return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
+      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll([["MULTI"], ...commands, ["EXEC"]])
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
       const finisher = new finishers.TransactionFinisher(group.names)
       const count = commands.length + 2
       const flags = callFlags(0, 0, options)
-      return this.submit(payload, count, "MULTI", flags, finisher, count, options, resume)
+      return this.submit(target, payload, count, "MULTI", flags, finisher, count, options, resume)
     })
   }
 
@@ -140,10 +148,11 @@ class ConnectionService implements Service {
     if ("reason" in group) return Effect.fail(group)
     if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
     return Effect.callback<void, RedisError>((resume) => {
+      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll([["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]])
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
       const finisher = new finishers.NoReplyFinisher(group.names)
-      return this.submit(payload, commands.length + 2, "NOREPLY", BARRIER, finisher, 1, options, resume)
+      return this.submit(target, payload, commands.length + 2, "NOREPLY", BARRIER, finisher, 1, options, resume)
     })
   }
 
@@ -152,11 +161,11 @@ class ConnectionService implements Service {
   }
 
   get status(): Service["status"] {
-    return Effect.sync(() => this.connection.status)
+    return this.routing?.status ?? Effect.sync(() => this.connection.status)
   }
 
   get events(): Service["events"] {
-    return Stream.fromPubSub(this.connection.changes)
+    return this.routing?.events ?? Stream.fromPubSub(this.connection.changes)
   }
 
   get timeoutMillis(): number {
@@ -164,7 +173,7 @@ class ConnectionService implements Service {
   }
 
   private of(lease: Lease): ConnectionService {
-    return new ConnectionService(lease.connection, this.leases, lease)
+    return new ConnectionService(lease.connection, this.leases, lease, undefined)
   }
 
   /** Runs a blocking call on a connection of its own, acquired within the call's deadline. */
@@ -227,8 +236,21 @@ class ConnectionService implements Service {
     return undefined
   }
 
+  /** The connection a call goes to. Asked in the turn in which it is submitted, so that the choice is not old when it counts. */
+  private target(
+    command: Resp.Command | undefined,
+    options: CallOptions | undefined,
+    group: ReadonlyArray<Resp.Command> | undefined
+  ): Connection | RedisError {
+    if (this.routing === undefined) return this.connection
+    const chosen = this.routing.choose(command ?? [], options, group)
+    if (chosen instanceof Connection || "reason" in chosen) return chosen
+    throw new TypeError("Not a connection of @relive/core")
+  }
+
   /** Submits a call; answers what takes it back when its caller is interrupted. */
   private submit<A>(
+    connection: Connection | RedisError,
     payload: string | ReadonlyArray<string | Uint8Array>,
     count: number,
     name: string,
@@ -238,7 +260,7 @@ class ConnectionService implements Service {
     options: CallOptions | undefined,
     resume: Resume<A>
   ): Effect.Effect<void> | void {
-    const connection = this.connection
+    if (!(connection instanceof Connection)) return resume(Effect.fail(connection))
     const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return resume(Effect.fail(timeout))
     if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
@@ -269,4 +291,10 @@ const inside = (failed: ArgumentFailure): RedisError =>
   argumentError(failed.message.replace(/ommand \d+/, () => `ommand ${Math.max(0, failed.command - 1)}`))
 
 export const makeService = (connection: Connection, leases: Leases): Service =>
-  new ConnectionService(connection, leases, undefined)
+  new ConnectionService(connection, leases, undefined, undefined)
+
+/** See `RedisConnection.routed`. */
+export const makeRouted = (shared: Shared, routing: Routing): Service => {
+  const { manager, waiting } = partsOf(shared)
+  return new ConnectionService(waiting, manager, undefined, routing)
+}

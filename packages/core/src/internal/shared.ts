@@ -1,0 +1,38 @@
+/**
+ * What several connections to one server have in common: a waiting room, and the leases. See `RedisConnection.Shared`.
+ *
+ * @internal
+ */
+import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type { LeaseCounts, Shared } from "../RedisConnection.ts"
+import type { Resolved } from "../RedisOptions.ts"
+import type { Connection } from "./connection.ts"
+import type { Leases } from "./leases.ts"
+
+export class SharedParts implements Shared {
+  readonly waiting: Connection
+  readonly manager: Leases
+  readonly children: ReadonlyArray<ChildSpec.ChildSpec>
+
+  constructor(waiting: Connection, manager: Leases, children: ReadonlyArray<ChildSpec.ChildSpec>) {
+    this.waiting = waiting
+    this.manager = manager
+    this.children = children
+  }
+
+  get options(): Resolved {
+    return this.waiting.options
+  }
+
+  get leases(): LeaseCounts {
+    return this.manager.status
+  }
+
+  readonly close = (): void => this.waiting.close()
+}
+
+/** The interface is public, its only implementation is not. */
+export const partsOf = (shared: Shared): SharedParts => {
+  if (shared instanceof SharedParts) return shared
+  throw new TypeError("Not made by RedisConnection.makeShared")
+}
