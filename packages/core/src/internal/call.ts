@@ -99,7 +99,7 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     this.flags = flags
     this.finisher = finisher
     this.expected = expected
-    const millis = timeoutMillis === Infinity ? 0 : Math.ceil(timeoutMillis)
+    const millis = timeoutMillis === Infinity ? 0 : Math.max(1, Math.ceil(timeoutMillis))
     this.timeoutMillis = millis
     // Never early: `now` was rounded down.
     this.deadline = millis === 0 ? 0 : now + millis + 1

@@ -223,6 +223,7 @@ export class Connection implements Owner, RedisConnection {
   }
 
   ready(session: Session): void {
+    if (session.end !== undefined) return
     this.protocol = session.protocol
     session.readyAt = this.now()
     session.lastInbound = session.readyAt

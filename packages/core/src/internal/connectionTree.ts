@@ -76,7 +76,7 @@ const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
 /** What a session's child is made of. Its finalizer settles what no other end has settled, also after a kill. */
 const makeSession = (connection: Connection) =>
   Effect.gen(function* () {
-    const decoder = Resp.makeDecoder({ limits: connection.options.limits })
+    const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
     const session = new Session(connection, connection.options, decoder)
     yield* Effect.addFinalizer(() => Effect.sync(() => session.die(shutdown)))
     return { session, run: runSession(connection, session, decoder) }

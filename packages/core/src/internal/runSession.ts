@@ -8,7 +8,6 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
-import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as Resp from "../Resp.ts"
 import { Call, INTERNAL } from "./call.ts"
@@ -19,9 +18,11 @@ import * as handshake from "./handshake.ts"
 import { encoder } from "./encoder.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
 import { sessionEnd } from "./session.ts"
-import type { Chunks, Session, SessionEnd } from "./session.ts"
-import { isTlsRecord, refusesUs } from "./tls.ts"
-import { dial } from "./transport.ts"
+import type { Session, SessionEnd } from "./session.ts"
+import { isTlsRecord, refusesUs, speaksTls } from "./tls.ts"
+import { dial, whyItLeft } from "./transport.ts"
+import { Wire } from "./wire.ts"
+import type { WireClosed } from "./wire.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "connect", detail, refused: false, cause })
@@ -32,7 +33,7 @@ const disconnected = (detail: string, cause?: unknown): SessionEnd =>
 export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
 
 /** What a failed socket, or a bad byte, says about the session. */
-const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolError | SessionEnd): SessionEnd => {
+const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
   const early = session.readyAt === Infinity ? " before the handshake was finished" : ""
   switch (error._tag) {
     case "SessionEnd":
@@ -44,21 +45,21 @@ const readFailed = (session: Session, error: Socket.SocketError | Resp.ProtocolE
       const detail = `the server broke the protocol: ${error.message}`
       return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
     }
-    case "SocketError":
-      if (error.reason._tag === "SocketCloseError") return disconnected(`the server closed the connection${early}`)
-      return refusesUs(error.reason.cause) ?? disconnected(`the connection was lost${early}`, error.reason.cause)
+    case "WireClosed":
+      if (error.cause === undefined) return disconnected(`the server closed the connection${early}`)
+      return refusesUs(error.cause) ?? disconnected(`the connection was lost${early}`, error.cause)
   }
 }
 
 const notRedis = (session: Session, cause: Resp.ProtocolError): SessionEnd =>
-  sessionEnd({
-    kind: "handshake",
-    detail: isTlsRecord(session.firstByte)
-      ? "the server speaks TLS there; use rediss:// or the option `tls`"
-      : `what listens there does not speak Redis's protocol: ${cause.message}`,
-    refused: true,
-    cause
-  })
+  isTlsRecord(session.firstByte)
+    ? speaksTls
+    : sessionEnd({
+        kind: "handshake",
+        detail: `what listens there does not speak Redis's protocol: ${cause.message}`,
+        refused: true,
+        cause
+      })
 
 /** Turns the exit of a part into the end of the session. */
 const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
@@ -74,26 +75,18 @@ const endsSession = (session: Session) =>
   Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) => Effect.sync(() => session.die(endOf(exit))))
 
 /** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
-const reader = (
-  session: Session,
-  decoder: Resp.Decoder<Resp.Reply>,
-  socket: Socket.Socket
-): Effect.Effect<void, SessionEnd> =>
-  Socket.toStream(socket).pipe(
-    Stream.mapArray((chunks) => {
-      session.inbound(chunks[0])
-      return chunks
-    }),
-    Stream.pipeThroughChannel(Resp.decodeWith(() => decoder)),
+const reader = (connection: Connection, session: Session, wire: Wire): Effect.Effect<void, SessionEnd> =>
+  Stream.fromPull(Effect.succeed(wire.pull)).pipe(
     Stream.runForEachArray((frames) => {
       const failure = session.dispatch(frames)
       return failure === undefined ? Effect.void : Effect.fail(failure)
     }),
-    Effect.mapError((error) => readFailed(session, error))
+    Effect.catch((error) => {
+      const end = readFailed(session, error)
+      const isMute = error._tag === "WireClosed" && session.firstByte < 0
+      return isMute ? Effect.flatMap(whyItLeft(connection.options, end), Effect.fail) : Effect.fail(end)
+    })
   )
-
-const writeFailed = (error: Socket.SocketError): SessionEnd =>
-  disconnected("the connection was lost while writing", error.reason.cause)
 
 /** Writes one batch of the handshake and waits for its replies. */
 const exchange = (connection: Connection, session: Session, batch: handshake.Batch) =>
@@ -178,15 +171,13 @@ const establish = Effect.fnUntraced(function* (
   decoder: Resp.Decoder<Resp.Reply>
 ) {
   const settings = yield* readSettings(connection)
-  const transport = yield* dial(connection.options, (secured) => {
+  const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
+  session.destroy = yield* dial(connection.options, wire, (secured) => {
     session.stage = secured ? "handshake" : "tls"
     connection.handshaking()
   })
-  session.destroy = transport.destroy
-  const writer = yield* transport.socket.writer
-  const write = (chunks: Chunks) => Effect.mapError(writer.writeAll(chunks), writeFailed)
-  yield* Process.fork(reader(session, decoder, transport.socket).pipe(endsSession(session)), { label: "reader" })
-  yield* Process.fork(session.writer(write).pipe(endsSession(session)), { label: "writer" })
+  yield* Process.fork(reader(connection, session, wire).pipe(endsSession(session)), { label: "reader" })
+  yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
   yield* shakeHands(connection, session, settings)
 })
 

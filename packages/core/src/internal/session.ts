@@ -48,6 +48,12 @@ export const sessionEnd = (options: ConstructorParameters<typeof SessionEnd>[0])
 /** What one write hands to the socket, in order; a string stands for its UTF-8. */
 export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
 
+/** What a session writes to. `write` is `false` when the next one has to wait for `drained`. */
+export interface Sink {
+  readonly write: (chunks: Chunks) => boolean
+  readonly drained: Effect.Effect<void>
+}
+
 /** What a session needs of its connection. */
 export interface Owner {
   readonly now: () => number
@@ -159,11 +165,17 @@ export class Session {
     })
   })
 
-  /** The writer fiber: writes all that is there in one go, heeds the socket's back-pressure, parks. */
-  writer(write: (chunks: Chunks) => Effect.Effect<void, SessionEnd>): Effect.Effect<never, SessionEnd> {
+  /**
+   * The writer fiber: writes all that is there in one go, heeds the socket's back-pressure, parks. Taking calls and handing
+   * them to the socket is one step, so that "written" means just that; callers whose time was over are told after it.
+   */
+  writer(sink: Sink): Effect.Effect<never> {
     const step = Effect.suspend(() => {
-      const chunks = this.takeBatch()
-      return chunks === undefined ? this.park : write(chunks)
+      const expired: Array<Call> = []
+      const chunks = this.takeBatch(expired)
+      const wantsMore = chunks === undefined || sink.write(chunks)
+      for (const call of expired) this.owner.expire(call)
+      return wantsMore ? this.park : sink.drained
     })
     return Effect.forever(step, { disableYield: true })
   }
@@ -183,7 +195,7 @@ export class Session {
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
   }
 
-  private takeBatch(): Chunks | undefined {
+  private takeBatch(expired: Array<Call>): Chunks | undefined {
     if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
@@ -192,7 +204,7 @@ export class Session {
       const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
       if (call === undefined) break
       if (call.expired(now)) {
-        this.owner.expire(call)
+        expired.push(call)
         continue
       }
       call.writtenAt = now
@@ -211,9 +223,9 @@ export class Session {
   // ------------------------------------------------------------------------------------------------------- reading
 
   /** Bytes came in: any of them is a sign of life. */
-  inbound(chunk: Uint8Array | string): void {
+  inbound(bytes: Uint8Array): void {
     this.lastInbound = this.owner.now()
-    if (this.firstByte < 0 && typeof chunk !== "string") this.firstByte = chunk[0] ?? -1
+    if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
   }
 
   /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */

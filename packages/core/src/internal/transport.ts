@@ -4,16 +4,15 @@
  *
  * @internal
  */
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
-import type * as Socket from "effect/socket/Socket"
 import * as Net from "node:net"
 import { getSystemErrorMessage } from "node:util"
 import type { Endpoint, ResolvedTls } from "../RedisOptions.ts"
 import { sessionEnd } from "./session.ts"
 import type { SessionEnd } from "./session.ts"
 import * as Tls from "./tls.ts"
+import type { Wire } from "./wire.ts"
 
 /** Where to dial, and how. */
 export interface Target {
@@ -22,22 +21,17 @@ export interface Target {
   readonly connectTimeoutMillis: number
 }
 
-/** An open connection. `destroy` ends it at once, both ways, whatever the peer does. */
-export interface Transport {
-  readonly socket: Socket.Socket
-  readonly destroy: () => void
-}
-
-const connect = (endpoint: Endpoint): Net.Socket =>
+const connect = (endpoint: Endpoint, onread?: Net.OnReadOpts): Net.Socket =>
   endpoint._tag === "Unix"
-    ? Net.connect({ path: endpoint.path })
+    ? Net.connect({ path: endpoint.path, ...(onread && { onread }) })
     : // Commands are written in batches already: Nagle's algorithm would only delay them.
       Net.connect({
         host: endpoint.host,
         port: endpoint.port,
         noDelay: true,
         keepAlive: true,
-        keepAliveInitialDelay: 60_000
+        keepAliveInitialDelay: 60_000,
+        ...(onread && { onread })
       })
 
 const errnoOf = (error: Error): number | undefined =>
@@ -55,26 +49,30 @@ const inWords = (error: Error): string => {
 const couldNotConnect = (cause: Error): SessionEnd =>
   sessionEnd({ kind: "connect", detail: `could not connect: ${inWords(cause)}`, refused: false, cause })
 
-/** Before the plain `PING` that tells a server without TLS from a slow one. */
-const SILENCE_MILLIS = 1000
-
-const secured = (raw: Net.Socket, endpoint: Endpoint, tls: ResolvedTls, target: Target) =>
+const secured = (raw: Net.Socket, target: Target, tls: ResolvedTls) =>
   Effect.flatMap(Tls.secureContext(tls), (context) => {
+    const { connectTimeoutMillis, endpoint } = target
     const host = endpoint._tag === "Unix" ? endpoint.path : endpoint.host
     return Effect.raceFirst(
       Tls.secure(raw, host, tls, context),
-      Tls.failIfPlain(() => connect(endpoint), Math.min(SILENCE_MILLIS, target.connectTimeoutMillis / 3))
+      Tls.failIfPlain(() => connect(endpoint), connectTimeoutMillis)
     )
   })
 
+/** Looks closer at why a server went away before it had said anything. */
+export const whyItLeft = ({ endpoint, tls }: Target, end: SessionEnd): Effect.Effect<SessionEnd> =>
+  tls !== undefined || endpoint._tag === "Unix" ? Effect.succeed(end) : Tls.whyItLeft(() => connect(endpoint), end)
+
 /**
- * Dials; interruptible at any time; the socket is destroyed when the scope closes. `onOpen` runs when the connection is
- * open, and again when it is secured, if it has to be.
+ * Dials, and attaches the open connection to the wire; interruptible at any time; the socket is destroyed when the scope
+ * closes. `onOpen` runs when the connection is open, and again when it is secured, if it has to be. Answers what ends the
+ * connection at once, both ways, whatever the peer does.
  */
 export const dial = (
   target: Target,
+  wire: Wire,
   onOpen: (secured: boolean) => void
-): Effect.Effect<Transport, SessionEnd, Scope.Scope> =>
+): Effect.Effect<() => void, SessionEnd, Scope.Scope> =>
   Effect.gen(function* () {
     const { endpoint, tls } = target
     let raw: Net.Socket | undefined
@@ -86,8 +84,9 @@ export const dial = (
     // Before the dial, so that no interruption can come between the two.
     yield* Scope.addFinalizer(yield* Effect.scope, Effect.sync(destroy))
     const open = yield* Effect.callback<Net.Socket, SessionEnd>((resume) => {
-      const socket = connect(endpoint)
+      const socket = connect(endpoint, tls === undefined ? wire.onread : undefined)
       raw = socket
+      if (tls === undefined) wire.attach(socket)
       // Stays: an error while nobody listens must not end the process.
       socket.on("error", (error) => resume(Effect.fail(couldNotConnect(error))))
       socket.once("connect", () => resume(Effect.succeed(socket)))
@@ -95,9 +94,9 @@ export const dial = (
     })
     onOpen(tls === undefined)
     if (tls !== undefined) {
-      safe = yield* secured(open, endpoint, tls, target)
+      safe = yield* secured(open, target, tls)
+      wire.attachChunks(safe)
       onOpen(true)
     }
-    const socket = yield* NodeSocket.fromDuplex(Effect.succeed(safe ?? open))
-    return { socket, destroy }
+    return destroy
   })

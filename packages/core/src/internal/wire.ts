@@ -1,0 +1,158 @@
+/**
+ * The wire: a Node socket on one side, decoded replies and written chunks on the other.
+ *
+ * A plain socket reads into one buffer that all connections of the program share (`onread`): the bytes are decoded before
+ * the read returns, and what is kept of them is copied by the decoder. So reading allocates nothing but the replies. A
+ * secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
+ * when it falls behind, the socket is paused, and the server feels it.
+ *
+ * Writing is synchronous: when `write` returns, the bytes are with the socket.
+ *
+ * @internal
+ */
+import type * as Arr from "effect/Array"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Net from "node:net"
+import type * as Resp from "../Resp.ts"
+import type { Chunks } from "./session.ts"
+
+/** What comes out of the decoder. */
+export type Decoded = Resp.Decoded<Resp.Reply>
+
+/** The socket has ended: with an error, or in good order by the peer (`cause` is `undefined`). */
+export class WireClosed extends Data.TaggedError("WireClosed")<{ readonly cause: Error | undefined }> {}
+
+type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, WireClosed | Resp.ProtocolError>
+
+/** One read of the kernel, as large as libuv makes it. */
+const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** So many replies may wait for their reader before the socket is paused. */
+const HIGH_WATER = 4096
+
+export class Wire {
+  /** For `Net.connect`: read into the shared buffer. */
+  readonly onread: Net.OnReadOpts = {
+    buffer: sharedBuffer,
+    callback: (bytes, buffer) => this.feed(buffer.subarray(0, bytes))
+  }
+
+  private readonly decoder: Resp.Decoder<Resp.Reply>
+  private readonly onInbound: (bytes: Uint8Array) => void
+  private socket: Net.Socket | undefined = undefined
+  private decoded: Array<Decoded> = []
+  private failure: WireClosed | Resp.ProtocolError | undefined = undefined
+  private paused = false
+  private waiter: ((pulled: Pulled) => void) | undefined = undefined
+  private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+
+  /** `decoder` must be one for volatile chunks. `onInbound` is told of every chunk before it is decoded. */
+  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: (bytes: Uint8Array) => void) {
+    this.decoder = decoder
+    this.onInbound = onInbound
+  }
+
+  /** Takes over a socket that reads by `onread`, before it is open. */
+  attach(socket: Net.Socket): void {
+    this.socket = socket
+    socket.on("error", (cause) => this.fail(new WireClosed({ cause })))
+    socket.on("end", () => this.fail(this.decoder.ended() ?? new WireClosed({ cause: undefined })))
+    socket.on("close", () => this.fail(new WireClosed({ cause: undefined })))
+    socket.on("drain", () => this.drain())
+    if (socket.destroyed) this.fail(new WireClosed({ cause: undefined }))
+  }
+
+  /** Takes over an open socket that gives chunks of its own. */
+  attachChunks(socket: Net.Socket): void {
+    this.attach(socket)
+    socket.on("data", (chunk: Uint8Array) => {
+      if (!this.feed(chunk)) socket.pause()
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  /** Decodes what came in and hands it over. Answers whether more may come. */
+  private feed(bytes: Uint8Array): boolean {
+    if (this.failure !== undefined) return false
+    this.onInbound(bytes)
+    const error = this.decoder.push(bytes, this.decoded)
+    if (error !== undefined) this.failure = error
+    this.deliver()
+    this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
+    return !this.paused
+  }
+
+  private fail(failure: WireClosed | Resp.ProtocolError): void {
+    this.failure ??= failure
+    this.deliver()
+    this.drain()
+  }
+
+  private deliver(): void {
+    const waiter = this.waiter
+    if (waiter === undefined) return
+    const pulled = this.take()
+    if (pulled === undefined) return
+    this.waiter = undefined
+    waiter(pulled)
+  }
+
+  private take(): Pulled | undefined {
+    const decoded = this.decoded
+    if (isNonEmpty(decoded)) {
+      this.decoded = []
+      return Exit.succeed(decoded)
+    }
+    return this.failure === undefined ? undefined : Exit.fail(this.failure)
+  }
+
+  /** The next replies; fails when there will be none. For one fiber. */
+  readonly pull = Effect.callback<Arr.NonEmptyReadonlyArray<Decoded>, WireClosed | Resp.ProtocolError>((resume) => {
+    const pulled = this.take()
+    if (pulled !== undefined) return resume(pulled)
+    this.waiter = resume
+    if (this.paused) {
+      this.paused = false
+      this.socket?.resume()
+    }
+    return Effect.sync(() => {
+      this.waiter = undefined
+    })
+  })
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  /** Hands chunks to the socket. `false`: it should get no more before `drained` has ended. */
+  write(chunks: Chunks): boolean {
+    return this.socket !== undefined && writeAll(this.socket, chunks)
+  }
+
+  /** Waits until the socket wants more, or is gone. */
+  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    if (this.socket?.writableNeedDrain !== true || this.failure !== undefined) return resume(Exit.void)
+    this.onDrain = resume
+    return Effect.sync(() => {
+      this.onDrain = undefined
+    })
+  })
+
+  private drain(): void {
+    const onDrain = this.onDrain
+    this.onDrain = undefined
+    onDrain?.(Exit.void)
+  }
+}
+
+const isNonEmpty = (decoded: Array<Decoded>): decoded is [Decoded, ...Array<Decoded>] => decoded.length > 0
+
+const writeAll = (socket: Net.Socket, chunks: Chunks): boolean => {
+  if (chunks.length === 1) return socket.write(chunks[0])
+  socket.cork()
+  let more = true
+  for (const chunk of chunks) more = socket.write(chunk)
+  socket.uncork()
+  return more
+}
