@@ -104,6 +104,7 @@ export interface ChildSpec<out Info = unknown, out R = never> {
   readonly trapExit: boolean | undefined
   readonly backoff: Schedule.Schedule<unknown, ExitReason.ExitReason> | undefined
   readonly stableAfter: Duration.Input | undefined
+  readonly logEnds: boolean
 }
 
 /**
@@ -149,6 +150,11 @@ export interface Settings {
   readonly backoff?: Schedule.Schedule<unknown, ExitReason.ExitReason> | undefined
   /** The backoff starts over when an instance has been up this long; the period of its supervisor when absent. */
   readonly stableAfter?: Duration.Input | undefined
+  /**
+   * Whether the supervisor logs each unexpected end of the child; yes when absent. `false` is for a child whose ends are
+   * planned for, and which says itself what happened; events and tree show them all the same.
+   */
+  readonly logEnds?: boolean | undefined
 }
 
 /**
@@ -218,7 +224,8 @@ const settle = (settings: Settings) => {
     significant: settings.significant ?? false,
     trapExit: settings.trapExit,
     backoff: settings.backoff,
-    stableAfter: settings.stableAfter
+    stableAfter: settings.stableAfter,
+    logEnds: settings.logEnds !== false
   }
 }
 

@@ -250,14 +250,13 @@ describe("the ways to run", () => {
           )
         })
       })
-      const a = scripted(log, "a")
-      const nested = ChildSpec.supervisor({ id: "in", supervisor: Supervisor.make({ children: [flaky] }) })
-      const fiber = yield* Effect.forkChild(Supervisor.run(Supervisor.make({ children: [a.spec, nested] })), {
-        startImmediately: true
-      })
-      assert.deepStrictEqual(log, ["+a", "hangs"])
+      const [a, b, x] = [scripted(log, "a"), scripted(log, "b"), scripted(log, "x")]
+      const nested = ChildSpec.supervisor({ id: "in", supervisor: Supervisor.make({ children: [x.spec, flaky] }) })
+      const tree = Supervisor.make({ children: [a.spec, nested, b.spec] })
+      const fiber = yield* Effect.forkChild(Supervisor.run(tree), { startImmediately: true })
+      assert.deepStrictEqual(log.splice(0), ["+a", "+x", "hangs", "+b"])
       yield* Fiber.interrupt(fiber)
-      assert.deepStrictEqual(log, ["+a", "hangs", "given up", "-a"])
+      assert.deepStrictEqual(log, ["given up", "-b", "-x", "-a"])
     }).pipe(Effect.provide(quiet))
   )
 
@@ -488,6 +487,20 @@ describe("backoff", () => {
           (yield* ref.whichChildren).map((child) => child.state),
           ["stopped", "stopped"]
         )
+      })
+    )
+  )
+
+  it.effect("a killed supervisor leaves no timer", () =>
+    inTree(
+      Effect.gen(function* () {
+        const a = scripted([], "a", { backoff: delays })
+        const ref = yield* Supervisor.start(Supervisor.make({ children: [a.spec] }))
+        a.crash()
+        const labels = Effect.map(Process.liveFibers, (fibers) => fibers.map((fiber) => fiber.label))
+        assert.include(yield* labels, "backoff")
+        yield* ref.process.exit(ExitReason.kill)
+        assert.notInclude(yield* labels, "backoff")
       })
     )
   )

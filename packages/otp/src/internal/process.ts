@@ -51,6 +51,8 @@ export const TypeId = "~@relive/otp/Process"
 /** Where a process gets its messages; its owner's queue. */
 export interface Receiver {
   offer(message: Message): void
+  /** Removes messages that wait, for queues that can. */
+  removeWhere?(test: (message: Message) => boolean): void
 }
 
 export type Terminate = (reason: ExitReason.ExitReason) => Effect.Effect<unknown, unknown>
@@ -367,6 +369,12 @@ export class ProcessImpl implements Process {
     other.forgetLink(this)
   }
 
+  /** Undoes a link and forgets the exit of the other that has come over it (`unlink` and flush). */
+  removeLinkAndFlush(other: ProcessImpl): void {
+    this.removeLink(other)
+    this.receiver?.removeWhere?.((message) => message._tag === "Exit" && message.from === other)
+  }
+
   watch(watched: ProcessImpl): MonitorRef {
     const ref: MonitorRef = { _tag: "MonitorRef", process: watched }
     if (watched.exitReason !== undefined) {
@@ -381,9 +389,7 @@ export class ProcessImpl implements Process {
   unwatch(ref: MonitorRef, flush: boolean): void {
     this.watching?.delete(ref)
     impl(ref.process).watchers?.delete(ref)
-    if (flush && this.receiver instanceof Inbox) {
-      this.receiver.removeWhere((message) => message._tag === "Down" && message.ref === ref)
-    }
+    if (flush) this.receiver?.removeWhere?.((message) => message._tag === "Down" && message.ref === ref)
   }
 
   /** Runs at the end of the process, before anybody hears of it. Returns the removal. */

@@ -723,8 +723,9 @@ export class Supervisor {
     this.hub.publish({ _tag: tag, path, generation, restarts, ...(reason && { reason }) } as SupervisorEvent)
   }
 
-  /** One log line for each end that was not expected. */
+  /** One log line for each end that was not expected, unless the child says it itself. */
   private logEnd(child: Child, process: ProcessImpl, reason: ExitReason.ExitReason): void {
+    if (!child.spec.logEnds) return
     const line =
       `Child "${child.path}" ended: ${ExitReason.format(reason)} ` +
       `(generation ${process.generation}, restarts ${child.restarts})`
