@@ -68,7 +68,7 @@ export interface RedisConnection {
  * - `onChange`: the state has changed
  * - `onWaiting`: a call was queued while there is no ready session
  * - `onGivingUp`: the calls that were not written are about to fail, and new ones are refused already: the last moment to
- *   move them
+ *   move them. `closing` when the connection itself is going; else it is only down.
  * - `dialDelayMillis`: how long to wait before a dial, on top of the backoff
  *
  * @category models
@@ -77,7 +77,7 @@ export interface RedisConnection {
 export interface Hooks {
   readonly onChange?: ((connection: RedisConnection, change: StatusChange) => void) | undefined
   readonly onWaiting?: ((connection: RedisConnection) => void) | undefined
-  readonly onGivingUp?: ((connection: RedisConnection) => void) | undefined
+  readonly onGivingUp?: ((connection: RedisConnection, closing: boolean) => void) | undefined
   readonly dialDelayMillis?: ((connection: RedisConnection) => number) | undefined
 }
 

@@ -6,6 +6,7 @@
 export * as CommandTable from "./CommandTable.ts"
 export * as Redis from "./Redis.ts"
 export { RedisLive } from "./Redis.ts"
+export * as RedisConnection from "./RedisConnection.ts"
 export * as RedisError from "./RedisError.ts"
 export * as RedisOptions from "./RedisOptions.ts"
 export { RedisService } from "./RedisService.ts"

@@ -273,7 +273,7 @@ export class Connection implements Owner, RedisConnection {
     const refuses = this.life === "single" ? this.leaseEnded(end) : shared
     if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
       this.refusing = refuses.unsent
-      this.hooks.onGivingUp?.(this)
+      this.hooks.onGivingUp?.(this, false)
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? refuses.unknown : refuses.unsent])
     }
     const error = connectionError(
@@ -318,7 +318,7 @@ export class Connection implements Owner, RedisConnection {
     // A lease that has ended says so, also when its scope has closed behind it.
     if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
     this.downSince ??= this.now()
-    this.hooks.onGivingUp?.(this)
+    this.hooks.onGivingUp?.(this, true)
     if (this.session?.ready !== true) {
       for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
     } else this.change("draining", undefined)
@@ -347,7 +347,7 @@ export class Connection implements Owner, RedisConnection {
     this.beginClose()
     const shared = this.shutdown()
     const left: Settlements = []
-    this.hooks.onGivingUp?.(this)
+    this.hooks.onGivingUp?.(this, true)
     for (const call of this.mailbox.drain()) left.push([call, call.repeated ? shared.unknown : shared.unsent])
     this.change("closed", undefined)
     run(left)
