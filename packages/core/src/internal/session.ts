@@ -268,9 +268,10 @@ export class Session {
     this.inFlight.shift()
     // It may have had more replies than were expected when it was written; nothing was written behind it.
     if ((call.flags & BARRIER) !== 0) this.repliesWritten = call.firstReply + call.expected
+    // Out of the list it leads nowhere.
+    if (this.cursor === call) this.cursor = undefined
     if ((call.flags & BYTES) === 0) return
     this.bytesCalls--
-    if (this.cursor === call) this.cursor = undefined
     if (this.bytesCalls === 0) this.decoder.nextBytes = null
   }
 
