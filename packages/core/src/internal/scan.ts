@@ -17,6 +17,13 @@ type Send<R> = (command: Resp.Command, options: CallOptions) => Effect.Effect<Re
 const unexpected = (name: string): RedisError =>
   redisError(new Resp.DecodeError("schema", `${name} answered something else than a cursor and elements`))
 
+const callOptionsOf = ({ decode, retry, route, timeout }: ScanOptions): CallOptions => ({
+  decode,
+  retry,
+  route,
+  timeout
+})
+
 const argumentsOf = (options: ScanOptions): ReadonlyArray<string | number | Uint8Array> => [
   ...(options.match === undefined ? [] : ["MATCH", options.match]),
   ...(options.count === undefined ? [] : ["COUNT", options.count]),
@@ -38,7 +45,7 @@ export const scanStream = <A, R>(
   read: (page: ReadonlyArray<Resp.Reply>) => ReadonlyArray<A>
 ): Stream.Stream<A, RedisError, R> =>
   Stream.paginate("0", (cursor) =>
-    Effect.flatMap(send([name, ...key, cursor, ...argumentsOf(options)], options), (reply) => {
+    Effect.flatMap(send([name, ...key, cursor, ...argumentsOf(options)], callOptionsOf(options)), (reply) => {
       if (!Array.isArray(reply)) return Effect.fail(unexpected(name))
       const [next, page]: ReadonlyArray<Resp.Reply> = reply
       const nextCursor = cursorText(next)

@@ -71,7 +71,13 @@ matrix("A transaction", (it) => {
   it(
     "TX-005 TX-013 CLIENT-020 is aborted when a command cannot be queued, says which and why, and nothing ran",
     Effect.gen(function* () {
-      const reason = yield* reasonOf(Redis.transaction([["SET", "b", 1], ["SADD", "bar"], ["SET", "a"]]))
+      const reason = yield* reasonOf(
+        Redis.transaction([
+          ["SET", "b", 1],
+          ["SADD", "bar"],
+          ["SET", "a"]
+        ])
+      )
       assert.ok(reason._tag === "TransactionAborted")
       assert.include(reason.detail, "EXECABORT Transaction discarded because of previous errors.")
       assert.include(reason.message, "wrong number of arguments for 'sadd' command")
@@ -94,10 +100,13 @@ matrix("A transaction", (it) => {
         const lease = yield* Redis.lease
         const say = (...commands: ReadonlyArray<Resp.Command>) =>
           Effect.forEach(commands, (command) => lease.command(command))
-        assert.deepStrictEqual(
-          yield* say(["MULTI"], ["INCR", "a"], ["INCR", "b"], ["INCRBY", "a", 4], ["EXEC"]),
-          ["OK", "QUEUED", "QUEUED", "QUEUED", [1, 1, 5]]
-        )
+        assert.deepStrictEqual(yield* say(["MULTI"], ["INCR", "a"], ["INCR", "b"], ["INCRBY", "a", 4], ["EXEC"]), [
+          "OK",
+          "QUEUED",
+          "QUEUED",
+          "QUEUED",
+          [1, 1, 5]
+        ])
         yield* Redis.command(["SET", "discarding", "foo"])
         assert.deepStrictEqual(
           yield* say(["MULTI"], ["SET", "discarding", "bar"], ["DISCARD"], ["GET", "discarding"]),
@@ -106,8 +115,14 @@ matrix("A transaction", (it) => {
       })
     ),
     departs(
-      overridden("TX-001", "MULTI by hand needs a lease: on the shared connection it would take in other callers' commands"),
-      overridden("TX-002", "MULTI by hand needs a lease: on the shared connection it would take in other callers' commands")
+      overridden(
+        "TX-001",
+        "MULTI by hand needs a lease: on the shared connection it would take in other callers' commands"
+      ),
+      overridden(
+        "TX-002",
+        "MULTI by hand needs a lease: on the shared connection it would take in other callers' commands"
+      )
     )
   )
 
@@ -124,7 +139,9 @@ matrix("A transaction", (it) => {
         assert.strictEqual(yield* Redis.command(["GET", "w"]), "1")
       })
     ),
-    departs(overridden("TX-007", "a conflict is the failure `WatchConflict`; WATCH needs a lease, or is done by Redis.watch"))
+    departs(
+      overridden("TX-007", "a conflict is the failure `WatchConflict`; WATCH needs a lease, or is done by Redis.watch")
+    )
   )
 
   it(
@@ -176,7 +193,9 @@ describe("A transaction on the wire", () => {
   it.live("TX-008 CLIENT-022 is one block, and one write, whoever else calls", () =>
     Effect.gen(function* () {
       const fake = yield* FakeServer.make(
-        serving(([name]) => (name === "MULTI" ? "+OK\r\n" : name === "EXEC" ? array(":1\r\n", ":2\r\n") : "+QUEUED\r\n"))
+        serving(([name]) =>
+          name === "MULTI" ? "+OK\r\n" : name === "EXEC" ? array(":1\r\n", ":2\r\n") : "+QUEUED\r\n"
+        )
       )
       yield* Effect.gen(function* () {
         yield* Redis.command(["PING"])
@@ -196,11 +215,10 @@ describe("A transaction on the wire", () => {
           { concurrency: "unbounded" }
         )
         const block = (name: string) => encoded(["MULTI"], ["INCR", `${name}1`], ["INCR", `${name}2`], ["EXEC"])
-        const wire = Buffer.from(yield* fake.received(0)).toString().slice(before)
-        assert.strictEqual(
-          wire,
-          encoded(["SET", "x", 1]) + block("a") + encoded(["SET", "y", 1]) + block("b")
-        )
+        const wire = Buffer.from(yield* fake.received(0))
+          .toString()
+          .slice(before)
+        assert.strictEqual(wire, encoded(["SET", "x", 1]) + block("a") + encoded(["SET", "y", 1]) + block("b"))
       }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
     })
   )
@@ -258,7 +276,10 @@ describe("A transaction on the wire", () => {
       Effect.gen(function* () {
         const server = yield* RedisServer.make()
         yield* Effect.gen(function* () {
-          const transaction = Redis.transaction([["SET", "k", 1], ["GET", "k"]])
+          const transaction = Redis.transaction([
+            ["SET", "k", 1],
+            ["GET", "k"]
+          ])
           assert.deepStrictEqual(yield* transaction, ["OK", "1"])
           const popping = yield* submit(Redis.command(["BLPOP", "q", 0]))
           assert.deepStrictEqual(yield* transaction, ["OK", "1"])
@@ -325,9 +346,18 @@ matrix("Noreply", (it) => {
       const wrong: ReadonlyArray<ReadonlyArray<Resp.Command>> = [
         [],
         [["SET", "k", "v"], []],
-        [["SET", "k", "v"], ["SUBSCRIBE", "c"]],
-        [["SET", "k", "v"], ["CLIENT", "REPLY", "ON"]],
-        [["SET", "k", "v"], ["BLPOP", "q", 10]]
+        [
+          ["SET", "k", "v"],
+          ["SUBSCRIBE", "c"]
+        ],
+        [
+          ["SET", "k", "v"],
+          ["CLIENT", "REPLY", "ON"]
+        ],
+        [
+          ["SET", "k", "v"],
+          ["BLPOP", "q", 10]
+        ]
       ]
       for (const commands of wrong) {
         const reason = yield* reasonOf(Redis.noreply(commands, { timeout: 1000 }))
@@ -335,7 +365,12 @@ matrix("Noreply", (it) => {
       }
       assert.strictEqual(yield* Redis.command(["EXISTS", "k"]), 0)
     }),
-    departs(overridden("NOREPLY-002", "a blocking command is refused: it would hold up everybody for a reply that nobody reads"))
+    departs(
+      overridden(
+        "NOREPLY-002",
+        "a blocking command is refused: it would hold up everybody for a reply that nobody reads"
+      )
+    )
   )
 })
 
@@ -364,8 +399,14 @@ describe("Noreply where the server has no CLIENT", () => {
           }).pipe(Effect.provide(Redis.layer({ port: server.port })))
         }),
       departs(
-        better("NOREPLY-008", "the further replies belong to the call that failed: no connection is lost and no caller sees them"),
-        better("NOREPLY-009", "the further replies belong to the call that failed: no connection is lost and no caller sees them")
+        better(
+          "NOREPLY-008",
+          "the further replies belong to the call that failed: no connection is lost and no caller sees them"
+        ),
+        better(
+          "NOREPLY-009",
+          "the further replies belong to the call that failed: no connection is lost and no caller sees them"
+        )
       )
     )
   }
@@ -376,11 +417,16 @@ describe("Noreply on the wire", () => {
     Effect.gen(function* () {
       const fake = yield* FakeServer.make()
       yield* Effect.gen(function* () {
-        const call = yield* submit(Redis.noreply([["INCR", "a"], ["INCR", "b"]]))
+        const call = yield* submit(
+          Redis.noreply([
+            ["INCR", "a"],
+            ["INCR", "b"]
+          ])
+        )
         const next = yield* submit(Redis.command(["GET", "k"]))
         const connection = yield* fake.connection(0)
-        yield* connection.answer(
-          (command, connection) => (command[2] === "OFF" || command[0] === "INCR" ? undefined : handshake(command, connection))
+        yield* connection.answer((command, connection) =>
+          command[2] === "OFF" || command[0] === "INCR" ? undefined : handshake(command, connection)
         )
         yield* connection.expectBytes(
           encoded(["CLIENT", "REPLY", "OFF"], ["INCR", "a"], ["INCR", "b"], ["CLIENT", "REPLY", "ON"])
@@ -472,7 +518,12 @@ matrix("A lease", (it, { resp }) => {
         }
       })
     ),
-    departs(notApplicable("CLIENT-029", "pushes other than messages have no face yet (client-side caching comes later); they take no reply's place"))
+    departs(
+      notApplicable(
+        "CLIENT-029",
+        "pushes other than messages have no face yet (client-side caching comes later); they take no reply's place"
+      )
+    )
   )
 
   it(

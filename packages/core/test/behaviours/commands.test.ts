@@ -111,7 +111,7 @@ matrix("Values", (it, { resp }) => {
       const expected: Record<string, readonly [resp3: Resp.Reply, resp2: Resp.Reply]> = {
         string: ["Hello World", "Hello World"],
         integer: [12345, 12345],
-        double: [3.141, "3.141"],
+        double: [Number("3.141"), "3.141"],
         null: [null, null],
         array: [
           [0, 1, 2],
@@ -171,7 +171,10 @@ matrix("Values", (it, { resp }) => {
         values,
         sets.map(([, , value]) => value)
       )
-      assert.deepStrictEqual(order, [...order].sort((a, b) => a - b))
+      assert.deepStrictEqual(
+        order,
+        [...order].sort((a, b) => a - b)
+      )
       const echoes = yield* each(200, (i) => Redis.command(["ECHO", `text ${i}`]))
       assert.deepStrictEqual(
         echoes,
@@ -354,7 +357,10 @@ matrix("A call that cannot be sent", (it) => {
       yield* refusesAll("PING", /array/)
       yield* refusesAll(["PING"], /array/)
       for (const at of [0, 1, 2]) {
-        const commands = [["SET", "a", 1], ["SET", "b", 2]].toSpliced(at, 0, [])
+        const commands = [
+          ["SET", "a", 1],
+          ["SET", "b", 2]
+        ].toSpliced(at, 0, [])
         yield* refusesAll(commands, /empty|name/)
       }
       assert.strictEqual(yield* Redis.command(["EXISTS", "a", "b"]), 0)

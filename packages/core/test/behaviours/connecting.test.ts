@@ -58,7 +58,12 @@ matrix("A connection", (it, cell) => {
       yield* Effect.provide(program, connect(cell, { database: 1000 }))
       assert.strictEqual(yield* Redis.command(["DBSIZE"]), 0)
     }),
-    departs(overridden("CONN-002", "the connection does not end: it is `failed`, its calls fail at once, and it is tried again at the backoff's cap"))
+    departs(
+      overridden(
+        "CONN-002",
+        "the connection does not end: it is `failed`, its calls fail at once, and it is tried again at the backoff's cap"
+      )
+    )
   )
 
   it(
@@ -108,7 +113,7 @@ matrix("A connection", (it, cell) => {
       if (cell.user) {
         const { message } = yield* startError({ ...options, password: "wrong" })
         assert.include(message, "WRONGPASS invalid username-password pair")
-        assert.notInclude(message, "wrong\"")
+        assert.notInclude(message, 'wrong"')
       }
     })
   )
@@ -122,14 +127,27 @@ matrix("A connection", (it, cell) => {
         assert.ok(reason._tag === "ConnectionError" && reason.kind === "handshake")
         assert.include(reason.message, "WRONGPASS invalid username-password pair")
       }),
-      departs(overridden("CONN-004", "the connection does not end: it is `failed` and tried again, since credentials rotate"))
+      departs(
+        overridden("CONN-004", "the connection does not end: it is `failed` and tried again, since credentials rotate")
+      )
     )
 
     it(
       "CONN-005 may do what its user may",
       Effect.gen(function* () {
         const server = yield* RedisServer.RedisServer
-        yield* server.command(["ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@read", "+@connection", "-@write"])
+        yield* server.command([
+          "ACL",
+          "SETUSER",
+          "reader",
+          "on",
+          ">pw",
+          "~*",
+          "&*",
+          "+@read",
+          "+@connection",
+          "-@write"
+        ])
         const program = Effect.gen(function* () {
           const reason = yield* reasonOf(Redis.command(["SET", "k", "v"]))
           assert.ok(reason._tag === "ReplyError")
@@ -155,7 +173,12 @@ matrix("A connection", (it, cell) => {
       })
       yield* Effect.provide(program, connect(cell, { onConnect: [["INCR", "seen"]] }))
     }),
-    departs(better("CONN-061", "what a session needs beyond its options can be given as `onConnect`, which every session runs"))
+    departs(
+      better(
+        "CONN-061",
+        "what a session needs beyond its options can be given as `onConnect`, which every session runs"
+      )
+    )
   )
 })
 
@@ -208,35 +231,44 @@ describe("A real server", () => {
         assert.include(reason.message, "without any password configured")
         assert.notInclude(reason.message, "surplus-secret")
       }),
-    departs(overridden("CONN-003", "the connection does not end: it is `failed`, its calls fail at once with the server's words, and it is tried again"))
+    departs(
+      overridden(
+        "CONN-003",
+        "the connection does not end: it is `failed`, its calls fail at once with the server's words, and it is tried again"
+      )
+    )
   )
 
-  it.live.skipIf(!Object.values(networkInterfaces()).flat().some((at) => at?.address === "::1"))(
-    "CONN-013 CONN-014 is reached over IPv4 and IPv6",
+  it.live.skipIf(
+    !Object.values(networkInterfaces())
+      .flat()
+      .some((at) => at?.address === "::1")
+  )("CONN-013 CONN-014 is reached over IPv4 and IPv6", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make({ config: { bind: "127.0.0.1 ::1" } })
+      for (const host of ["127.0.0.1", "[::1]"]) {
+        const layer = Redis.layer({ url: `redis://${host}:${server.port}`, start: "await" })
+        const [pong, status] = yield* Effect.provide(Effect.all([Redis.command(["PING"]), Redis.status]), layer)
+        assert.deepStrictEqual([pong, status.address], ["PONG", `${host}:${server.port}`])
+      }
+    })
+  )
+
+  it.live(
+    "RECON-025 that is full is tried again until there is room",
     () =>
       Effect.gen(function* () {
-        const server = yield* RedisServer.make({ config: { bind: "127.0.0.1 ::1" } })
-        for (const host of ["127.0.0.1", "[::1]"]) {
-          const layer = Redis.layer({ url: `redis://${host}:${server.port}`, start: "await" })
-          const [pong, status] = yield* Effect.provide(Effect.all([Redis.command(["PING"]), Redis.status]), layer)
-          assert.deepStrictEqual([pong, status.address], ["PONG", `${host}:${server.port}`])
-        }
-      })
-  )
-
-  it.live("RECON-025 that is full is tried again until there is room", () =>
-    Effect.gen(function* () {
-      const server = yield* RedisServer.make({ config: { maxclients: 1 } })
-      const scope = yield* Scope.make()
-      const first = yield* Scope.provide(Layer.build(Redis.layer({ port: server.port, start: "await" })), scope)
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        assert.deepStrictEqual(yield* Effect.provideContext(Redis.command(["PING"]), first), "PONG")
-        const call = yield* submit(Redis.command(["CLIENT", "ID"]))
-        yield* Scope.close(scope, Exit.void)
-        assert.isAbove(Number(yield* Fiber.join(call)), 0)
-      }).pipe(Effect.provide(Redis.layer({ port: server.port, database: 1, ...eager })))
-    }),
+        const server = yield* RedisServer.make({ config: { maxclients: 1 } })
+        const scope = yield* Scope.make()
+        const first = yield* Scope.provide(Layer.build(Redis.layer({ port: server.port, start: "await" })), scope)
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          assert.deepStrictEqual(yield* Effect.provideContext(Redis.command(["PING"]), first), "PONG")
+          const call = yield* submit(Redis.command(["CLIENT", "ID"]))
+          yield* Scope.close(scope, Exit.void)
+          assert.isAbove(Number(yield* Fiber.join(call)), 0)
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, database: 1, ...eager })))
+      }),
     departs(better("RECON-025", "a full server is a passing condition: the connection tries again with backoff"))
   )
 })
@@ -247,7 +279,14 @@ describe("The handshake", () => {
     () =>
       Effect.gen(function* () {
         const fake = yield* FakeServer.make()
-        const options = { port: fake.port, username: "app", password: "pw", name: "n", database: 3, libraryVersion: "1" }
+        const options = {
+          port: fake.port,
+          username: "app",
+          password: "pw",
+          name: "n",
+          database: 3,
+          libraryVersion: "1"
+        }
         yield* Effect.gen(function* () {
           const call = yield* submit(Redis.command(["GET", "k"]))
           for (const index of [0, 1]) {
@@ -269,12 +308,20 @@ describe("The handshake", () => {
           assert.match(Buffer.from(first?.bytes ?? []).toString(), /HELLO[^]*PING/)
         }).pipe(Effect.provide(Redis.layer({ ...options, ...eager })))
       }),
-    departs(overridden("CONN-045", "the steps are written at once, in the row's order, and no call before all have succeeded; `readonly` refuses writes on our side, READONLY goes into `onConnect`"))
+    departs(
+      overridden(
+        "CONN-045",
+        "the steps are written at once, in the row's order, and no call before all have succeeded; `readonly` refuses writes on our side, READONLY goes into `onConnect`"
+      )
+    )
   )
 
   it.live("CLIENT-031 goes on in RESP2 on the same connection when HELLO is not known", () =>
     Effect.gen(function* () {
-      const refusals = ["-NOPROTO unsupported protocol version", "-ERR unknown command `HELLO`, with args beginning with: `3`"]
+      const refusals = [
+        "-NOPROTO unsupported protocol version",
+        "-ERR unknown command `HELLO`, with args beginning with: `3`"
+      ]
       for (const refusal of refusals) {
         const fake = yield* FakeServer.make()
         yield* Effect.gen(function* () {
@@ -297,23 +344,33 @@ describe("The handshake", () => {
     })
   )
 
-  it.live("CLIENT-031 RECON-020 that is refused for good fails every call at once, and is tried again at the cap", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make([
-        (first) => first.serve(([name]) => (name === "HELLO" ? "-WRONGPASS invalid\r\n" : "-NOAUTH Authentication required.\r\n")),
-        serving(([name]) => (name === "GET" ? bulk("v") : undefined))
-      ])
-      yield* Effect.gen(function* () {
-        const queued = yield* outcomeOf(Redis.command(["SET", "k", "v"]))
-        assert.deepStrictEqual(queued, ["handshake", "unsent"])
-        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["handshake", "unsent"])
-        assert.strictEqual((yield* Redis.status).state, "failed")
-        assert.include((yield* reasonOf(Redis.command(["PING"]))).message, "WRONGPASS")
-        yield* awaitState("ready")
-        assert.strictEqual(yield* Redis.command(["GET", "k"]), "v")
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, password: "old", backoffCap: 50 })))
-    }),
-    departs(overridden("RECON-020", "a refusal does not end the connection: it is `failed`, and tried again at the backoff's cap"))
+  it.live(
+    "CLIENT-031 RECON-020 that is refused for good fails every call at once, and is tried again at the cap",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make([
+          (first) =>
+            first.serve(([name]) =>
+              name === "HELLO" ? "-WRONGPASS invalid\r\n" : "-NOAUTH Authentication required.\r\n"
+            ),
+          serving(([name]) => (name === "GET" ? bulk("v") : undefined))
+        ])
+        yield* Effect.gen(function* () {
+          const queued = yield* outcomeOf(Redis.command(["SET", "k", "v"]))
+          assert.deepStrictEqual(queued, ["handshake", "unsent"])
+          assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["handshake", "unsent"])
+          assert.strictEqual((yield* Redis.status).state, "failed")
+          assert.include((yield* reasonOf(Redis.command(["PING"]))).message, "WRONGPASS")
+          yield* awaitState("ready")
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "v")
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, password: "old", backoffCap: 50 })))
+      }),
+    departs(
+      overridden(
+        "RECON-020",
+        "a refusal does not end the connection: it is `failed`, and tried again at the backoff's cap"
+      )
+    )
   )
 
   it.effect("CLIENT-031 waits for the backoff's cap after a refusal, and no shorter", () =>
@@ -368,48 +425,62 @@ describe("The handshake", () => {
     })
   )
 
-  it.live("CONN-046 with more replies than it asked for ends the session before a call is written", () =>
-    Effect.gen(function* () {
-      const surplus: FakeServer.Handler = ([name]) => (name === "PING" ? "+PONG\r\n+extra\r\n" : undefined)
-      const fake = yield* FakeServer.make([
-        (first) => first.serve(surplus, handshake, () => "+OK\r\n"),
-        serving(([name]) => (name === "SET" ? "+OK\r\n" : undefined))
-      ])
-      yield* Effect.gen(function* () {
-        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["OK"])
-        assert.deepStrictEqual(yield* callsOf(fake, 0), [])
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
-    }),
-    departs(overridden("CONN-046", "a reply that nobody waits for ends the session, here as everywhere; the connection goes on with the next one"))
+  it.live(
+    "CONN-046 with more replies than it asked for ends the session before a call is written",
+    () =>
+      Effect.gen(function* () {
+        const surplus: FakeServer.Handler = ([name]) => (name === "PING" ? "+PONG\r\n+extra\r\n" : undefined)
+        const fake = yield* FakeServer.make([
+          (first) => first.serve(surplus, handshake, () => "+OK\r\n"),
+          serving(([name]) => (name === "SET" ? "+OK\r\n" : undefined))
+        ])
+        yield* Effect.gen(function* () {
+          assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["OK"])
+          assert.deepStrictEqual(yield* callsOf(fake, 0), [])
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+      }),
+    departs(
+      overridden(
+        "CONN-046",
+        "a reply that nobody waits for ends the session, here as everywhere; the connection goes on with the next one"
+      )
+    )
   )
 
-  it.effect("CONN-047 that is never answered ends after `connectTimeout`, its socket is closed, and another is tried", () =>
-    withSleepLog([], (sleeps) =>
-      Effect.gen(function* () {
-        const fake = yield* FakeServer.make()
-        yield* Effect.gen(function* () {
-          const call = yield* submit(Redis.command(["GET", "k"]))
-          const first = yield* fake.connection(0)
-          yield* first.expect(["HELLO", "3"])
-          yield* TestClock.adjust(199)
-          assert.strictEqual((yield* Redis.status).state, "handshaking")
-          yield* TestClock.adjust(1)
-          yield* first.closed
-          assert.isTrue(sleeps.all.includes(200))
-          assert.strictEqual((yield* Redis.status).lastError?.reason._tag, "ConnectionError")
-          yield* TestClock.adjust(200)
-          const second = yield* fake.connection(1)
-          yield* second.answer(handshake)
-          yield* second.expect(["GET", "k"])
-          yield* second.send(bulk("v"))
-          assert.strictEqual(yield* Fiber.join(call), "v")
-        }).pipe(
-          Effect.provide(
-            Redis.layer({ port: fake.port, connectTimeout: 200, backoffInitial: 100, healthCheckInterval: "infinite" })
+  it.effect(
+    "CONN-047 that is never answered ends after `connectTimeout`, its socket is closed, and another is tried",
+    () =>
+      withSleepLog([], (sleeps) =>
+        Effect.gen(function* () {
+          const fake = yield* FakeServer.make()
+          yield* Effect.gen(function* () {
+            const call = yield* submit(Redis.command(["GET", "k"]))
+            const first = yield* fake.connection(0)
+            yield* first.expect(["HELLO", "3"])
+            yield* TestClock.adjust(199)
+            assert.strictEqual((yield* Redis.status).state, "handshaking")
+            yield* TestClock.adjust(1)
+            yield* first.closed
+            assert.isTrue(sleeps.all.includes(200))
+            assert.strictEqual((yield* Redis.status).lastError?.reason._tag, "ConnectionError")
+            yield* TestClock.adjust(200)
+            const second = yield* fake.connection(1)
+            yield* second.answer(handshake)
+            yield* second.expect(["GET", "k"])
+            yield* second.send(bulk("v"))
+            assert.strictEqual(yield* Fiber.join(call), "v")
+          }).pipe(
+            Effect.provide(
+              Redis.layer({
+                port: fake.port,
+                connectTimeout: 200,
+                backoffInitial: 100,
+                healthCheckInterval: "infinite"
+              })
+            )
           )
-        )
-      })
-    )
+        })
+      )
   )
 
   it.live("CONN-008 leaves the user out where the server has no users", () =>

@@ -45,7 +45,10 @@ describe("The encoder", () => {
   it(
     "PROTO-001 refuses a command without elements",
     departs(
-      overridden("PROTO-001", "an empty command is a RedisArgumentError before anything is sent: it has no reply to wait for")
+      overridden(
+        "PROTO-001",
+        "an empty command is a RedisArgumentError before anything is sent: it has no reply to wait for"
+      )
     ),
     () => {
       assert.instanceOf(Resp.encode([]), Resp.ArgumentFailure)
@@ -120,7 +123,12 @@ describe("The decoder", () => {
 
   it("PROTO-023 leaves an error inside an array in its place", () => {
     const { out } = feed(["*2\r\n*3\r\n:1\r\n:2\r\n:3\r\n*2\r\n+Foo\r\n-ERR Bar\r\n"])
-    assert.deepStrictEqual(out, [[[1, 2, 3], ["Foo", error("ERR Bar")]]])
+    assert.deepStrictEqual(out, [
+      [
+        [1, 2, 3],
+        ["Foo", error("ERR Bar")]
+      ]
+    ])
   })
 
   it("PROTO-016 PROTO-028 PROTO-030 PROTO-031 says what it expected and what it found", () => {
@@ -133,8 +141,14 @@ describe("The decoder", () => {
   it(
     "PROTO-032 PROTO-034 gives replies as they are completed; how many belong to a call, the session counts",
     departs(
-      notApplicable("PROTO-032", "the decoder is not asked for n replies: it gives all there are, and each call takes its own"),
-      notApplicable("PROTO-034", "the decoder is not asked for n replies: it gives all there are, and each call takes its own")
+      notApplicable(
+        "PROTO-032",
+        "the decoder is not asked for n replies: it gives all there are, and each call takes its own"
+      ),
+      notApplicable(
+        "PROTO-034",
+        "the decoder is not asked for n replies: it gives all there are, and each call takes its own"
+      )
     ),
     () => {
       assert.deepStrictEqual(feed(["+OK\r\n+OK\r\n+OK\r\n"]).out, ["OK", "OK", "OK"])

@@ -53,7 +53,10 @@ matrix("A session that the server ends", (it, cell) => {
       assert.strictEqual((yield* Redis.status).sessions, 2)
     }),
     departs(
-      better("CONN-061", "what a session needs beyond its options can be given as `onConnect`, which every session runs")
+      better(
+        "CONN-061",
+        "what a session needs beyond its options can be given as `onConnect`, which every session runs"
+      )
     )
   )
 
@@ -73,7 +76,13 @@ matrix("A session that the server ends", (it, cell) => {
       })
       yield* Effect.provide(program, connect(cell, { database: 3, name: "worker" }))
       assert.strictEqual(yield* Redis.command(["GET", "k"]), null)
-      assert.deepStrictEqual(yield* server.commands([["SELECT", 3], ["GET", "k"]]), ["OK", "in 3"])
+      assert.deepStrictEqual(
+        yield* server.commands([
+          ["SELECT", 3],
+          ["GET", "k"]
+        ]),
+        ["OK", "in 3"]
+      )
     })
   )
 
@@ -96,38 +105,48 @@ matrix("A session that the server ends", (it, cell) => {
 
 describe("A drop", () => {
   for (const [name, drop] of ways) {
-    it.live(`CLIENT-034 RECON-004 by ${name} makes each written write unknown, once; what was not written runs once`, () =>
-      Effect.gen(function* () {
-        const fake = yield* FakeServer.make()
-        yield* Effect.gen(function* () {
-          const calls = yield* Effect.forEach(["a", "b", "c", "queued"], (key) =>
-            submit(outcomeOf(Redis.command(["INCR", key])))
-          )
-          const first = yield* fake.connection(0)
-          yield* first.answer(handshake)
-          for (const key of ["a", "b", "c"]) yield* first.expect(["INCR", key])
-          yield* drop(first)
-          const second = yield* fake.connection(1)
-          yield* second.answer(handshake)
-          yield* second.expect(["INCR", "queued"])
-          yield* second.send(":1\r\n")
-          assert.deepStrictEqual(yield* Effect.forEach(calls, Fiber.join), [
-            ["disconnected", "unknown"],
-            ["disconnected", "unknown"],
-            ["disconnected", "unknown"],
-            [1]
-          ])
-          assert.deepStrictEqual(yield* callsOf(fake, 0), ["INCR a", "INCR b", "INCR c"])
-          assert.deepStrictEqual(yield* callsOf(fake, 1), ["INCR queued"])
-        }).pipe(Effect.provide(Redis.layer({ port: fake.port, inFlightCommands: 3, ...eager })))
-      })
+    it.live(
+      `CLIENT-034 RECON-004 by ${name} makes each written write unknown, once; what was not written runs once`,
+      () =>
+        Effect.gen(function* () {
+          const fake = yield* FakeServer.make()
+          yield* Effect.gen(function* () {
+            const calls = yield* Effect.forEach(["a", "b", "c", "queued"], (key) =>
+              submit(outcomeOf(Redis.command(["INCR", key])))
+            )
+            const first = yield* fake.connection(0)
+            yield* first.answer(handshake)
+            for (const key of ["a", "b", "c"]) yield* first.expect(["INCR", key])
+            yield* drop(first)
+            const second = yield* fake.connection(1)
+            yield* second.answer(handshake)
+            yield* second.expect(["INCR", "queued"])
+            yield* second.send(":1\r\n")
+            assert.deepStrictEqual(yield* Effect.forEach(calls, Fiber.join), [
+              ["disconnected", "unknown"],
+              ["disconnected", "unknown"],
+              ["disconnected", "unknown"],
+              [1]
+            ])
+            assert.deepStrictEqual(yield* callsOf(fake, 0), ["INCR a", "INCR b", "INCR c"])
+            assert.deepStrictEqual(yield* callsOf(fake, 1), ["INCR queued"])
+          }).pipe(Effect.provide(Redis.layer({ port: fake.port, inFlightCommands: 3, ...eager })))
+        })
     )
 
     it.live(`RECON-005 by ${name} fails a pipeline of writes as a whole, and says how many replies had come`, () =>
       Effect.gen(function* () {
         const fake = yield* FakeServer.make()
         yield* Effect.gen(function* () {
-          const call = yield* submit(reasonOf(Redis.pipeline([["INCR", "a"], ["INCR", "b"], ["INCR", "c"]])))
+          const call = yield* submit(
+            reasonOf(
+              Redis.pipeline([
+                ["INCR", "a"],
+                ["INCR", "b"],
+                ["INCR", "c"]
+              ])
+            )
+          )
           const first = yield* fake.connection(0)
           yield* first.answer(handshake)
           yield* first.expect(["INCR", "a"])
@@ -211,29 +230,31 @@ describe("A drop", () => {
     })
   )
 
-  it.live("PROTO-036 CLIENT-037 after a byte outside the grammar fails what was in flight, and the next session is right", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make([
-        (first) =>
-          Effect.gen(function* () {
-            yield* first.answer(handshake)
-            yield* first.expect(["SET", "a", "1"])
-            yield* first.expect(["SET", "b", "2"])
-            yield* first.send("+OK\r\n@x\r\n+OK\r\n")
-            yield* first.closed
-          }),
-        serving(([name]) => (name === "GET" ? bulk("own") : undefined))
-      ])
-      yield* Effect.gen(function* () {
-        const outcomes = yield* Effect.all(
-          [outcomeOf(Redis.command(["SET", "a", 1])), outcomeOf(Redis.command(["SET", "b", 2]))],
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(outcomes, [["OK"], ["protocol", "unknown"]])
-        assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
-        assert.strictEqual(yield* fake.accepted, 2)
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
-    })
+  it.live(
+    "PROTO-036 CLIENT-037 after a byte outside the grammar fails what was in flight, and the next session is right",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make([
+          (first) =>
+            Effect.gen(function* () {
+              yield* first.answer(handshake)
+              yield* first.expect(["SET", "a", "1"])
+              yield* first.expect(["SET", "b", "2"])
+              yield* first.send("+OK\r\n@x\r\n+OK\r\n")
+              yield* first.closed
+            }),
+          serving(([name]) => (name === "GET" ? bulk("own") : undefined))
+        ])
+        yield* Effect.gen(function* () {
+          const outcomes = yield* Effect.all(
+            [outcomeOf(Redis.command(["SET", "a", 1])), outcomeOf(Redis.command(["SET", "b", 2]))],
+            { concurrency: "unbounded" }
+          )
+          assert.deepStrictEqual(outcomes, [["OK"], ["protocol", "unknown"]])
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
+          assert.strictEqual(yield* fake.accepted, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+      })
   )
 
   it.live("PROTO-037 after a reply that nobody waits for gives it to nobody", () =>
@@ -283,8 +304,7 @@ describe("A drop", () => {
     Effect.gen(function* () {
       const fake = yield* FakeServer.make(serving((command) => bulk(command.join(" "))))
       yield* Effect.gen(function* () {
-        const pipeline = (name: string) =>
-          Redis.pipeline(Array.from({ length: 50 }, (_, i) => ["INCRBY", name, i + 1]))
+        const pipeline = (name: string) => Redis.pipeline(Array.from({ length: 50 }, (_, i) => ["INCRBY", name, i + 1]))
         yield* Effect.all([pipeline("a"), Redis.command(["SET", "x", 1]), pipeline("b")], {
           concurrency: "unbounded"
         })
@@ -296,88 +316,106 @@ describe("A drop", () => {
 })
 
 describe("While there is no session", () => {
-  it.live("CONN-041 CONN-042 a call waits for the first handshake, and for the next one when that fails", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make()
-      yield* Effect.gen(function* () {
-        const call = yield* submit(Redis.command(["SET", "k", "v"]))
-        const first = yield* fake.connection(0)
-        yield* first.expect(["HELLO", "3"])
-        assert.strictEqual((yield* Redis.status).queued, 1)
-        yield* first.reset
-        const second = yield* fake.connection(1)
-        yield* second.answer(handshake)
-        yield* second.expect(["SET", "k", "v"])
-        yield* second.send("+OK\r\n")
-        assert.strictEqual(yield* Fiber.join(call), "OK")
-        assert.deepStrictEqual(yield* callsOf(fake, 0), [])
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
-    }),
-    departs(overridden("CONN-042", "the first connecting always waits: a call fails at its deadline only, or when the server refuses us"))
+  it.live(
+    "CONN-041 CONN-042 a call waits for the first handshake, and for the next one when that fails",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make()
+        yield* Effect.gen(function* () {
+          const call = yield* submit(Redis.command(["SET", "k", "v"]))
+          const first = yield* fake.connection(0)
+          yield* first.expect(["HELLO", "3"])
+          assert.strictEqual((yield* Redis.status).queued, 1)
+          yield* first.reset
+          const second = yield* fake.connection(1)
+          yield* second.answer(handshake)
+          yield* second.expect(["SET", "k", "v"])
+          yield* second.send("+OK\r\n")
+          assert.strictEqual(yield* Fiber.join(call), "OK")
+          assert.deepStrictEqual(yield* callsOf(fake, 0), [])
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+      }),
+    departs(
+      overridden(
+        "CONN-042",
+        "the first connecting always waits: a call fails at its deadline only, or when the server refuses us"
+      )
+    )
   )
 
-  it.effect("RECON-022 a call waits in the backoff, or fails at once where the connection says so", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make()
-      yield* fake.stop
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["connect", "unsent"])
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, whenDown: "fail" })))
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        const call = yield* submit(Redis.command(["SET", "k", "v"]))
-        yield* fake.start
-        yield* TestClock.adjust(200)
-        const connection = yield* fake.connection(0)
-        yield* connection.answer(handshake)
-        yield* connection.expect(["SET", "k", "v"])
-        yield* connection.send("+OK\r\n")
-        assert.strictEqual(yield* Fiber.join(call), "OK")
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, backoffInitial: 100 })))
-    }),
-    departs(overridden("RECON-022", "calls wait in the mailbox within their deadline; `whenDown: \"fail\"` is the row's behaviour"))
+  it.effect(
+    "RECON-022 a call waits in the backoff, or fails at once where the connection says so",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make()
+        yield* fake.stop
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", "v"])), ["connect", "unsent"])
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, whenDown: "fail" })))
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          const call = yield* submit(Redis.command(["SET", "k", "v"]))
+          yield* fake.start
+          yield* TestClock.adjust(200)
+          const connection = yield* fake.connection(0)
+          yield* connection.answer(handshake)
+          yield* connection.expect(["SET", "k", "v"])
+          yield* connection.send("+OK\r\n")
+          assert.strictEqual(yield* Fiber.join(call), "OK")
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, backoffInitial: 100 })))
+      }),
+    departs(
+      overridden(
+        "RECON-022",
+        'calls wait in the mailbox within their deadline; `whenDown: "fail"` is the row\'s behaviour'
+      )
+    )
   )
 
-  it.effect("CLIENT-039 a full mailbox fails the next call, or lets it wait; then all run in order, and expired ones never", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make()
-      yield* fake.stop
-      const options = { port: fake.port, mailboxCommands: 3, backoffInitial: 100, backoffCap: 100 }
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        yield* Effect.forEach([1, 2, 3], (i) => submit(outcomeOf(Redis.command(["SET", "k", i]))))
-        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", 4])), ["mailbox-full", "unsent"])
-        assert.strictEqual((yield* Redis.status).queued, 3)
-      }).pipe(Effect.provide(Redis.layer({ ...options, whenFull: "fail" })))
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        const calls = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (i) =>
-          submit(outcomeOf(Redis.command(["SET", "k", i], { timeout: i % 3 === 2 ? 50 : 10_000 })))
-        )
-        yield* TestClock.adjust(60)
-        yield* fake.start
-        yield* TestClock.adjust(200)
-        const connection = yield* fake.connection(0)
-        yield* connection.serve(handshake, ([, , i]) => `:${i}\r\n`).pipe(submit)
-        const expired = ["TimeoutError", "queued", "unsent"]
-        assert.deepStrictEqual(yield* Effect.forEach(calls, Fiber.join), [[1], expired, [3], [4], expired, [6]])
-        assert.deepStrictEqual(yield* callsOf(fake, 0), ["SET k 1", "SET k 3", "SET k 4", "SET k 6"])
-      }).pipe(Effect.provide(Redis.layer({ ...options, whenFull: "suspend" })))
-    })
+  it.effect(
+    "CLIENT-039 a full mailbox fails the next call, or lets it wait; then all run in order, and expired ones never",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make()
+        yield* fake.stop
+        const options = { port: fake.port, mailboxCommands: 3, backoffInitial: 100, backoffCap: 100 }
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          yield* Effect.forEach([1, 2, 3], (i) => submit(outcomeOf(Redis.command(["SET", "k", i]))))
+          assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", 4])), ["mailbox-full", "unsent"])
+          assert.strictEqual((yield* Redis.status).queued, 3)
+        }).pipe(Effect.provide(Redis.layer({ ...options, whenFull: "fail" })))
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          const calls = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (i) =>
+            submit(outcomeOf(Redis.command(["SET", "k", i], { timeout: i % 3 === 2 ? 50 : 10_000 })))
+          )
+          yield* TestClock.adjust(60)
+          yield* fake.start
+          yield* TestClock.adjust(200)
+          const connection = yield* fake.connection(0)
+          yield* connection.serve(handshake, ([, , i]) => `:${i}\r\n`).pipe(submit)
+          const expired = ["TimeoutError", "queued", "unsent"]
+          assert.deepStrictEqual(yield* Effect.forEach(calls, Fiber.join), [[1], expired, [3], [4], expired, [6]])
+          assert.deepStrictEqual(yield* callsOf(fake, 0), ["SET k 1", "SET k 3", "SET k 4", "SET k 6"])
+        }).pipe(Effect.provide(Redis.layer({ ...options, whenFull: "suspend" })))
+      })
   )
 
-  it.effect("CLIENT-039 a mailbox is bounded by bytes too, and one call that alone is larger goes in when it is empty", () =>
-    Effect.gen(function* () {
-      const fake = yield* FakeServer.make()
-      yield* fake.stop
-      yield* Effect.gen(function* () {
-        yield* awaitState("backoff")
-        yield* submit(outcomeOf(Redis.command(["SET", "k", "x".repeat(2000)])))
-        assert.isAbove((yield* Redis.status).queuedBytes, 2000)
-        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", 1])), ["mailbox-full", "unsent"])
-      }).pipe(Effect.provide(Redis.layer({ port: fake.port, mailboxBytes: 1000, whenFull: "fail" })))
-    })
+  it.effect(
+    "CLIENT-039 a mailbox is bounded by bytes too, and one call that alone is larger goes in when it is empty",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make()
+        yield* fake.stop
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          yield* submit(outcomeOf(Redis.command(["SET", "k", "x".repeat(2000)])))
+          assert.isAbove((yield* Redis.status).queuedBytes, 2000)
+          assert.deepStrictEqual(yield* outcomeOf(Redis.command(["SET", "k", 1])), ["mailbox-full", "unsent"])
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, mailboxBytes: 1000, whenFull: "fail" })))
+      })
   )
 })
 
@@ -420,55 +458,68 @@ describe("The dials to a closed port", () => {
     })
   )
 
-  it.effect("RECON-008 RECON-010 RECON-027 never wait longer than the cap, the first one included", () =>
-    Effect.gen(function* () {
-      assert.deepStrictEqual(yield* delays(4, { backoffInitial: 100, backoffCap: 200 }), [100, 200, 200, 200])
-      assert.deepStrictEqual(yield* delays(3, { backoffInitial: 100, backoffCap: 100 }), [100, 100, 100])
-      assert.deepStrictEqual(yield* delays(3, { backoffInitial: 600, backoffCap: 100 }), [100, 100, 100])
-    }),
+  it.effect(
+    "RECON-008 RECON-010 RECON-027 never wait longer than the cap, the first one included",
+    () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* delays(4, { backoffInitial: 100, backoffCap: 200 }), [100, 200, 200, 200])
+        assert.deepStrictEqual(yield* delays(3, { backoffInitial: 100, backoffCap: 100 }), [100, 100, 100])
+        assert.deepStrictEqual(yield* delays(3, { backoffInitial: 600, backoffCap: 100 }), [100, 100, 100])
+      }),
     departs(better("RECON-027", "the cap holds for every delay, the first one included"))
   )
 
-  it.effect("RECON-009 wait longer each time where the cap is far", () =>
-    Effect.gen(function* () {
-      const grown = yield* delays(8, { backoffInitial: 1000, backoffFactor: 4, backoffCap: 2 ** 31 - 1 })
-      assert.deepStrictEqual(grown, [1e3, 4e3, 16e3, 64e3, 256e3, 1024e3, 4096e3, 16384e3])
-    }),
-    departs(overridden("RECON-009", "a delay is bounded: the longest cap is 2^31-1 milliseconds, which nobody waits for"))
+  it.effect(
+    "RECON-009 wait longer each time where the cap is far",
+    () =>
+      Effect.gen(function* () {
+        const grown = yield* delays(8, { backoffInitial: 1000, backoffFactor: 4, backoffCap: 2 ** 31 - 1 })
+        assert.deepStrictEqual(grown, [1e3, 4e3, 16e3, 64e3, 256e3, 1024e3, 4096e3, 16384e3])
+      }),
+    departs(
+      overridden("RECON-009", "a delay is bounded: the longest cap is 2^31-1 milliseconds, which nobody waits for")
+    )
   )
 
-  it.effect("RECON-011 start over once a session was stable, and then the first is at once", () =>
-    withSleepLog([connectTimeout], (sleeps) =>
-      Effect.gen(function* () {
-        const fake = yield* FakeServer.make()
-        yield* fake.stop
-        yield* Effect.gen(function* () {
-          for (const expected of [100, 200, 400]) {
-            const delay = yield* sleeps.next
-            assert.strictEqual(delay, expected)
-            if (expected === 400) yield* fake.start
-            yield* TestClock.adjust(delay)
-          }
-          const first = yield* fake.connection(0)
-          yield* submit(first.serve(handshake))
-          yield* awaitState("ready")
-          // Dropped before it was stable: the backoff goes on where it was.
-          yield* TestClock.adjust("9 seconds")
-          yield* first.reset
-          assert.strictEqual(yield* sleeps.next, 800)
-          yield* TestClock.adjust(800)
-          const second = yield* fake.connection(1)
-          yield* submit(second.serve(handshake))
-          yield* awaitState("ready")
-          yield* TestClock.adjust("10 seconds")
+  it.effect(
+    "RECON-011 start over once a session was stable, and then the first is at once",
+    () =>
+      withSleepLog([connectTimeout], (sleeps) =>
+        Effect.gen(function* () {
+          const fake = yield* FakeServer.make()
           yield* fake.stop
-          assert.strictEqual(yield* sleeps.next, 25)
-          yield* TestClock.adjust(25)
-          assert.strictEqual(yield* sleeps.next, 100)
-        }).pipe(Effect.provide(Redis.layer({ port: fake.port, healthCheckInterval: "infinite", connectTimeout })))
-      })
-    ).pipe(withRandom(0.5)),
-    departs(overridden("RECON-011", "the backoff starts over when a session was ready for `stableAfter`, not by its mere success"))
+          yield* Effect.gen(function* () {
+            for (const expected of [100, 200, 400]) {
+              const delay = yield* sleeps.next
+              assert.strictEqual(delay, expected)
+              if (expected === 400) yield* fake.start
+              yield* TestClock.adjust(delay)
+            }
+            const first = yield* fake.connection(0)
+            yield* submit(first.serve(handshake))
+            yield* awaitState("ready")
+            // Dropped before it was stable: the backoff goes on where it was.
+            yield* TestClock.adjust("9 seconds")
+            yield* first.reset
+            assert.strictEqual(yield* sleeps.next, 800)
+            yield* TestClock.adjust(800)
+            const second = yield* fake.connection(1)
+            yield* submit(second.serve(handshake))
+            yield* awaitState("ready")
+            yield* TestClock.adjust("10 seconds")
+            yield* fake.stop
+            assert.strictEqual(yield* sleeps.next, 25)
+            yield* TestClock.adjust(25)
+            assert.strictEqual(yield* sleeps.next, 100)
+          }).pipe(Effect.provide(Redis.layer({ port: fake.port, healthCheckInterval: "infinite", connectTimeout })))
+        })
+      ).pipe(withRandom(0.5)),
+    departs(
+      overridden(
+        "RECON-011",
+        "the backoff starts over when a session was ready for `stableAfter`, not by its mere success"
+      )
+    )
   )
 })
 

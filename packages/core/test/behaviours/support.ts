@@ -35,7 +35,11 @@ export interface Departure {
 export const better = (id: string, reason: string): Departure => ({ id, state: "better", reason })
 
 /** The design decides otherwise. */
-export const overridden = (id: string, reason: string): Departure => ({ id, state: "overridden by this design", reason })
+export const overridden = (id: string, reason: string): Departure => ({
+  id,
+  state: "overridden by this design",
+  reason
+})
 
 /** The row is about something that does not exist here. */
 export const notApplicable = (id: string, reason: string): Departure => ({ id, state: "not applicable", reason })
@@ -153,8 +157,7 @@ export const awaitState = (...states: ReadonlyArray<ConnectionState>) =>
   )
 
 /** Starts a call at once, so that it is submitted when this returns. */
-export const submit = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.forkChild(effect, { startImmediately: true })
+export const submit = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 // ----------------------------------------------------------------------------------------------------------------- time
 
@@ -195,7 +198,11 @@ export const withSleepLog = <A, E, R>(
     })
     const watched: Clock.Clock = {
       ...clock,
-      sleep: (duration) => Effect.andThen(Effect.sync(() => note(duration)), clock.sleep(duration))
+      sleep: (duration) =>
+        Effect.andThen(
+          Effect.sync(() => note(duration)),
+          clock.sleep(duration)
+        )
     }
     return Effect.provideService(test({ all, next }), Clock.Clock, watched)
   })
