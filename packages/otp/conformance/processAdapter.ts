@@ -83,7 +83,9 @@ const fromCallError = (error: GenServer.CallError): string => {
   }
 }
 
-const raise = (label: string): Effect.Effect<never> => Effect.die(new Error(label.replace(/^crash:/, "")))
+/** An uncaught error. One with a reason that is no crash can only be said. */
+const raise = (label: string): Effect.Effect<never> =>
+  label.startsWith("crash:") ? Effect.die(new Error(label.slice("crash:".length))) : Process.exit(toReason(label))
 
 /** The order of Erlang's terms, as far as JSON has them. */
 const rank = (value: unknown): number => {

@@ -47,6 +47,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type * as ChildSpec from "./ChildSpec.ts"
@@ -858,7 +859,10 @@ export function start<P extends Protocol, R>(
   definition: GenServer<P, R>,
   options?: StartOptions & { readonly name?: Registry.Name<Server<P>> | undefined }
 ): Effect.Effect<Server<P>, StartError, Outside<R> | Registry.Registry> {
-  return internal.start(definition, bootOf(definition, options?.name), options, undefined)
+  return Effect.andThen(
+    refuseTaken(options?.name),
+    internal.start(definition, bootOf(definition, options?.name), options, undefined)
+  )
 }
 
 /**
@@ -887,10 +891,27 @@ export function startLink<P extends Protocol, R>(
   definition: GenServer<P, R>,
   options?: StartOptions & { readonly name?: Registry.Name<Server<P>> | undefined }
 ): Effect.Effect<Server<P>, StartError, Outside<R> | Self | Registry.Registry> {
-  return Effect.flatMap(Self, (parent) =>
-    internal.start(definition, bootOf(definition, options?.name), options, impl(parent))
+  return Effect.andThen(
+    refuseTaken(options?.name),
+    Effect.flatMap(Self, (parent) =>
+      internal.start(definition, bootOf(definition, options?.name), options, impl(parent))
+    )
   )
 }
+
+/** A name that is taken is seen before anything is started, so that a linked starter gets no signal of it. */
+const refuseTaken = <P extends Protocol>(
+  name: Registry.Name<Server<P>> | undefined
+): Effect.Effect<void, AlreadyStarted, Registry.Registry> =>
+  name === undefined
+    ? Effect.void
+    : Effect.flatMap(
+        Registry.whereIs(name),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (process) => Effect.fail(new AlreadyStarted({ name: name.key, process }))
+        })
+      )
 
 const bootOf = <P extends Protocol, R>(
   definition: GenServer<P, R>,

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ChildSpec, ExitReason, GenServer, Registry, Supervisor } from "@relive/otp"
-import type { Process } from "@relive/otp"
+import { ChildSpec, ExitReason, GenServer, Process, Registry, Supervisor } from "@relive/otp"
 import { Context, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 
@@ -278,6 +277,100 @@ describe("starts", () => {
       yield* named.stop()
       assert.deepStrictEqual(yield* Registry.whereIs(name), Option.none())
     }).pipe(Effect.provide(Registry.layer))
+  )
+})
+
+describe("linked starts", () => {
+  const from = (message: Process.Message) =>
+    message._tag === "Exit" ? ExitReason.format(message.reason) : message._tag
+
+  /** Runs in a process and answers the result, and what exit signals it got by then. */
+  const inProcess = <A, E>(effect: Effect.Effect<A, E, Process.Self>, trapExit: boolean) =>
+    Effect.gen(function* () {
+      const done = yield* Deferred.make<A, E>()
+      const signals: Array<string> = []
+      const listen: Effect.Effect<never, never, Process.Self> = Effect.flatMap(Process.receive, (message) => {
+        signals.push(from(message))
+        return listen
+      })
+      const process = yield* Process.spawn(Effect.andThen(Deferred.into(effect, done), listen), { trapExit })
+      return { process, signals, done }
+    })
+
+  const begins: Array<GenServer.Server<{}>> = []
+  const slow = GenServer.make<{}, number>()({
+    init: (self) => {
+      begins.push(self)
+      return Effect.never
+    }
+  })
+
+  it.effect("that take too long are unlinked before the kill; their starter lives", () =>
+    Effect.gen(function* () {
+      for (const trapExit of [false, true]) {
+        const start = Effect.flip(GenServer.startLink(slow, { timeout: 10 }))
+        const { done, process, signals } = yield* inProcess(start, trapExit)
+        yield* TestClock.adjust(10)
+        assert.strictEqual((yield* Deferred.await(done))._tag, "StartTimeout")
+        yield* Effect.yieldNow
+        assert.isTrue(process.isAliveUnsafe)
+        assert.deepStrictEqual(signals, [])
+      }
+    })
+  )
+
+  it.effect("that are killed meanwhile tell a trapping starter once, by the result", () =>
+    Effect.gen(function* () {
+      const { done, signals } = yield* inProcess(Effect.flip(GenServer.startLink(slow)), true)
+      yield* begins.at(-1)?.process.exit(ExitReason.kill) ?? Effect.void
+      assert.strictEqual((yield* Deferred.await(done))._tag, "StartFailed")
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(signals, [])
+    })
+  )
+
+  it.effect("under a taken name send no signal", () =>
+    Effect.gen(function* () {
+      const name = Registry.name<GenServer.Server<{}>>("taken")
+      const idle = GenServer.make<{}, number>()({ init: () => GenServer.ok(0) })
+      yield* GenServer.start(idle, { name })
+      const registry = yield* Registry.Registry
+      const start = Effect.provideService(GenServer.startLink(idle, { name }), Registry.Registry, registry)
+      const { done, signals } = yield* inProcess(Effect.flip(start), true)
+      assert.strictEqual((yield* Deferred.await(done))._tag, "AlreadyStarted")
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(signals, [])
+    }).pipe(Effect.provide(Registry.layer))
+  )
+
+  it.effect(
+    "a caller that is linked to the server ends with it; one that traps hears the result, the exit, the end",
+    () =>
+      Effect.gen(function* () {
+        const calling = (trapExit: boolean) =>
+          Effect.gen(function* () {
+            const server = yield* start()
+            const results: Array<string> = []
+            const call = Effect.gen(function* () {
+              yield* server.process.monitor
+              yield* server.process.link
+              const error = yield* Effect.flip(server.call({ _tag: "Hang" }))
+              results.push(error._tag)
+            })
+            const { process, signals } = yield* inProcess(call, trapExit)
+            yield* Effect.yieldNow
+            yield* server.process.exit(ExitReason.shutdown)
+            yield* server.process.exit(ExitReason.kill)
+            yield* Effect.yieldNow
+            return { alive: process.isAliveUnsafe, results, signals }
+          })
+        assert.deepStrictEqual(yield* calling(false), { alive: false, results: [], signals: [] })
+        assert.deepStrictEqual(yield* calling(true), {
+          alive: true,
+          results: ["ServerExit"],
+          signals: ["killed", "Down"]
+        })
+      })
   )
 })
 

@@ -33,7 +33,7 @@ import { StartFailed, StartIgnored, StartTimeout } from "./genServerErrors.ts"
 import type { AlreadyStarted } from "./genServerErrors.ts"
 import { toMillis, within } from "./genServerHandle.ts"
 import type { CallEntry, ServerEntry, ServerHandle } from "./genServerHandle.ts"
-import { ProcessImpl } from "./process.ts"
+import { impl, ProcessImpl } from "./process.ts"
 import type { Terminate } from "./process.ts"
 import { Self } from "./self.ts"
 import { wake } from "./signals.ts"
@@ -279,18 +279,27 @@ export const start = <P extends Protocol, R, RB>(
         return booted.run
       }
     })
-    const answer = Effect.suspend(
-      () =>
-        outcome ?? Effect.fail(new StartFailed({ path: process.path, reason: process.exitReason ?? ExitReason.killed }))
-    )
+    // Whoever starts a process that ends before its init has answered is told so by the start alone.
+    const ended = Effect.suspend(() => {
+      parent?.removeLinkAndFlush(process)
+      return Effect.fail(new StartFailed({ path: process.path, reason: process.exitReason ?? ExitReason.killed }))
+    })
     const started = Effect.callback<Server<P>, StartError>((resume) => {
-      process.onStartSettled(() => wake(fiber, () => resume(answer)))
+      process.onStartSettled(() => wake(fiber, () => resume(outcome ?? ended)))
       process.launch(body, parent)
     })
-    const late = (timeoutMillis: number) => new StartTimeout({ path: process.path, timeoutMillis })
-    // A process that nobody gets to know ends: its starter was interrupted, or gave up.
+    const late = (timeoutMillis: number) => {
+      parent?.removeLinkAndFlush(process)
+      return new StartTimeout({ path: process.path, timeoutMillis })
+    }
+    // A process that nobody gets to know ends: its starter was interrupted, or gave up. When the process of the starter
+    // ends, that is between the two, and their link if there is one, as in OTP.
+    const starter = Context.getOrUndefined(fiber.context, Self)
+    const isAbandoned = () => starter === undefined || !impl(starter).isLeaving
     return Effect.onExit(within(started, toMillis(options?.timeout, Infinity), late), (exit) =>
-      Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => process.kill())
+      Effect.sync(() => {
+        if (Exit.isFailure(exit) && isAbandoned()) process.kill()
+      })
     )
   })
 

@@ -256,7 +256,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
   }
 
   /** Removes messages that wait. */
-  removeWhere(test: (message: Message) => boolean): void {
+  drop(test: (message: Message) => boolean): void {
     for (let entry = this.mailbox.queue.head; entry !== undefined;) {
       const next: ServerEntry | undefined = entry.next
       if (entry._tag === "Info" && test(entry.message)) this.mailbox.remove(entry)

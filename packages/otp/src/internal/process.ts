@@ -51,8 +51,8 @@ export const TypeId = "~@relive/otp/Process"
 /** Where a process gets its messages; its owner's queue. */
 export interface Receiver {
   offer(message: Message): void
-  /** Removes messages that wait, for queues that can. */
-  removeWhere?(test: (message: Message) => boolean): void
+  /** Removes messages that wait; for queues that are no `Inbox`. */
+  drop?(test: (message: Message) => boolean): void
 }
 
 export type Terminate = (reason: ExitReason.ExitReason) => Effect.Effect<unknown, unknown>
@@ -372,7 +372,12 @@ export class ProcessImpl implements Process {
   /** Undoes a link and forgets the exit of the other that has come over it (`unlink` and flush). */
   removeLinkAndFlush(other: ProcessImpl): void {
     this.removeLink(other)
-    this.receiver?.removeWhere?.((message) => message._tag === "Exit" && message.from === other)
+    this.drop((message) => message._tag === "Exit" && message.from === other)
+  }
+
+  private drop(test: (message: Message) => boolean): void {
+    if (this.receiver instanceof Inbox) this.receiver.removeWhere(test)
+    else this.receiver?.drop?.(test)
   }
 
   watch(watched: ProcessImpl): MonitorRef {
@@ -389,7 +394,7 @@ export class ProcessImpl implements Process {
   unwatch(ref: MonitorRef, flush: boolean): void {
     this.watching?.delete(ref)
     impl(ref.process).watchers?.delete(ref)
-    if (flush) this.receiver?.removeWhere?.((message) => message._tag === "Down" && message.ref === ref)
+    if (flush) this.drop((message) => message._tag === "Down" && message.ref === ref)
   }
 
   /** Runs at the end of the process, before anybody hears of it. Returns the removal. */
