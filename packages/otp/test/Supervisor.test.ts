@@ -137,6 +137,26 @@ describe("static supervisors", () => {
     })
   )
 
+  it.effect("a finalizer that dies is logged, and holds up nobody", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const logger = Logger.make((entry) => {
+        lines.push(String(Array.isArray(entry.message) ? entry.message[0] : entry.message))
+      })
+      const log: Array<string> = []
+      const dies = ChildSpec.scoped({
+        id: "dies",
+        acquire: Effect.acquireRelease(Effect.void, () => Effect.die("finalizer"))
+      })
+      yield* Effect.gen(function* () {
+        const ref = yield* Supervisor.start(Supervisor.make({ children: [scripted(log, "a").spec, dies] }))
+        yield* ref.stop()
+      }).pipe(Effect.scoped, Effect.provide([Registry.layer, Logger.layer([logger])]))
+      assert.deepStrictEqual(lines, ['Process "root/dies": a finalizer failed'])
+      assert.deepStrictEqual(log, ["+a", "-a"])
+    })
+  )
+
   it.effect("init makes the process of a child a supervisor, after what the child prepares", () =>
     inTree(
       Effect.gen(function* () {
