@@ -96,9 +96,9 @@ class ConnectionService implements Service {
     return Effect.callback<Resp.Reply, RedisError>((resume) => {
       const refused = this.refusal(command, flags, "shared")
       if (refused !== undefined) return resume(Effect.fail(refused))
-      const target = this.target(command, options, undefined)
       const payload = encoder.encode(command)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
+      const target = this.target(command, options, undefined)
       const callFlags_ = callFlags(flags, flags, options)
       return this.submit(target, payload, 1, nameOf(command), callFlags_, finishers.command, 1, options, resume)
     })
@@ -119,9 +119,9 @@ class ConnectionService implements Service {
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
     return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
-      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll(commands)
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
+      const target = this.target(commands[0], options, commands)
       const finisher = new finishers.PipelineFinisher(group.names)
       const flags = callFlags(group.common, group.any, options)
       const count = commands.length
@@ -133,9 +133,9 @@ class ConnectionService implements Service {
     const group = this.group(commands, "transaction")
     if ("reason" in group) return Effect.fail(group)
     return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
-      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll([["MULTI"], ...commands, ["EXEC"]])
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
+      const target = this.target(commands[0], options, commands)
       const finisher = new finishers.TransactionFinisher(group.names)
       const count = commands.length + 2
       const flags = callFlags(0, 0, options)
@@ -148,9 +148,9 @@ class ConnectionService implements Service {
     if ("reason" in group) return Effect.fail(group)
     if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
     return Effect.callback<void, RedisError>((resume) => {
-      const target = this.target(commands[0], options, commands)
       const payload = encoder.encodeAll([["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]])
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
+      const target = this.target(commands[0], options, commands)
       const finisher = new finishers.NoReplyFinisher(group.names)
       return this.submit(target, payload, commands.length + 2, "NOREPLY", BARRIER, finisher, 1, options, resume)
     })
