@@ -1,0 +1,101 @@
+/**
+ * Callers that go away, and callers that act while they are being resumed: interruption is cancellation, and no caller ever
+ * sees a connection whose state is half changed.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Redis } from "@relive/core"
+import { FakeServer, RedisServer } from "@relive/testing"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+
+const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+const awaitDown = Redis.events.pipe(
+  Stream.filter(({ state }) => state === "backoff"),
+  Stream.take(1),
+  Stream.runDrain
+)
+
+/** Answers GET with its key when `late` is done, and everything else at once. */
+const lateServer = (late: Deferred.Deferred<void>) =>
+  FakeServer.make((connection) =>
+    connection.serve(FakeServer.handshake, ([name, key = ""]) =>
+      name === "GET" ? Effect.as(Deferred.await(late), `$${key.length}\r\n${key}\r\n`) : undefined
+    )
+  )
+
+describe("an interrupted call", () => {
+  it.live("that was not written never is", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        const down = yield* fork(awaitDown)
+        yield* server.kill
+        yield* Fiber.join(down)
+        const given = yield* fork(Redis.command(["INCR", "given up"]))
+        const kept = yield* fork(Redis.command(["INCR", "kept"]))
+        assert.strictEqual((yield* Redis.status).queued, 2)
+        yield* Fiber.interrupt(given)
+        assert.strictEqual((yield* Redis.status).queued, 1)
+        yield* server.start
+        assert.strictEqual(yield* Fiber.join(kept), 1)
+        assert.strictEqual(yield* Redis.command(["GET", "given up"]), null)
+      }).pipe(Effect.provide(Redis.layer({ port: server.port, backoffCap: 100 })))
+    })
+  )
+
+  it.live("that was written leaves its reply to nobody", () =>
+    Effect.gen(function* () {
+      const late = yield* Deferred.make<void>()
+      const fake = yield* lateServer(late)
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        const given = yield* fork(Redis.command(["GET", "given up"]))
+        const next = yield* fork(Redis.command(["GET", "next"]))
+        yield* Fiber.interrupt(given)
+        yield* Deferred.succeed(late, undefined)
+        assert.strictEqual(yield* Fiber.join(next), "next")
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+    })
+  )
+})
+
+describe("a caller that acts while it is resumed", () => {
+  it.live("by a reply finds all replies of the same chunk handed out", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) =>
+        connection.serve(FakeServer.handshake, ([name]) =>
+          name === "FIRST" ? "" : name === "SECOND" ? "$5\r\nfirst\r\n$6\r\nsecond\r\n" : undefined
+        )
+      )
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        const seen = yield* fork(Effect.andThen(Redis.command(["FIRST"]), Redis.status))
+        const second = yield* fork(Redis.command(["SECOND"]))
+        assert.strictEqual((yield* Fiber.join(seen)).inFlight, 0)
+        assert.strictEqual(yield* Fiber.join(second), "second")
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+    })
+  )
+
+  it.live("by the end of its session finds it ended, and its next call goes to the next one", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make([
+        (first) =>
+          first.serve(FakeServer.handshake, ([name]) => (name === "INCR" ? Effect.as(first.reset, "") : undefined)),
+        (second) => second.serve(FakeServer.handshake, ([name]) => (name === "INCR" ? ":1\r\n" : undefined))
+      ])
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        const seen = yield* Effect.andThen(Effect.flip(Redis.command(["INCR", "k"])), Redis.status)
+        assert.strictEqual(seen.state, "backoff")
+        assert.strictEqual(seen.inFlight, 0)
+        const again = yield* Effect.catch(Redis.command(["INCR", "k"]), () => Effect.succeed("failed"))
+        assert.strictEqual(again, 1)
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+    })
+  )
+})
