@@ -70,6 +70,8 @@ export class Connection implements Owner, RedisConnection {
   private lastError: RedisError | undefined = undefined
   /** Why calls are refused at once, while they are. */
   private refusing: Outcome | undefined = undefined
+  /** How many sessions in a row have ended without a byte from the server. */
+  mutes = 0
   private closing = false
   private closeBy = Infinity
   private sessions = 0
@@ -257,6 +259,7 @@ export class Connection implements Owner, RedisConnection {
       this.mailbox.prepend(call)
     }
     if (this.session === session) this.session = undefined
+    this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
     this.planNext(session, end)
     if (!this.closing) this.goDown(end, shared, failed)
     run(failed)

@@ -83,7 +83,8 @@ const reader = (connection: Connection, session: Session, wire: Wire): Effect.Ef
     }),
     Effect.catch((error) => {
       const end = readFailed(session, error)
-      const isMute = error._tag === "WireClosed" && session.firstByte < 0
+      // Once may be a restart; a server that never says a word is worth a closer look.
+      const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.mutes > 0
       return isMute ? Effect.flatMap(whyItLeft(connection.options, end), Effect.fail) : Effect.fail(end)
     })
   )
