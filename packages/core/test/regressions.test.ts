@@ -24,4 +24,25 @@ describe("what the soak has found", () => {
       assert.deepStrictEqual(replies, ["a", new Uint8Array([98])])
     })
   )
+
+  // A cut, then a refusal: the second attempt of a retried write was not sent, the first may have run.
+  it.live("a retried call fails as unknown when any of its attempts may have run", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make((connection) =>
+        Effect.gen(function* () {
+          if (connection.index > 0) return yield* connection.silent
+          yield* connection.answer(FakeServer.handshake)
+          yield* connection.expect(["INCR", "n"])
+          yield* connection.close
+        })
+      )
+      const error = yield* Redis.command(["INCR", "n"], { timeout: 300, retry: { for: "any" } }).pipe(
+        Effect.flip,
+        Effect.provide(Redis.layer({ host: server.host, port: server.port }))
+      )
+      assert.ok(error.reason._tag === "ConnectionError")
+      assert.strictEqual(error.reason.delivery, "unknown")
+      assert.isFalse(error.isRetryable)
+    })
+  )
 })

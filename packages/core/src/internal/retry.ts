@@ -26,9 +26,16 @@ const mayRetry = (error: RedisError, how: RetryOptions["for"], repeatable: boole
   return reason._tag === "ConnectionError" && !["shutdown", "closed", "handshake"].includes(reason.kind)
 }
 
+const deliveryOf = ({ reason }: RedisError): "unsent" | "unknown" | undefined =>
+  "delivery" in reason ? reason.delivery : undefined
+
+/** Does this failure say that the call has not run? */
+const saysNotRun = (error: RedisError): boolean => error.isRetryable || deliveryOf(error) === "unsent"
+
 /**
  * Runs `attempt` until it succeeds, its failure may not be retried, the schedule ends, or the deadline has passed: then the
- * last failure stands.
+ * last failure stands; but when that one did not run, and an earlier one may have, the earlier one does: the call may
+ * have run.
  */
 export const withRetry = <A, R>(
   retry: RetryOptions,
@@ -42,11 +49,18 @@ export const withRetry = <A, R>(
     if (typeof total !== "number") return Effect.fail(total)
     const deadline = monotonicMillis(clock) + total
     const left = (): number => deadline - monotonicMillis(clock)
-    const once = Effect.suspend(() => attempt({ ...options, retry: undefined, timeout: timeoutOption(left()) }))
+    let mayHaveRun: RedisError | undefined
+    const once = Effect.suspend(() => attempt({ ...options, retry: undefined, timeout: timeoutOption(left()) })).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (deliveryOf(error) === "unknown") mayHaveRun = error
+        })
+      )
+    )
     const schedule = retry.schedule ?? defaultSchedule
     const within = Schedule.while(
       schedule,
       ({ duration, input }) => mayRetry(input, retry.for, repeatable) && Duration.toMillis(duration) < left()
     )
-    return Effect.retry(once, within)
+    return Effect.mapError(Effect.retry(once, within), (last) => (saysNotRun(last) ? (mayHaveRun ?? last) : last))
   })
