@@ -25,7 +25,11 @@ const maxWakes = 1024
 /** Delivers now, or after what is being delivered. */
 export const deliver = (signal: () => void): void => {
   signals.push(signal)
-  if (delivering) return
+  runSignals()
+}
+
+const runSignals = (): void => {
+  if (delivering || holds > 0) return
   delivering = true
   try {
     for (let i = 0; i < signals.length; i++) signals[i]?.()
@@ -36,13 +40,17 @@ export const deliver = (signal: () => void): void => {
   }
 }
 
-/** Runs `change` with no wake in between: those it causes happen afterwards. */
+/**
+ * Runs `change` with no signal delivered and nobody woken in between. What it sends is delivered afterwards, in order,
+ * and what follows from that behind it: those who are told of an end hear of it before they hear of its consequences.
+ */
 export const hold = (change: () => void): void => {
   holds++
   try {
     change()
   } finally {
     holds--
+    runSignals()
     runWakes()
   }
 }
