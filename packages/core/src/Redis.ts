@@ -40,6 +40,58 @@ import { RedisService } from "./RedisService.ts"
 import type { CallOptions, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
 
+export type {
+  /**
+   * What a call may say about itself.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  CallOptions,
+  /**
+   * The states of a connection.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  ConnectionState,
+  /**
+   * An element of a pipeline's or transaction's result.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  PipelineReply,
+  /**
+   * Further attempts of a call that failed.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  RetryOptions,
+  /**
+   * What a provider of Redis can do.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Service,
+  /**
+   * What a connection is doing now.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Status,
+  /**
+   * One change of a connection's state.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  StatusChange
+} from "./RedisService.ts"
+
 /**
  * Options of a command whose reply is decoded by a schema: the reply as it came is the encoded side.
  *
