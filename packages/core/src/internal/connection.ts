@@ -261,10 +261,17 @@ export class Connection implements Owner, RedisConnection {
     if (this.session === session) this.session = undefined
     this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
     this.planNext(session, end)
-    if (!this.closing) this.goDown(end, shared, failed)
+    // While it closes there is no next session: what waits for one would only use up the time.
+    if (this.closing) this.failQueued(this.shutdown(), failed)
+    else this.goDown(end, shared, failed)
     run(failed)
     this.first()
     this.checkDrained()
+  }
+
+  /** Takes out all that is queued, to fail. A read that is repeated was written once, so it can have run. */
+  private failQueued(shared: SharedFailure, failed: Settlements): void {
+    for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
   }
 
   private mayRepeat(call: Call): boolean {
@@ -277,7 +284,7 @@ export class Connection implements Owner, RedisConnection {
     if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
       this.refusing = refuses.unsent
       this.hooks.onGivingUp?.(this, false)
-      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? refuses.unknown : refuses.unsent])
+      this.failQueued(refuses, failed)
     }
     const error = connectionError(
       { kind: end.kind, address: this.options.address, detail: end.detail, cause: end.cause },
@@ -322,9 +329,8 @@ export class Connection implements Owner, RedisConnection {
     if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
     this.downSince ??= this.now()
     this.hooks.onGivingUp?.(this, true)
-    if (this.session?.ready !== true) {
-      for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
-    } else this.change("draining", undefined)
+    if (this.session?.ready !== true) this.failQueued(shared, failed)
+    else this.change("draining", undefined)
     run(failed)
   }
 
@@ -351,7 +357,7 @@ export class Connection implements Owner, RedisConnection {
     const shared = this.shutdown()
     const left: Settlements = []
     this.hooks.onGivingUp?.(this, true)
-    for (const call of this.mailbox.drain()) left.push([call, call.repeated ? shared.unknown : shared.unsent])
+    this.failQueued(shared, left)
     this.change("closed", undefined)
     run(left)
     this.first()
