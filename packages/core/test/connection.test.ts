@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Redis, type RedisError, RedisService } from "@relive/core"
+import { Redis } from "@relive/core"
+import type { RedisError, RedisService } from "@relive/core"
 import { FakeServer, RedisServer } from "@relive/testing"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
