@@ -1,0 +1,70 @@
+/**
+ * The place of a member: it outlives the connections that fill it one after the other.
+ *
+ * @internal
+ */
+import type { RedisConnection } from "@relive/core/RedisConnection"
+import type { ConnectionState } from "@relive/core/RedisService"
+import type { Member, MemberStatus } from "../RedisPool.ts"
+
+/** Of a member that has never been started, or is being restarted. */
+const nothing = {
+  state: "closed",
+  protocol: undefined,
+  sessions: 0,
+  queued: 0,
+  queuedBytes: 0,
+  inFlight: 0,
+  inFlightBytes: 0,
+  repeated: 0,
+  lastError: undefined
+} as const
+
+export class Slot implements Member {
+  readonly index: number
+  private readonly address: string
+  /** The present one, or the last there was. */
+  connection: RedisConnection | undefined = undefined
+
+  constructor(index: number, address: string) {
+    this.index = index
+    this.address = address
+  }
+
+  get state(): ConnectionState {
+    return this.connection?.state ?? "closed"
+  }
+
+  get queued(): number {
+    return this.connection?.queued ?? 0
+  }
+
+  get inFlight(): number {
+    return this.connection?.inFlight ?? 0
+  }
+
+  /** What a call would have to wait behind. */
+  get load(): number {
+    const connection = this.connection
+    return connection === undefined ? 0 : connection.inFlight + connection.queued
+  }
+
+  /** Is there a connection that is not going? */
+  get isOpen(): boolean {
+    const state = this.state
+    return state !== "closed" && state !== "draining"
+  }
+
+  get isReady(): boolean {
+    return this.state === "ready"
+  }
+
+  get isAccepting(): boolean {
+    return this.connection?.accepting ?? false
+  }
+
+  get status(): MemberStatus {
+    const status = this.connection?.status ?? { ...nothing, address: this.address }
+    return { index: this.index, ...status }
+  }
+}

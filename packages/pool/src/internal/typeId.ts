@@ -1,0 +1,2 @@
+/** @internal */
+export const TypeId = "~@relive/pool/RedisPool" as const
