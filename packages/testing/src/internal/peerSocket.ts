@@ -5,7 +5,9 @@ import type * as Net from "node:net"
 export const reset = (socket: Net.Socket): void => {
   // Node reports ERR_INVALID_HANDLE_TYPE as an "error" event for what is not TCP; a destroyed socket stays quiet.
   const isTcp = socket.remotePort !== undefined
-  if (isTcp) socket.resetAndDestroy()
+  // While its FIN is on the way, a reset fails (EINVAL), and Node keeps the handle for ever.
+  const isEnding = socket.writableEnded && !socket.writableFinished
+  if (isTcp && !isEnding) socket.resetAndDestroy()
   else socket.destroy()
 }
 
