@@ -1,0 +1,270 @@
+/**
+ * What goes wrong, and when: plans that are plain data, made from the seed before anything runs, and their players.
+ *
+ * Each connection has a plan of faults in its proxy; the server has one of its own; and one closes connections and makes
+ * them anew, which is no fault but what a program may do at any time. A fault counts only when it hit a ready session, and,
+ * when it is one that ends sessions, when that session has ended. To hit one, it waits a little for the session to be ready.
+ */
+import { Fault, FaultSchedule, type FaultProxy, type RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import type * as Semaphore from "effect/Semaphore"
+import type { History } from "./History.ts"
+import type { Lane } from "./Lane.ts"
+
+/** The kinds of faults. */
+export const kinds = [
+  "cutFin",
+  "cutRst",
+  "halfClose",
+  "delay",
+  "throttle",
+  "slowLoris",
+  "blackHole",
+  "stall",
+  "refuseClosed",
+  "refuseReset",
+  "clientKill",
+  "pause",
+  "stop",
+  "kill"
+] as const
+
+export type Kind = (typeof kinds)[number]
+
+/** A fault of a proxy. Established connections do not feel a refusal, so it comes with a cut. */
+interface NetworkFault {
+  readonly kind: Kind
+  readonly faults: readonly [Fault.Fault, ...ReadonlyArray<Fault.Fault>]
+  readonly endsSession: boolean
+}
+
+type ServerFault = "clientKill" | "pause" | "stop" | "kill"
+
+type Random = FaultSchedule.Random
+
+const direction = (random: Random): Fault.Direction => random.pick(["toServer", "toClient"])
+const directions = (random: Random): Fault.Directions => random.pick(["toServer", "toClient", "both"])
+/** Cuts fall inside of commands and replies. */
+const afterBytes = (random: Random): number => random.integer(0, random.pick([0, 200, 3_000]))
+
+const cutOf = (how: Fault.CutKind, random: Random): Fault.Fault =>
+  Fault.cut({ how, direction: direction(random), afterBytes: afterBytes(random), times: Infinity })
+
+const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
+  (random) => ({ kind: "cutFin", faults: [cutOf("fin", random)], endsSession: true }),
+  (random) => ({ kind: "cutRst", faults: [cutOf("rst", random)], endsSession: true }),
+  (random) => ({
+    kind: "halfClose",
+    faults: [Fault.halfClose({ direction: direction(random), afterBytes: afterBytes(random), times: Infinity })],
+    endsSession: true
+  }),
+  (random) => ({
+    kind: "delay",
+    faults: [Fault.delay(random.integer(1, 100), { direction: directions(random), jitterMillis: 50 })],
+    endsSession: false
+  }),
+  (random) => ({
+    kind: "throttle",
+    faults: [Fault.throttle(random.integer(1_000, 100_000), directions(random))],
+    endsSession: false
+  }),
+  (random) => ({
+    kind: "slowLoris",
+    faults: [Fault.slowLoris(random.integer(1, 10), directions(random))],
+    endsSession: false
+  }),
+  (random) => ({ kind: "blackHole", faults: [Fault.blackHole(directions(random))], endsSession: true }),
+  (random) => ({ kind: "stall", faults: [Fault.stall(directions(random))], endsSession: false }),
+  (random) => ({
+    kind: "refuseClosed",
+    faults: [cutOf("fin", random), Fault.refuse("closed")],
+    endsSession: true
+  }),
+  (random) => ({
+    kind: "refuseReset",
+    faults: [cutOf("rst", random), Fault.refuse("reset")],
+    endsSession: true
+  })
+]
+
+const serverFaults: ReadonlyArray<FaultSchedule.Kind<ServerFault>> = [
+  () => "clientKill",
+  () => "pause",
+  () => "stop",
+  () => "kill"
+]
+
+/** All that a run does to its connections. */
+export interface Plan {
+  readonly network: ReadonlyArray<FaultSchedule.Schedule<NetworkFault>>
+  readonly server: FaultSchedule.Schedule<ServerFault>
+  /** Which connection is closed, and for how long there is none. */
+  readonly closes: FaultSchedule.Schedule<number>
+}
+
+/** The same seed, the same plan. */
+export const plan = (seed: number, seconds: number, lanes: number): Plan => {
+  const durationMillis = seconds * 1_000 - 300
+  return {
+    network: Array.from({ length: lanes }, (_, index) =>
+      FaultSchedule.make({
+        seed: seed * 31 + index + 1,
+        durationMillis,
+        kinds: networkFaults,
+        lengthMillis: [40, 350],
+        gapMillis: [200, 700]
+      })
+    ),
+    server: FaultSchedule.make({
+      seed: seed * 31,
+      durationMillis,
+      kinds: serverFaults,
+      lengthMillis: [30, 400],
+      gapMillis: [600, 1_500]
+    }),
+    closes: FaultSchedule.make({
+      seed: seed * 31 - 1,
+      durationMillis,
+      kinds: Array.from({ length: lanes }, (_, lane) => () => lane),
+      lengthMillis: [0, 150],
+      gapMillis: [1_500, 3_500]
+    })
+  }
+}
+
+/** A pause shall be longer than the deadlines at times. */
+const pauseFactor = 3
+
+const readyWithinMillis = 2_000
+const hitWithinMillis = 700
+/** From a black hole on it takes a deadline, and a look of the health check. */
+const endsWithinMillis = 2_000
+const pollMillis = 5
+
+/** Waits until it is so, or for so long; answers which. */
+const until = (condition: () => boolean, millis: number): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    const giveUpAt = performance.now() + millis
+    while (!condition()) {
+      if (performance.now() > giveUpAt) return false
+      yield* Effect.sleep(pollMillis)
+    }
+    return true
+  })
+
+/** Plays plans, and counts the faults that hit. */
+export class Player {
+  readonly counts: Map<Kind, number> = new Map(kinds.map((kind) => [kind, 0]))
+  private readonly lanes: ReadonlyArray<Lane>
+  private readonly server: RedisServer.RedisServer
+  private readonly history: History
+  /** Held while the server must not go away, or must not be asked. */
+  private readonly serverLock: Semaphore.Semaphore
+  private readonly onHung: (lane: Lane) => void
+
+  constructor(
+    lanes: ReadonlyArray<Lane>,
+    server: RedisServer.RedisServer,
+    serverLock: Semaphore.Semaphore,
+    history: History,
+    onHung: (lane: Lane) => void
+  ) {
+    this.lanes = lanes
+    this.server = server
+    this.serverLock = serverLock
+    this.history = history
+    this.onHung = onHung
+  }
+
+  /** Plays all to the end; then everything is healed. */
+  readonly play = (plan: Plan): Effect.Effect<void, RedisServer.RedisServerError> =>
+    Effect.all(
+      [
+        ...this.lanes.map((lane, index) =>
+          this.inTime(plan.network[index] ?? [], (entry) => this.inNetwork(lane, entry.value, entry.forMillis))
+        ),
+        this.inTime(plan.server, (entry) => this.atServer(entry.value, entry.forMillis)),
+        this.inTime(plan.closes, (entry) => this.reopen(entry.value, entry.forMillis))
+      ],
+      { concurrency: "unbounded", discard: true }
+    )
+
+  private inTime<A, E>(
+    schedule: FaultSchedule.Schedule<A>,
+    play: (entry: FaultSchedule.Entry<A>) => Effect.Effect<void, E>
+  ): Effect.Effect<void, E> {
+    const startedAt = this.history.now()
+    return Effect.forEach(
+      schedule,
+      (entry) =>
+        Effect.suspend(() =>
+          Effect.andThen(Effect.sleep(Math.max(0, startedAt + entry.atMillis - this.history.now())), play(entry))
+        ),
+      { discard: true }
+    )
+  }
+
+  private count(kind: Kind, where: string): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
+    this.history.add(where, `${kind} has hit`)
+  }
+
+  private inNetwork(lane: Lane, fault: NetworkFault, forMillis: number): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      if (!(yield* until(() => lane.isReady, readyWithinMillis))) {
+        return this.history.add(lane.name, `${fault.kind} passes by: the connection is not ready`)
+      }
+      const endings = lane.endings
+      lane.trouble(JSON.stringify(fault.faults))
+      const [first, ...others] = yield* Effect.forEach(fault.faults, lane.proxy.inject)
+      if (first === undefined) return
+      const hit = Effect.as(first.awaitHit, lane.isReady || lane.endings > endings)
+      const hasHit = yield* Effect.raceFirst(hit, Effect.as(Effect.sleep(hitWithinMillis), false))
+      yield* Effect.sleep(forMillis)
+      yield* Effect.forEach([first, ...others], (injection: FaultProxy.Injection) => injection.heal)
+      lane.calm(`${fault.kind} is over`)
+      if (!hasHit) return
+      if (!fault.endsSession || (yield* until(() => lane.endings > endings, endsWithinMillis))) {
+        this.count(fault.kind, lane.name)
+      }
+    })
+  }
+
+  private atServer(fault: ServerFault, forMillis: number): Effect.Effect<void, RedisServer.RedisServerError> {
+    const strike = Effect.gen({ self: this }, function* () {
+      if (!(yield* until(() => this.lanes.some((lane) => lane.isReady), readyWithinMillis))) return
+      const ready = this.lanes.filter((lane) => lane.isReady)
+      const endings = ready.map((lane) => lane.endings)
+      for (const lane of this.lanes) lane.trouble(`server: ${fault}`)
+      yield* this.doToServer(fault, forMillis)
+      for (const lane of this.lanes) lane.calm(`server: ${fault} is over`)
+      const hasEnded = () => ready.some((lane, index) => lane.endings > (endings[index] ?? 0))
+      if (fault === "pause" || (yield* until(hasEnded, 500))) this.count(fault, "server")
+    })
+    return this.serverLock.withPermit(strike)
+  }
+
+  private doToServer(fault: ServerFault, forMillis: number): Effect.Effect<void, RedisServer.RedisServerError> {
+    const { server } = this
+    switch (fault) {
+      case "clientKill":
+        return Effect.asVoid(server.command(["CLIENT", "KILL", "TYPE", "normal"]))
+      case "pause":
+        return server.pause.pipe(Effect.andThen(Effect.sleep(forMillis * pauseFactor)), Effect.ensuring(server.resume))
+      case "stop":
+        return server.stop.pipe(Effect.andThen(Effect.sleep(forMillis)), Effect.andThen(server.start))
+      case "kill":
+        return server.kill.pipe(Effect.andThen(Effect.sleep(forMillis)), Effect.andThen(server.start))
+    }
+  }
+
+  private reopen(index: number, forMillis: number): Effect.Effect<void> {
+    const lane = this.lanes[index]
+    if (lane === undefined) return Effect.void
+    return Effect.gen({ self: this }, function* () {
+      if (!(yield* lane.shut)) this.onHung(lane)
+      yield* Effect.sleep(forMillis)
+      yield* lane.open
+    })
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * What happened when, as far back as a bounded memory reaches: faults, changes of state, and every call that did not go
+ * well. It is what is shown with a broken law.
+ */
+
+export interface Event {
+  /** Milliseconds since the start. */
+  readonly at: number
+  /** The connection it is about, or the server. */
+  readonly where: string
+  readonly what: string
+  /** The first and the last id, when it is a call that did not go well. */
+  readonly call?: readonly [first: number, last: number] | undefined
+}
+
+/** What to show: a stretch of time, and the call in question. */
+export interface Question {
+  readonly from: number
+  readonly to: number
+  readonly where?: string | undefined
+  readonly call?: number | undefined
+}
+
+const kept = 60_000
+const shown = 60
+/** Calls that were made shortly before or after the one in question were next to it on the wire. */
+const neighbours = 15
+
+export class History {
+  private readonly startedAt = performance.now()
+  private readonly ring: Array<Event> = []
+  private next = 0
+
+  /** Milliseconds since the start. */
+  now(): number {
+    return performance.now() - this.startedAt
+  }
+
+  add(where: string, what: string, call?: readonly [first: number, last: number]): void {
+    this.ring[this.next] = { at: this.now(), where, what, call }
+    this.next = (this.next + 1) % kept
+  }
+
+  /** The events that a question is about, oldest first; a long stretch loses its middle. */
+  ask({ call, from, to, where }: Question): ReadonlyArray<string> {
+    const concerns = (event: Event): boolean => {
+      if (where !== undefined && event.where !== where && event.where !== "server") return false
+      if (event.call === undefined) return event.at >= from && event.at <= to
+      return call !== undefined && event.call[0] <= call + neighbours && event.call[1] >= call - neighbours
+    }
+    const lines = [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)]
+      .filter(concerns)
+      .map(({ at, what, where }) => `${at.toFixed(0).padStart(8)} ms  ${where.padEnd(11)} ${what}`)
+    if (lines.length <= shown) return lines
+    const half = shown / 2
+    return [...lines.slice(0, half), `${" ".repeat(12)}… ${lines.length - shown} more …`, ...lines.slice(-half)]
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What is left in the process: sockets and timers that Node still holds, and fibers that the supervisors still list.
+ * `process.getActiveResourcesInfo` does not show what was unref'd, so the resources are followed from their birth, by
+ * `async_hooks`.
+ */
+import * as Process from "@relive/otp/Process"
+import * as Effect from "effect/Effect"
+import { createHook } from "node:async_hooks"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+
+// The connections under soak are TCP; the pipes are those of the server's processes.
+const sockets = new Set(["TCPWRAP", "TCPCONNECTWRAP", "TLSWRAP"])
+const timers = new Set(["Timeout"])
+
+/** Some handles (those of TLS) tell of their end only when they are collected. */
+const makeCollect = (): (() => void) => {
+  setFlagsFromString("--expose-gc")
+  const collect: unknown = runInNewContext("gc")
+  return typeof collect === "function" ? () => collect() : () => {}
+}
+
+/** What is held at a moment, by its ids. */
+export interface Held {
+  readonly sockets: ReadonlySet<number>
+  readonly timers: ReadonlySet<number>
+  readonly fibers: ReadonlySet<number>
+}
+
+/** What is held now and was not before. */
+export interface Leaked {
+  readonly sockets: number
+  readonly timers: number
+  /** The fibers, as `path:label`. */
+  readonly fibers: ReadonlyArray<string>
+}
+
+export class Leaks {
+  private readonly sockets = new Set<number>()
+  private readonly timers = new Set<number>()
+  private readonly collect = makeCollect()
+  private readonly hook = createHook({
+    // The hot path has none, and they would only cost.
+    trackPromises: false,
+    init: (id, type) => {
+      if (timers.has(type)) this.timers.add(id)
+      else if (sockets.has(type)) this.sockets.add(id)
+    },
+    destroy: (id) => {
+      this.timers.delete(id)
+      this.sockets.delete(id)
+    }
+  })
+
+  /** Follows what is made from now on. */
+  start(): void {
+    this.hook.enable()
+  }
+
+  stop(): void {
+    this.hook.disable()
+  }
+
+  readonly held: Effect.Effect<Held> = Effect.map(Process.liveFibers, (fibers) => ({
+    sockets: new Set(this.sockets),
+    timers: new Set(this.timers),
+    fibers: new Set(fibers.map(({ id }) => id))
+  }))
+
+  /** What came since `before` and is still there. What is collected now is gone at the next look. */
+  readonly since = (before: Held): Effect.Effect<Leaked> =>
+    Effect.map(Process.liveFibers, (fibers) => {
+      this.collect()
+      return {
+        sockets: [...this.sockets].filter((id) => !before.sockets.has(id)).length,
+        timers: [...this.timers].filter((id) => !before.timers.has(id)).length,
+        fibers: fibers.filter(({ id }) => !before.fibers.has(id)).map(({ label, path }) => `${path}:${label}`)
+      }
+    })
+}

@@ -1,0 +1,82 @@
+/**
+ * What a soak is told, and what it decides itself.
+ *
+ * The times are far shorter than a program would choose: a soak wants many lives of a connection, not long ones. They
+ * are printed with each run.
+ */
+import type * as RedisOptions from "@relive/core/RedisOptions"
+
+/** The command line. */
+export interface Settings {
+  readonly seconds: number
+  readonly seed: number
+  /** Nothing but the JSON on stdout. */
+  readonly json: boolean
+}
+
+export const usage = "usage: npm run -s soak -- [--seconds N] [--seed S] [--json]"
+
+/** Reads the command line; a text says what is wrong with it. */
+export const parse = (args: ReadonlyArray<string>): Settings | string => {
+  let seconds = 20
+  let seed = 1
+  let json = false
+  for (let index = 0; index < args.length; index++) {
+    const [name = "", inline] = (args[index] ?? "").split("=", 2)
+    if (name === "--json") {
+      json = true
+      continue
+    }
+    if (name !== "--seconds" && name !== "--seed") return `${name} is not an option`
+    const text = inline ?? args[++index] ?? ""
+    const number = text.trim() === "" ? Number.NaN : Number(text)
+    if (!Number.isFinite(number)) return `${name} needs a number, not ${JSON.stringify(text)}`
+    if (name === "--seconds") seconds = number
+    else seed = number
+  }
+  if (seconds < 1) return "--seconds must be at least 1"
+  if (!Number.isInteger(seed)) return "--seed must be an integer"
+  return { seconds, seed, json }
+}
+
+/** The deadline of a call that does not say its own, in milliseconds. */
+export const timeoutMillis = 800
+
+/** How long a close may take, in milliseconds. */
+export const closeTimeoutMillis = 500
+
+const common = {
+  timeout: timeoutMillis,
+  connectTimeout: 600,
+  closeTimeout: closeTimeoutMillis,
+  healthCheckInterval: 400,
+  stableAfter: 300,
+  backoffFirst: 20,
+  backoffInitial: 30,
+  backoffFactor: 2,
+  backoffCap: 250,
+  leases: 10,
+  leaseIdle: 500
+} satisfies RedisOptions.Options
+
+/** The single connections: what can be chosen differently is, so that each way is soaked. */
+export const connections: ReadonlyArray<RedisOptions.Options & { readonly name: string }> = [
+  { ...common, name: "soak-wait" },
+  { ...common, name: "soak-resp2", protocol: 2, mailboxCommands: 24, inFlightCommands: 16 },
+  { ...common, name: "soak-fail", protocol: 3, whenDown: "fail", whenFull: "fail", mailboxCommands: 200 }
+]
+
+/** How many commands a second the workload aims at, and below what it lets no kind of call hold up the others. */
+export const rate = { most: 4_000, least: 1_800 }
+
+/** What a run must have done to mean something. */
+export const enough = {
+  commandsPerSecond: 1_000,
+  faultsPerSecond: 1,
+  /** From this many seconds on there must also be */
+  longSeconds: 40,
+  /** so many faults of each kind, */
+  faultsPerKind: 3,
+  /** and this share of the commands of each kind. */
+  sharePerKind: 0.01
+}

@@ -1,0 +1,282 @@
+/**
+ * One run, from the start of the server to the verdict:
+ *
+ * ```
+ *   fibers of the workload ──▶ connections (3) ──▶ fault proxy of each ──▶ real server (appendonly, appendfsync always)
+ *        │  every call                                  ▲                       ▲        │
+ *        ▼                                       plans of faults           kill, stop   sweeps read what was executed
+ *       book ◀──────────────────────────────────────────────────────────────────────────┘
+ * ```
+ *
+ * At the end the connections are closed with calls under way; then every call must have settled, and nothing be left.
+ */
+import { FaultProxy, Ledger, RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { Book, kinds, type Finding } from "./Book.ts"
+import * as Faults from "./Faults.ts"
+import * as Fixtures from "./Fixtures.ts"
+import * as Groups from "./Groups.ts"
+import { History } from "./History.ts"
+import { Lane } from "./Lane.ts"
+import * as Leased from "./Leased.ts"
+import { Leaks, type Held } from "./Leaks.ts"
+import { Pace } from "./Pace.ts"
+import * as Queues from "./Queues.ts"
+import * as Registers from "./Registers.ts"
+import * as Seeded from "./Seeded.ts"
+import { connections, type Settings } from "./Settings.ts"
+import { Traces } from "./Traces.ts"
+import type { Report } from "./Verdict.ts"
+import * as Verdict from "./Verdict.ts"
+import type { Work } from "./Work.ts"
+import * as Writes from "./Writes.ts"
+
+/** A run's end. */
+export interface Outcome {
+  readonly report: Report
+  readonly findings: ReadonlyArray<Finding>
+  readonly history: History
+  /** How long it took, in seconds. */
+  readonly seconds: number
+}
+
+/** The fibers of one connection: how many do what. */
+const crew: ReadonlyArray<readonly [fibers: number, work: (work: Work) => Effect.Effect<void>]> = [
+  [8, Registers.registers],
+  [6, Writes.counting],
+  [3, Writes.pushing],
+  [4, Writes.retrying],
+  [4, Writes.scripted],
+  [4, Groups.pipelinesOfReads],
+  [3, Groups.pipelinesOfAll],
+  [4, Groups.transactions],
+  [3, Groups.silent],
+  [4, Leased.leases],
+  [4, Leased.watches]
+]
+
+const blockingFibers = 6
+
+/** The calls that are under way at the end have their deadlines, and those of several calls some of them. */
+const settleWithinMillis = 10_000
+const leaveWithinMillis = 5_000
+const sweepMillis = 1_000
+const sampleMillis = 20
+const shownLeaks = 5
+
+export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.RedisServerError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const history = new History()
+    const book = new Book(history, yield* Ledger.make)
+    const leaks = new Leaks()
+    const server = yield* RedisServer.make({ appendOnly: true, config: { "auto-aof-rewrite-min-size": "8mb" } })
+    yield* server.commands(Fixtures.commands)
+    const proxies = yield* Effect.forEach(connections, (_, index) =>
+      FaultProxy.make(server, { seed: settings.seed * 17 + index })
+    )
+    leaks.start()
+    yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
+    const before = yield* leaks.held
+
+    const lanes = yield* Effect.forEach(connections, (options, index) => {
+      const proxy = proxies[index]
+      return proxy === undefined
+        ? Effect.die("a proxy for each connection")
+        : Lane.make(options.name, options, proxy, history)
+    })
+    const soaked = yield* soak(settings, book, lanes, server)
+    const leaked = yield* whatIsLeft(leaks, before, proxies, server)
+    const report = yield* judge(settings, book, lanes, soaked, leaked)
+    return { ...report, history, seconds: soaked.seconds }
+  })
+
+/** What was seen while it ran. */
+interface Soaked {
+  readonly faults: ReadonlyMap<Faults.Kind, number>
+  readonly maxMailboxDepth: number
+  readonly seconds: number
+}
+
+const soak = (
+  settings: Settings,
+  book: Book,
+  lanes: ReadonlyArray<Lane>,
+  server: RedisServer.RedisServer
+): Effect.Effect<Soaked, RedisServer.RedisServerError> =>
+  Effect.gen(function* () {
+    const { history } = book
+    const pace = new Pace(book)
+    const traces = new Traces(book, server)
+    const lock = Semaphore.makeUnsafe(1)
+    const works = workers(settings, book, lanes, pace, server)
+    const onHung = (lane: Lane) => book.breaks("unsettled", lane.name, "a close did not end in time")
+    const player = new Faults.Player(lanes, server, lock, history, onHung)
+
+    const startedAt = history.now()
+    let maxMailboxDepth = 0
+    const sample = Effect.sync(() => {
+      for (const lane of lanes) maxMailboxDepth = Math.max(maxMailboxDepth, lane.status().queued)
+    })
+    const sampler = yield* Effect.forkChild(Effect.forever(Effect.andThen(sample, Effect.sleep(sampleMillis))))
+    const sweeper = yield* Effect.forkChild(
+      Effect.forever(Effect.andThen(Effect.sleep(sweepMillis), lock.withPermit(Effect.uninterruptible(traces.sweep))))
+    )
+    const working = yield* Effect.forEach(works.all, (work) => Effect.forkChild(work))
+    yield* Effect.raceFirst(
+      player.play(Faults.plan(settings.seed, settings.seconds, lanes.length)),
+      Fiber.join(sweeper)
+    )
+    const seconds = (history.now() - startedAt) / 1_000
+    yield* Fiber.interrupt(sampler)
+    yield* Fiber.interrupt(sweeper)
+
+    // The close has calls under way: the fibers go on until it is done.
+    yield* Effect.forEach(lanes, (lane) => Effect.map(lane.shut, (closed) => (closed ? undefined : onHung(lane))), {
+      concurrency: "unbounded",
+      discard: true
+    })
+    pace.end()
+    yield* settleAll(book, working)
+    yield* traces.sweep
+    yield* Effect.forEach(works.queues, (queue) => queue.settle(server), { discard: true })
+    return { faults: player.counts, maxMailboxDepth, seconds }
+  })
+
+interface Workers {
+  readonly all: ReadonlyArray<Effect.Effect<void>>
+  readonly queues: ReadonlyArray<Queues.Queue>
+}
+
+const workers = (
+  settings: Settings,
+  book: Book,
+  lanes: ReadonlyArray<Lane>,
+  pace: Pace,
+  server: RedisServer.RedisServer
+): Workers => {
+  let fiber = 0
+  const workOf = (lane: Lane): Work => ({
+    book,
+    lane,
+    pace,
+    server,
+    fiber: fiber++,
+    random: Seeded.make(settings.seed, fiber)
+  })
+  const times = <A>(count: number, make: () => A): ReadonlyArray<A> => Array.from({ length: count }, make)
+  const plain = lanes.flatMap((lane) => crew.flatMap(([count, work]) => times(count, () => work(workOf(lane)))))
+  const poppers = lanes.flatMap((lane) =>
+    times(blockingFibers, () => {
+      const work = workOf(lane)
+      return { work, queue: new Queues.Queue(work) }
+    })
+  )
+  return {
+    all: [...plain, ...poppers.map(({ queue, work }) => Queues.blocking(work, queue))],
+    queues: poppers.map(({ queue }) => queue)
+  }
+}
+
+/** Waits for the fibers of the workload. A call that hangs stays unsettled, which the ledger counts. */
+const settleAll = (book: Book, working: ReadonlyArray<Fiber.Fiber<void>>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const all = Effect.forEach(working, (fiber) => Fiber.await(fiber))
+    const exits = yield* Effect.timeoutOption(all, settleWithinMillis)
+    if (exits._tag === "None") {
+      const pending = yield* book.ledger.pending
+      book.history.add("soak", `${pending} calls have not settled within ${settleWithinMillis} ms of the end`)
+      // Not waited for: what does not settle may not be interruptible either.
+      yield* Effect.forEach(working, (fiber) => Effect.forkDetach(Fiber.interrupt(fiber)), { discard: true })
+      return
+    }
+    for (const exit of exits.value) {
+      if (exit._tag === "Failure")
+        book.breaks("wrongReplies", "soak", `a fiber of the workload has failed: ${exit.cause}`)
+    }
+  })
+
+interface Left {
+  /** In this process, at the server, and in the proxies: the most of the three. */
+  readonly sockets: number
+  readonly timers: number
+  readonly fibers: ReadonlyArray<string>
+  /** All of it, for a reader. */
+  readonly what: ReadonlyArray<string>
+}
+
+/** Looks until nothing is left, or for so long. */
+const whatIsLeft = (
+  leaks: Leaks,
+  before: Held,
+  proxies: ReadonlyArray<FaultProxy.FaultProxy>,
+  server: RedisServer.RedisServer
+): Effect.Effect<Left, RedisServer.RedisServerError> =>
+  Effect.gen(function* () {
+    const look = Effect.gen(function* () {
+      // The last question's own socket is closing still.
+      const clients = yield* server.command(["CLIENT", "LIST"])
+      for (let turn = 0; turn < 3; turn++) yield* Effect.yieldNow
+      const proxied = yield* Effect.forEach(proxies, (proxy) => proxy.connections)
+      const known = String(clients)
+        .split("\n")
+        .filter((line) => line !== "" && !line.includes("cmd=client|list"))
+      const leaked = yield* leaks.since(before)
+      const inProxies = proxied.reduce((sum, count) => sum + count, 0)
+      const what = [
+        ...(leaked.sockets > 0 ? [`${leaked.sockets} sockets of this process`] : []),
+        ...(inProxies > 0 ? [`${proxied.join("+")} connections in the proxies`] : []),
+        ...known.map((client) => `a client of the server (${client})`),
+        ...(leaked.timers > 0 ? [`${leaked.timers} timers`] : []),
+        ...leaked.fibers.map((fiber) => `fiber ${fiber}`)
+      ]
+      return { ...leaked, sockets: Math.max(leaked.sockets, known.length, inProxies), what }
+    })
+    const giveUpAt = performance.now() + leaveWithinMillis
+    for (;;) {
+      const left = yield* look
+      if (left.what.length === 0 || performance.now() > giveUpAt) return left
+      yield* Effect.callback<void>((resume) => {
+        setTimeout(() => resume(Effect.void), 50)
+      })
+    }
+  })
+
+const judge = (
+  settings: Settings,
+  book: Book,
+  lanes: ReadonlyArray<Lane>,
+  soaked: Soaked,
+  left: Left
+): Effect.Effect<{ readonly report: Report; readonly findings: ReadonlyArray<Finding> }> =>
+  Effect.map(book.ledger.report, (judged) => {
+    const { broken } = book
+    const report: Report = {
+      commands: book.commands,
+      faults: [...soaked.faults.values()].reduce((sum, count) => sum + count, 0),
+      byKind: Object.fromEntries(kinds.map((kind) => [kind, book.submitted.get(kind) ?? 0])),
+      byFault: Object.fromEntries(soaked.faults),
+      acknowledged: judged.acknowledged + judged.refused,
+      unsent: judged.unsent,
+      unknown: judged.unknown + judged.interrupted,
+      readsRepeated: lanes.reduce((sum, lane) => sum + lane.readsRepeated, 0),
+      wrongReplies: broken.wrongReplies + judged.wrongReplies + judged.settledTwice + judged.executedUnknown,
+      executedThoughUnsent: broken.executedThoughUnsent + judged.executedThoughUnsent,
+      executedTwice: broken.executedTwice + judged.executedTwice,
+      lostAcknowledged: broken.lostAcknowledged + judged.lostAcknowledged,
+      unsettled: broken.unsettled + judged.unsettled,
+      leakedSockets: left.sockets,
+      leakedTimers: left.timers,
+      leakedFibers: left.fibers.length,
+      maxMailboxDepth: soaked.maxMailboxDepth,
+      longestOutageMs: Math.round(Math.max(...lanes.map((lane) => lane.longestOutageMillis))),
+      p99Ms: Number(book.latency.quantile(0.99).toFixed(1)),
+      seed: settings.seed
+    }
+    const leaks: ReadonlyArray<Finding> = left.what
+      .slice(0, shownLeaks)
+      .map((what) => ({ law: "unsettled", what: `left behind: ${what}`, from: Infinity, to: Infinity }))
+    return { report, findings: [...book.findings, ...Verdict.findingsOf(judged.violations), ...leaks] }
+  })
