@@ -18,11 +18,16 @@ const awaitDown = Redis.events.pipe(
   Stream.runDrain
 )
 
-/** Answers GET with its key when `late` is done, and everything else at once. */
-const lateServer = (late: Deferred.Deferred<void>) =>
+/** Answers GET with its key: tells of the first, and waits for `late` before it answers. */
+const lateServer = (arrived: Deferred.Deferred<void>, late: Deferred.Deferred<void>) =>
   FakeServer.make((connection) =>
     connection.serve(FakeServer.handshake, ([name, key = ""]) =>
-      name === "GET" ? Effect.as(Deferred.await(late), `$${key.length}\r\n${key}\r\n`) : undefined
+      name === "GET"
+        ? Deferred.succeed(arrived, undefined).pipe(
+            Effect.andThen(Deferred.await(late)),
+            Effect.as(`$${key.length}\r\n${key}\r\n`)
+          )
+        : undefined
     )
   )
 
@@ -49,13 +54,15 @@ describe("an interrupted call", () => {
 
   it.live("that was written leaves its reply to nobody", () =>
     Effect.gen(function* () {
+      const arrived = yield* Deferred.make<void>()
       const late = yield* Deferred.make<void>()
-      const fake = yield* lateServer(late)
+      const fake = yield* lateServer(arrived, late)
       yield* Effect.gen(function* () {
         yield* Redis.command(["PING"])
         const given = yield* fork(Redis.command(["GET", "given up"]))
-        const next = yield* fork(Redis.command(["GET", "next"]))
+        yield* Deferred.await(arrived)
         yield* Fiber.interrupt(given)
+        const next = yield* fork(Redis.command(["GET", "next"]))
         yield* Deferred.succeed(late, undefined)
         assert.strictEqual(yield* Fiber.join(next), "next")
       }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
