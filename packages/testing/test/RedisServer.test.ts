@@ -202,7 +202,8 @@ describe("RedisServer", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(RedisServer.make({ config: { "no-such-directive": 1 } }))
       assert.strictEqual(error.kind, "start")
-      assert.include(error.message, "Bad directive")
+      // The words differ between versions; the name of the directive does not.
+      assert.include(error.message, "no-such-directive")
     })
   )
 
