@@ -473,11 +473,14 @@ export const named = (name: Registry.Name<Service>): Effect.Effect<Service, neve
  *
  * - `id`: of the child, unique among its siblings (default `"redis"`)
  * - `register`: the name under which others find it
+ * - `exitOnDisconnection`: the end of a session, a failed dial included, ends the connection, with reason `shutdown`, and your
+ *   supervisor decides what is next; no backoff and no mailbox bridges it then (default `false`)
  *
  * @category models
  * @since 0.1.0
  */
 export type ChildSpecOptions = RedisOptions.Options & {
+  readonly exitOnDisconnection?: boolean | undefined
   readonly id?: string | undefined
   readonly register?: Registry.Name<Service> | undefined
   readonly restart?: ChildSpec.Restart | undefined

@@ -88,12 +88,14 @@ const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>)
   return delay > 0 ? Effect.delay(run, delay) : run
 }
 
-const sessionSpec = (connection: Connection) =>
+/** With `isLast` its end is that of the connection, by the supervisor's `autoShutdown`. */
+const sessionSpec = (connection: Connection, isLast = false) =>
   ChildSpec.make({
     id: "session",
-    restart: "permanent",
+    ...(isLast
+      ? { restart: "temporary", significant: true }
+      : { restart: "permanent", backoff: backoff(connection) }),
     shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
-    backoff: backoff(connection),
     start: Effect.map(makeSession(connection), ({ run, session }) =>
       ChildSpec.started({
         run: firstDial(connection, run),
@@ -144,11 +146,12 @@ const makeLeases = (owner: Connection): Leases => {
 }
 
 /** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
-const makeTree = (options: RedisOptions.Resolved) =>
+const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false) =>
   Effect.map(makeConnection(options, "permanent"), (connection) => {
     const leases = makeLeases(connection)
     const spec = Supervisor.make({
-      children: [deadlinesSpec(connection), leasesSpec(leases), sessionSpec(connection)]
+      autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
+      children: [deadlinesSpec(connection), leasesSpec(leases), sessionSpec(connection, exitOnDisconnection)]
     })
     return { connection, spec, service: makeService(connection, leases) }
   })
@@ -206,7 +209,7 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
 
 /** A connection as a child of a user's supervisor: its process is the connection's supervisor. */
 export const childSpec = (options: ChildSpecOptions) => {
-  const { id, register, restart, shutdown, ...connectionOptions } = options
+  const { exitOnDisconnection, id, register, restart, shutdown, ...connectionOptions } = options
   return ChildSpec.make({
     id: id ?? "redis",
     type: "supervisor",
@@ -217,7 +220,7 @@ export const childSpec = (options: ChildSpecOptions) => {
         Effect.fromResult(RedisOptions.resolve(connectionOptions)),
         (reason) => new RedisError({ reason })
       )
-      const { connection, service, spec } = yield* makeTree(resolved)
+      const { connection, service, spec } = yield* makeTree(resolved, exitOnDisconnection)
       const started = yield* Supervisor.init(spec)
       if (resolved.start === "await") yield* connection.awaitFirst
       if (register !== undefined) yield* Registry.register(register, service)

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Net from "node:net"
@@ -401,6 +402,44 @@ describe("Names and instances", () => {
           assert.strictEqual(yield* first.command(["GET", "k"]), "main")
         }).pipe(Effect.provide(tree))
       })
+  )
+
+  it.live("RECON-015 ends when its dial fails, where `exitOnDisconnection` says so, and is not dialled again", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      yield* fake.stop
+      const child = Redis.childSpec({ port: fake.port, register: main, restart: "temporary", exitOnDisconnection: true })
+      yield* Effect.gen(function* () {
+        const supervisor = yield* Supervisor.SupervisorRef
+        const process = yield* Effect.map(supervisor.whichChildren, (children) => children[0]?.process)
+        yield* Effect.repeat(supervisor.whichChildren, { until: (children) => children.length === 0 })
+        assert.isTrue(process === undefined || !(yield* process.isAlive))
+      }).pipe(Effect.provide(Supervisor.layer(Supervisor.make({ children: [child] }))))
+    })
+  )
+
+  it.live("RECON-016 ends with its session, tells its callers at once, and the supervisor above decides", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      const child = Redis.childSpec({ port: fake.port, register: main, exitOnDisconnection: true, inFlightCommands: 1 })
+      yield* Effect.gen(function* () {
+        const service = Option.getOrThrow(yield* Registry.lookup(main))
+        const named = yield* Redis.named(main)
+        const calls = yield* Effect.forEach([1, 2], (i) => submit(outcomeOf(service.command(["SET", "k", i]))))
+        const first = yield* shakenHands(fake)
+        yield* first.expect(["SET", "k", "1"])
+        yield* first.close
+        assert.deepStrictEqual(yield* Effect.forEach(calls, Fiber.join), [["disconnected", "unknown"], shut.unsent])
+        yield* Effect.repeat(Registry.lookup(main), {
+          until: (now) => Option.isSome(now) && now.value !== service
+        })
+        const again = yield* submit(named.command(["GET", "k"]))
+        const second = yield* shakenHands(fake, 1)
+        yield* second.expect(["GET", "k"])
+        yield* second.send(bulk("v"))
+        assert.strictEqual(yield* Fiber.join(again), "v")
+      }).pipe(Effect.provide(Supervisor.layer(Supervisor.make({ children: [child] }))))
+    })
   )
 
   it.live("POOL-005 each form of options makes an equal connection", () =>
