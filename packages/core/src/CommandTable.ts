@@ -160,6 +160,14 @@ const entryOf = (args: ReadonlyArray<Argument>): Entry | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
+ * Is this the name of a command, in any case? Servers may know more, as modules bring their own.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isKnown = (name: string): boolean => find(table, name) !== undefined
+
+/**
  * What is known of a command, as bits of `Flags`; 0 for one that is not in the table. Costs one look-up, but for commands
  * with subcommands and for `XREAD` and `XREADGROUP`, which block only with `BLOCK`.
  *

@@ -450,6 +450,16 @@ export const layerNamed: Layers<RedisService>["layerNamed"] = layers.layerNamed
  */
 export const RedisLive: Layer.Layer<RedisService, RedisError | Config.ConfigError> = layers.layerConfig()
 
+export {
+  /**
+   * The switch of spans and metrics, off by default: see `Telemetry` of this module's neighbour of that name.
+   *
+   * @category references
+   * @since 0.1.0
+   */
+  Telemetry
+} from "./Telemetry.ts"
+
 /**
  * A typed name for a connection in a supervision tree.
  *

@@ -17,6 +17,7 @@ import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
@@ -31,11 +32,14 @@ import type { Service, StatusChange } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
 import { Connection } from "./connection.ts"
 import { Leases } from "./leases.ts"
+import { StateLog } from "./logging.ts"
 import type { LeaseSpec } from "./leases.ts"
 import { closeSession, runSession, shutdown } from "./runSession.ts"
 import { makeService } from "./service.ts"
 import { Session } from "./session.ts"
 import { partsOf, SharedParts } from "./shared.ts"
+import { makeObserve, publish } from "./telemetry.ts"
+import type { OnChange } from "./telemetry.ts"
 
 /** How many changes of state a slow reader of `events` may be behind. */
 const KEPT_CHANGES = 64
@@ -61,6 +65,39 @@ const makeConnection = (
       )
     )
     return connection
+  })
+
+/** Writes the log of a connection with the loggers of whoever made it. */
+const makeLog = (options: RedisOptions.Resolved, label: string | undefined): Effect.Effect<StateLog> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const subject = { ...options, name: label ?? options.name }
+    // A logger that throws is its owner's to find: it must not end a session.
+    return Effect.succeed(new StateLog(subject, (line) => void Effect.runSyncExitWith(context)(line)))
+  })
+
+interface Told {
+  readonly connection: Connection
+  /** Set once there is what can be measured. */
+  metrics: OnChange | undefined
+}
+
+/** A connection whose changes are told: to the log, to metrics if they are on, and to the hooks of its owner. */
+const makeTold = (
+  options: RedisOptions.Resolved,
+  label: string | undefined,
+  hooks: Hooks | undefined
+): Effect.Effect<Told, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const log = yield* makeLog(options, label)
+    const onChange: Hooks["onChange"] = (connection, change) => {
+      const now = connection.now()
+      told.metrics?.(change, now)
+      log.changed(change, now)
+      hooks?.onChange?.(connection, change)
+    }
+    const connection = yield* makeConnection(options, "permanent", { ...hooks, onChange })
+    const told: Told = { connection, metrics: undefined }
+    return told
   })
 
 /** The connection knows how long to wait; the schedule only asks it. */
@@ -92,10 +129,10 @@ const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>)
 const sessionSpec = (connection: Connection, isLast = false) =>
   ChildSpec.make({
     id: "session",
-    ...(isLast
-      ? { restart: "temporary", significant: true }
-      : { restart: "permanent", backoff: backoff(connection) }),
+    ...(isLast ? { restart: "temporary", significant: true } : { restart: "permanent", backoff: backoff(connection) }),
     shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
+    // The connection logs them, in words.
+    logEnds: false,
     start: Effect.map(makeSession(connection), ({ run, session }) =>
       ChildSpec.started({
         run: firstDial(connection, run),
@@ -146,21 +183,27 @@ const makeLeases = (owner: Connection): Leases => {
 }
 
 /** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
-const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false) =>
-  Effect.map(makeConnection(options, "permanent"), (connection) => {
+const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
+  Effect.gen(function* () {
+    const told = yield* makeTold(options, label, undefined)
+    const { connection } = told
     const leases = makeLeases(connection)
+    told.metrics = yield* publish(options, label, connection, leases)
+    const observe = yield* makeObserve(options)
     const spec = Supervisor.make({
       autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
       children: [deadlinesSpec(connection), leasesSpec(leases), sessionSpec(connection, exitOnDisconnection)]
     })
-    return { connection, spec, service: makeService(connection, leases) }
+    return { connection, spec, service: observe(makeService(connection, leases)) }
   })
 
 /** See `RedisConnection.makeShared`. */
 export const makeShared = (options: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
-  Effect.map(makeConnection(options, "permanent", hooks), (waiting) => {
+  Effect.gen(function* () {
+    const waiting = yield* makeConnection(options, "permanent", hooks)
     const leases = makeLeases(waiting)
-    return new SharedParts(waiting, leases, [deadlinesSpec(waiting), leasesSpec(leases)])
+    yield* publish(options, undefined, undefined, leases)
+    return new SharedParts(waiting, leases, [deadlinesSpec(waiting), leasesSpec(leases)], yield* makeObserve(options))
   })
 
 /** Leases are dialled in the protocol that was settled first, whichever connection settled it. */
@@ -175,15 +218,18 @@ const settlesProtocol = (waiting: Connection, hooks: Hooks | undefined): Hooks =
 /** See `RedisConnection.childSpec`. */
 export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConnection, Registry.Registry> => {
   const { hooks, id, onStart, register, restart, shutdown } = options
-  const { manager, waiting } = partsOf(options.shared)
+  const { manager, observe, waiting } = partsOf(options.shared)
   return ChildSpec.make({
     id,
     type: "supervisor",
     restart,
     shutdown,
     start: Effect.gen(function* () {
-      const connection = yield* makeConnection(waiting.options, "permanent", settlesProtocol(waiting, hooks))
-      const service = makeService(connection, manager)
+      const own = settlesProtocol(waiting, hooks)
+      const told = yield* makeTold(waiting.options, id, own)
+      const { connection } = told
+      told.metrics = yield* publish(waiting.options, id, connection, undefined)
+      const service = observe(makeService(connection, manager))
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
       const started = yield* Supervisor.init(spec)
       if (register !== undefined) yield* Registry.register(register, service)
@@ -220,7 +266,7 @@ export const childSpec = (options: ChildSpecOptions) => {
         Effect.fromResult(RedisOptions.resolve(connectionOptions)),
         (reason) => new RedisError({ reason })
       )
-      const { connection, service, spec } = yield* makeTree(resolved, exitOnDisconnection)
+      const { connection, service, spec } = yield* makeTree(resolved, exitOnDisconnection, id)
       const started = yield* Supervisor.init(spec)
       if (resolved.start === "await") yield* connection.awaitFirst
       if (register !== undefined) yield* Registry.register(register, service)

@@ -59,6 +59,11 @@ export class Leases {
   private readonly waiters = new Set<Waiter>()
   private opening = 0
   private supervisor: SupervisorRef | undefined = undefined
+  /** How many callers got none in time. */
+  timeouts = 0
+  /** Told how long each caller waited for its lease, and had it, in milliseconds. */
+  onWaited: ((millis: number) => void) | undefined = undefined
+  onUsed: ((millis: number) => void) | undefined = undefined
 
   constructor(owner: Connection, spec: LeaseSpec) {
     this.owner = owner
@@ -79,9 +84,13 @@ export class Leases {
 
   /** A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial. */
   acquire(timeout: number): Effect.Effect<Lease, RedisError, Scope.Scope> {
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.tap(this.take(timeout, restore), (lease) => Effect.addFinalizer(() => this.giveBack(lease)))
-    )
+    return Effect.uninterruptibleMask((restore) => {
+      const asked = this.owner.now()
+      return Effect.tap(this.take(timeout, restore), (lease) => {
+        this.onWaited?.(this.owner.now() - asked)
+        return Effect.addFinalizer(() => this.giveBack(lease))
+      })
+    })
   }
 
   get status(): { readonly out: number; readonly idle: number; readonly waiting: number } {
@@ -150,6 +159,7 @@ export class Leases {
   }
 
   private tooLate(): RedisError {
+    this.timeouts++
     let oldest = Infinity
     for (const lease of this.out) oldest = Math.min(oldest, lease.since)
     const oldestMillis = oldest === Infinity ? 0 : this.owner.now() - oldest
@@ -211,6 +221,7 @@ export class Leases {
     return Effect.suspend(() => {
       lease.released = true
       this.out.delete(lease)
+      this.onUsed?.(this.owner.now() - lease.since)
       const reusable =
         this.supervisor !== undefined &&
         lease.session.ready &&

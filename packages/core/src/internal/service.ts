@@ -295,6 +295,6 @@ export const makeService = (connection: Connection, leases: Leases): Service =>
 
 /** See `RedisConnection.routed`. */
 export const makeRouted = (shared: Shared, routing: Routing): Service => {
-  const { manager, waiting } = partsOf(shared)
-  return new ConnectionService(waiting, manager, undefined, routing)
+  const { manager, observe, waiting } = partsOf(shared)
+  return observe(new ConnectionService(waiting, manager, undefined, routing))
 }

@@ -6,6 +6,7 @@
 import type * as ChildSpec from "@relive/otp/ChildSpec"
 import type { LeaseCounts, Shared } from "../RedisConnection.ts"
 import type { Resolved } from "../RedisOptions.ts"
+import type { Service } from "../RedisService.ts"
 import type { Connection } from "./connection.ts"
 import type { Leases } from "./leases.ts"
 
@@ -14,8 +15,17 @@ export class SharedParts implements Shared {
   readonly manager: Leases
   readonly children: ReadonlyArray<ChildSpec.ChildSpec>
 
-  constructor(waiting: Connection, manager: Leases, children: ReadonlyArray<ChildSpec.ChildSpec>) {
+  /** Wraps the services over them, where spans or metrics are on. */
+  readonly observe: (service: Service) => Service
+
+  constructor(
+    waiting: Connection,
+    manager: Leases,
+    children: ReadonlyArray<ChildSpec.ChildSpec>,
+    observe: (service: Service) => Service
+  ) {
     this.waiting = waiting
+    this.observe = observe
     this.manager = manager
     this.children = children
   }
