@@ -168,6 +168,10 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     command: Resp.Command,
     options?: SchemaOptions<S> | CallOptions
   ): Effect.Effect<unknown, RedisError, unknown> {
+    // Without options there is nothing to look at: the shortest way, since most calls take it.
+    if (options === undefined) {
+      return Effect.withFiber((fiber) => Context.getUnsafe(fiber.context, tag).command(command, undefined))
+    }
     if (!hasSchema(options)) return plain(command, options)
     const decode = Schema.decodeUnknownEffect(options.schema)
     return Effect.flatMap(plain(command, options), (reply) => Effect.mapError(decode(reply), schemaFailure))
