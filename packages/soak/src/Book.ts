@@ -146,8 +146,12 @@ export class Book {
         this.breaks("unsettled", lane.name, what, startedAt, ids[0])
       }
       for (const id of ids) yield* this.ledger.settle(id, outcomeOf(settled))
-      if (settled._tag === "Acknowledged") this.latency.add(tookMillis)
-      else yield* Effect.sleep(random.integer(10, 60))
+      if (settled._tag === "Acknowledged") {
+        this.latency.add(tookMillis)
+        if (spec.composite !== true) lane.answeredAt = this.history.now()
+      }
+      // While it is down there is no hurry.
+      if (settled._tag === "Failed" && settled.delivery === "unsent") yield* Effect.sleep(random.integer(20, 120))
       return settled
     })
 

@@ -1,6 +1,9 @@
 /**
  * What goes wrong, and when: plans that are plain data, made from the seed before anything runs, and their players.
  *
+ * Besides the loss faults there is corruption, a little: it must end the session, and a connection that goes on without
+ * answering is a law broken. The details of corruption have a suite of their own, in the tests of this package.
+ *
  * Each connection has a plan of faults in its proxy; the server has one of its own; and one closes connections and makes
  * them anew, which is no fault but what a program may do at any time. A fault counts only when it hit a ready session, and,
  * when it is one that ends sessions, when that session has ended. To hit one, it waits a little for the session to be ready.
@@ -8,6 +11,7 @@
 import { Fault, FaultSchedule, type FaultProxy, type RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import type * as Semaphore from "effect/Semaphore"
+import type { Law } from "./Book.ts"
 import type { History } from "./History.ts"
 import type { Lane } from "./Lane.ts"
 
@@ -23,6 +27,7 @@ export const kinds = [
   "stall",
   "refuseClosed",
   "refuseReset",
+  "corrupt",
   "clientKill",
   "pause",
   "stop",
@@ -47,8 +52,16 @@ const directions = (random: Random): Fault.Directions => random.pick(["toServer"
 /** Cuts fall inside of commands and replies. */
 const afterBytes = (random: Random): number => random.integer(0, random.pick([0, 200, 3_000]))
 
+const [anyCorruption = () => Fault.corrupt(), ...otherCorruptions] = FaultSchedule.corruptionFaults
+const corruptions = [anyCorruption, ...otherCorruptions] as const
+
 const cutOf = (how: Fault.CutKind, random: Random): Fault.Fault =>
   Fault.cut({ how, direction: direction(random), afterBytes: afterBytes(random), times: Infinity })
+
+const corruptionOf = (random: Random): Fault.Fault => {
+  const fault = random.pick(corruptions)(random)
+  return Fault.isCorruption(fault) ? { ...fault, afterBytes: afterBytes(random), times: Infinity } : fault
+}
 
 const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
   (random) => ({ kind: "cutFin", faults: [cutOf("fin", random)], endsSession: true }),
@@ -84,7 +97,8 @@ const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
     kind: "refuseReset",
     faults: [cutOf("rst", random), Fault.refuse("reset")],
     endsSession: true
-  })
+  }),
+  (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true })
 ]
 
 const serverFaults: ReadonlyArray<FaultSchedule.Kind<ServerFault>> = [
@@ -112,7 +126,7 @@ export const plan = (seed: number, seconds: number, lanes: number): Plan => {
         durationMillis,
         kinds: networkFaults,
         lengthMillis: [40, 350],
-        gapMillis: [200, 700]
+        gapMillis: [250, 900]
       })
     ),
     server: FaultSchedule.make({
@@ -139,6 +153,8 @@ const readyWithinMillis = 2_000
 const hitWithinMillis = 700
 /** From a black hole on it takes a deadline, and a look of the health check. */
 const endsWithinMillis = 2_000
+const recoversWithinMillis = 5_000
+const quietMillis = 600
 const pollMillis = 5
 
 /** Waits until it is so, or for so long; answers which. */
@@ -160,21 +176,36 @@ export class Player {
   private readonly history: History
   /** Held while the server must not go away, or must not be asked. */
   private readonly serverLock: Semaphore.Semaphore
-  private readonly onHung: (lane: Lane) => void
+  private readonly onBroken: (lane: Lane, law: Law, what: string) => void
 
   constructor(
     lanes: ReadonlyArray<Lane>,
     server: RedisServer.RedisServer,
     serverLock: Semaphore.Semaphore,
     history: History,
-    onHung: (lane: Lane) => void
+    onBroken: (lane: Lane, law: Law, what: string) => void
   ) {
     this.lanes = lanes
     this.server = server
     this.serverLock = serverLock
     this.history = history
-    this.onHung = onHung
+    this.onBroken = onBroken
   }
+
+  /** The world is well again: each connection must be ready and answer calls, soon. */
+  readonly recovery: Effect.Effect<void> = Effect.suspend(() => {
+    const startedAt = this.history.now()
+    const recovers = (lane: Lane) =>
+      Effect.map(
+        until(() => lane.isReady && lane.answeredAt > startedAt, recoversWithinMillis),
+        (recovered) => {
+          if (recovered) return
+          const what = `is ${lane.status().state} and answers nothing ${recoversWithinMillis} ms after the last fault`
+          this.onBroken(lane, "unsettled", what)
+        }
+      )
+    return Effect.forEach(this.lanes, recovers, { concurrency: "unbounded", discard: true })
+  })
 
   /** Plays all to the end; then everything is healed. */
   readonly play = (plan: Plan): Effect.Effect<void, RedisServer.RedisServerError> =>
@@ -224,8 +255,15 @@ export class Player {
       yield* Effect.forEach([first, ...others], (injection: FaultProxy.Injection) => injection.heal)
       lane.calm(`${fault.kind} is over`)
       if (!hasHit) return
+      const { answeredAt } = lane
+      const healedAt = this.history.now()
       if (!fault.endsSession || (yield* until(() => lane.endings > endings, endsWithinMillis))) {
-        this.count(fault.kind, lane.name)
+        return this.count(fault.kind, lane.name)
+      }
+      // Perhaps it hit none but leases. But then this connection works.
+      if (lane.isReady && lane.answeredAt === answeredAt && lane.wasQuietSince(healedAt + quietMillis)) {
+        const what = `the session goes on after ${fault.kind}, and answers nothing`
+        this.onBroken(lane, "wrongReplies", what)
       }
     })
   }
@@ -262,7 +300,7 @@ export class Player {
     const lane = this.lanes[index]
     if (lane === undefined) return Effect.void
     return Effect.gen({ self: this }, function* () {
-      if (!(yield* lane.shut)) this.onHung(lane)
+      if (!(yield* lane.shut)) this.onBroken(lane, "unsettled", "a close did not end in time")
       yield* Effect.sleep(forMillis)
       yield* lane.open
     })

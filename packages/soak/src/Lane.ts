@@ -34,6 +34,8 @@ export class Lane {
   /** How often a ready session has ended. */
   endings = 0
   longestOutageMillis = 0
+  /** When the shared connection last answered a call. */
+  answeredAt = 0
   /** Reads written again, by the connections before this one. */
   private repeatedBefore = 0
   private life = 0

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { Book, kinds, type Finding } from "./Book.ts"
+import { Book, kinds, type Finding, type Law } from "./Book.ts"
 import * as Faults from "./Faults.ts"
 import * as Fixtures from "./Fixtures.ts"
 import * as Groups from "./Groups.ts"
@@ -66,6 +66,8 @@ const leaveWithinMillis = 5_000
 const sweepMillis = 1_000
 const sampleMillis = 20
 const shownLeaks = 5
+/** How far before a finding that took time to be one. */
+const lookBackMillis = 4_000
 
 export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.RedisServerError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -112,8 +114,9 @@ const soak = (
     const traces = new Traces(book, server)
     const lock = Semaphore.makeUnsafe(1)
     const works = workers(settings, book, lanes, pace, server)
-    const onHung = (lane: Lane) => book.breaks("unsettled", lane.name, "a close did not end in time")
-    const player = new Faults.Player(lanes, server, lock, history, onHung)
+    const onBroken = (lane: Lane, law: Law, what: string) =>
+      book.breaks(law, lane.name, what, history.now() - lookBackMillis)
+    const player = new Faults.Player(lanes, server, lock, history, onBroken)
 
     const startedAt = history.now()
     let maxMailboxDepth = 0
@@ -129,15 +132,23 @@ const soak = (
       player.play(Faults.plan(settings.seed, settings.seconds, lanes.length)),
       Fiber.join(sweeper)
     )
+    yield* player.recovery
     const seconds = (history.now() - startedAt) / 1_000
     yield* Fiber.interrupt(sampler)
     yield* Fiber.interrupt(sweeper)
 
     // The close has calls under way: the fibers go on until it is done.
-    yield* Effect.forEach(lanes, (lane) => Effect.map(lane.shut, (closed) => (closed ? undefined : onHung(lane))), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    yield* Effect.forEach(
+      lanes,
+      (lane) =>
+        Effect.map(lane.shut, (closed) =>
+          closed ? undefined : onBroken(lane, "unsettled", "the last close did not end in time")
+        ),
+      {
+        concurrency: "unbounded",
+        discard: true
+      }
+    )
     pace.end()
     yield* settleAll(book, working)
     yield* traces.sweep
