@@ -51,7 +51,8 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
   previous: Call | undefined = undefined
   list: EntryList<Call> | undefined = undefined
 
-  readonly payload: Payload
+  /** Dropped when it was written, unless it may be written again. */
+  payload: Payload
   readonly count: number
   readonly bytes: number
   /** The command's name, for errors. Never an argument. */

@@ -25,7 +25,7 @@ import * as Exit from "effect/Exit"
 import type { ConnectionErrorKind } from "../RedisError.ts"
 import * as Resp from "../Resp.ts"
 import { withoutStack } from "./errors.ts"
-import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, settle } from "./call.ts"
+import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
 import { Batch } from "./respEncoder.ts"
 
@@ -213,6 +213,8 @@ export class Session {
       this.inFlight.push(call)
       if ((call.flags & BYTES) !== 0) this.expectBytes()
       batch.add(call.payload)
+      // What is never written again need not be kept: a large value would be held until its reply.
+      if ((call.flags & REPEATABLE) === 0) call.payload = ""
       bytes += call.bytes
       if ((call.flags & BARRIER) !== 0) break
     }
