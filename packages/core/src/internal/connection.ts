@@ -439,7 +439,8 @@ export class Connection implements Owner, RedisConnection {
     if (previous === state || previous === "closed") return
     this.state = state
     const change: StatusChange = { previous, state, cause, sessions: this.sessions }
-    PubSub.publishUnsafe(this.changes, change)
+    // Readers of the changes go on inside of the publishing: whoever chooses among connections must know before.
     this.hooks.onChange?.(this, change)
+    PubSub.publishUnsafe(this.changes, change)
   }
 }
