@@ -21,6 +21,7 @@ import { BLOCKING, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Call, Outcome } from "./call.ts"
 import { Deadlines, monotonicMillis } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "./errors.ts"
+import { Discreet } from "./inspect.ts"
 import { delayMillis } from "./recovery.ts"
 import { sessionEnd } from "./session.ts"
 import type { Owner, Room, Session, SessionEnd } from "./session.ts"
@@ -50,7 +51,7 @@ const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
 
 const noHooks: Hooks = {}
 
-export class Connection implements Owner, RedisConnection {
+export class Connection extends Discreet implements Owner, RedisConnection {
   readonly options: Resolved
   /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
   readonly life: "permanent" | "single"
@@ -89,6 +90,7 @@ export class Connection implements Owner, RedisConnection {
     changes: PubSub.PubSub<StatusChange>,
     hooks: Hooks = noHooks
   ) {
+    super()
     this.options = options
     this.life = life
     this.random = random
@@ -103,6 +105,10 @@ export class Connection implements Owner, RedisConnection {
       capacityBytes: options.mailboxBytes,
       whenFull: options.whenFull
     })
+  }
+
+  toJSON(): unknown {
+    return { _tag: "RedisConnection", ...this.status }
   }
 
   readonly now = (): number => monotonicMillis(this.clock)

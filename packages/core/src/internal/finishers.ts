@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Resp from "../Resp.ts"
 import type { Call, Answer, Finisher, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../RedisError.ts"
+import { hideEchoes } from "./echoes.ts"
 import { failure } from "./errors.ts"
 
 /** What can stand in a pipeline's place for a reply. */
@@ -14,7 +15,11 @@ export type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
 
 /** An error of the server knows what it answers. */
 const named = (element: Element, command: string | undefined): Element =>
-  element instanceof Resp.ReplyError && command !== undefined ? element.withCommand(command) : element
+  element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
+
+/** The server's error as the answer to this command, without what it repeats of the arguments. */
+const answerTo = (command: string, { code, message }: Resp.ReplyError): Resp.ReplyError =>
+  new Resp.ReplyError({ code, message: hideEchoes(message), command })
 
 /** A reply as an element: what could not be delivered becomes its error. */
 const toElement = (reply: Answer, command: string | undefined): Element =>
@@ -24,7 +29,7 @@ const toElement = (reply: Answer, command: string | undefined): Element =>
 export const command: Finisher<Resp.Reply> = {
   onReply(call: Call, reply: Answer): Outcome<Resp.Reply> {
     if (typeof reply === "object") {
-      if (reply instanceof Resp.ReplyError) return failure(reply.withCommand(call.name))
+      if (reply instanceof Resp.ReplyError) return failure(answerTo(call.name, reply))
       if (reply instanceof Resp.ReplyFailure) return failure(reply.error)
     }
     return Exit.succeed(reply)

@@ -11,6 +11,7 @@
  */
 import * as Resp from "../Resp.ts"
 import type { Answer } from "./call.ts"
+import { hideEchoes } from "./echoes.ts"
 
 export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "ping" | "onConnect"
 
@@ -113,7 +114,8 @@ const remedies: ReadonlyArray<readonly [RegExp, string]> = [
   [/max number of clients/i, "the server is full: raise its `maxclients`, or use fewer connections"]
 ]
 
-const refused = (step: Step, error: Resp.ReplyError): Verdict => {
+const refused = (step: Step, { code, message }: Resp.ReplyError): Verdict => {
+  const error = new Resp.ReplyError({ code, message: hideEchoes(message) })
   const remedy = remedies.find(([pattern]) => pattern.test(error.message))
   const detail = `${what[step]}: ${error.message}${remedy === undefined ? "" : `; ${remedy[1]}`}`
   return { _tag: "Refused", transient: isTransient(error), detail, error }

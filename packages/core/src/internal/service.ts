@@ -18,6 +18,7 @@ import { Connection } from "./connection.ts"
 import { argumentError, connectionError } from "./errors.ts"
 import { encoder } from "./encoder.ts"
 import * as finishers from "./finishers.ts"
+import { Discreet } from "./inspect.ts"
 import type { Lease, Leases } from "./leases.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
 import { partsOf } from "./shared.ts"
@@ -64,7 +65,7 @@ const notCommands = (what: string): RedisError =>
 
 const empty = (what: string): RedisError => argumentError(`${what} is empty: give it at least one command`)
 
-class ConnectionService implements Service {
+class ConnectionService extends Discreet implements Service {
   private readonly connection: Connection
   private readonly leases: Leases
   /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
@@ -73,10 +74,15 @@ class ConnectionService implements Service {
   private readonly routing: Routing | undefined
 
   constructor(connection: Connection, leases: Leases, held: Lease | undefined, routing: Routing | undefined) {
+    super()
     this.connection = connection
     this.leases = leases
     this.held = held
     this.routing = routing
+  }
+
+  toJSON(): unknown {
+    return { _tag: this.held === undefined ? "RedisService" : "RedisLease", address: this.connection.options.address }
   }
 
   readonly command: Service["command"] = (command, options) => {
