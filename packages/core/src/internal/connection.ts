@@ -32,6 +32,8 @@ const abandonedBlocking = sessionEnd({
   refused: false
 })
 
+const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended", refused: false })
+
 /** What waits to be resumed: filled while the state changes, run when it has changed. */
 type Settlements = Array<readonly [Call, Outcome]>
 
@@ -359,6 +361,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   /** Settles whatever is left. The last thing that happens to a connection. */
   close(): void {
+    // After a kill there may be one: what it has in flight is settled here, as nobody watches its deadlines any more.
+    this.session?.die(killed)
     this.beginClose()
     const shared = this.shutdown()
     const left: Settlements = []
