@@ -92,7 +92,7 @@ export class PoolState {
   opened(slot: Slot, connection: RedisConnection): void {
     slot.connection = connection
     if (this.closing) connection.beginClose()
-    this.update(undefined)
+    this.publish(this.update(undefined))
     this.alarm.ring()
   }
 
@@ -111,12 +111,14 @@ export class PoolState {
   /** What the waiting room tells. */
   readonly roomHooks: Hooks = { onWaiting: () => this.alarm.ring() }
 
-  private memberChanged(slot: Slot, change: StatusChange): void {
-    const { cause, previous, state } = change
+  private memberChanged(slot: Slot, { cause, previous, state }: StatusChange): void {
     if (state === "ready") this.lastError = undefined
     else if (cause !== undefined) this.lastError = cause
-    PubSub.publishUnsafe(this.happenings, { _tag: "MemberChanged", index: slot.index, previous, state, cause })
-    this.update(cause)
+    const happening: PoolEvent = { _tag: "MemberChanged", index: slot.index, previous, state, cause }
+    // Readers go on inside of the publishing: the state must be settled by then.
+    const change = this.update(cause)
+    PubSub.publishUnsafe(this.happenings, happening)
+    this.publish(change)
     this.alarm.ring()
   }
 
@@ -130,14 +132,18 @@ export class PoolState {
     return down * this.settings.staggerMillis * this.random()
   }
 
-  /** The state as a whole, and who is usable, after a change of a member's. */
-  private update(cause: RedisError | undefined): void {
+  /** Settles who is usable, and the state as a whole, after a change of a member's; answers whether that has changed. */
+  private update(cause: RedisError | undefined): StatusChange | undefined {
     this.usable = this.closing ? [] : this.usableNow()
     const previous = this.state
     const state = this.stateNow()
-    if (state === previous || previous === "closed") return
+    if (state === previous || previous === "closed") return undefined
     this.state = state
-    PubSub.publishUnsafe(this.changes, { previous, state, cause, sessions: this.sessions })
+    return { previous, state, cause, sessions: this.sessions }
+  }
+
+  private publish(change: StatusChange | undefined): void {
+    if (change !== undefined) PubSub.publishUnsafe(this.changes, change)
   }
 
   private usableNow(): ReadonlyArray<Slot> {
@@ -235,7 +241,7 @@ export class PoolState {
     this.usable = []
     this.shared.waiting.beginClose()
     for (const slot of this.slots) slot.connection?.beginClose()
-    this.update(undefined)
+    this.publish(this.update(undefined))
   }
 
   // --------------------------------------------------------------------------------------------------------- status

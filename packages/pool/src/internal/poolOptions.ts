@@ -54,20 +54,19 @@ const isRecord = (input: Input): input is Options =>
 
 /** Checks the options of a pool and of its connections. */
 export const resolvePool = (input: Input): Effect.Effect<ResolvedPool, RedisError> => {
-  const { moveAfter, size, stagger, strategy, ...connection }: Options = isRecord(input) ? input : { url: input }
-  const members = size ?? DEFAULT_SIZE
-  const chosen = strategy ?? "leastInFlight"
-  const moveAfterMillis = millisOf(moveAfter ?? 50)
-  const staggerMillis = millisOf(stagger ?? 10)
-  if (!isSize(members)) return refuse("size", sizeMust)
-  if (!isStrategy(chosen)) return refuse("strategy", strategyMust)
+  const given: Options = isRecord(input) ? input : { url: input }
+  const { moveAfter = 50, size = DEFAULT_SIZE, stagger = 10, strategy = "leastInFlight", ...connection } = given
+  const moveAfterMillis = millisOf(moveAfter)
+  const staggerMillis = millisOf(stagger)
+  if (!isSize(size)) return refuse("size", sizeMust)
+  if (!isStrategy(strategy)) return refuse("strategy", strategyMust)
   if (moveAfterMillis === undefined) return refuse("moveAfter", durationMust)
   if (staggerMillis === undefined) return refuse("stagger", durationMust)
   return Effect.fromResult(RedisOptions.resolve(connection)).pipe(
     Effect.mapError((reason) => new RedisError({ reason })),
     Effect.map((resolved) => ({
-      size: members,
-      strategy: chosen,
+      size,
+      strategy,
       moveAfterMillis,
       staggerMillis,
       connection: resolved
