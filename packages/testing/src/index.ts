@@ -1,3 +1,8 @@
+/**
+ * Real Redis servers, a scripted one, a fault proxy and a ledger, for tests with Effect.
+ *
+ * @since 0.1.0
+ */
 export * as FakeServer from "./FakeServer.ts"
 export * as Fault from "./Fault.ts"
 export * as FaultProxy from "./FaultProxy.ts"
