@@ -91,6 +91,26 @@ describe("A deadline", () => {
     )
   )
 
+  it.effect("CLIENT-039 that has passed keeps a call off the wire, also before anybody was told", () =>
+    withFake({ ...quiet, inFlightCommands: 1 }, (fake, first) =>
+      Effect.gen(function* () {
+        const holder = yield* submit(Redis.command(["SET", "k", 1]))
+        const late = yield* submit(outcomeOf(Redis.command(["SET", "k", 2], { timeout: 50 })))
+        const next = yield* submit(Redis.command(["SET", "k", 3]))
+        yield* first.expect(["SET", "k", "1"])
+        yield* TestClock.adjust(52)
+        assert.isUndefined(late.pollUnsafe())
+        yield* first.send("+OK\r\n")
+        yield* Fiber.join(holder)
+        yield* first.expect(["SET", "k", "3"])
+        yield* first.send("+OK\r\n")
+        yield* Fiber.join(next)
+        assert.deepStrictEqual(yield* Fiber.join(late), ["TimeoutError", "queued", "unsent"])
+        assert.deepStrictEqual(yield* callsOf(fake, 0), ["SET k 1", "SET k 3"])
+      })
+    )
+  )
+
   it.effect("TIME-008 is none where the call says so", () =>
     withFake(quiet, (_, first) =>
       Effect.gen(function* () {
