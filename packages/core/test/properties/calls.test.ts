@@ -6,7 +6,7 @@
  * `RELIVE_CALLS_ROUNDS` says how many seeds are tried.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Redis, RedisError, Resp } from "@relive/core"
+import { Redis, type RedisError, Resp } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -307,7 +307,7 @@ const shrink = Effect.fnUntraced(function* (plan: Plan, problem: string) {
   let { steps } = plan
   let last = problem
   for (let size = Math.ceil(steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < steps.length; ) {
+    for (let at = 0; at < steps.length;) {
       const shorter = steps.toSpliced(at, size)
       const found = yield* run({ ...plan, steps: shorter })
       if (found === undefined) at += size
