@@ -98,6 +98,7 @@ const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
     faults: [cutOf("rst", random), Fault.refuse("reset")],
     endsSession: true
   }),
+  (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true }),
   (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true })
 ]
 
@@ -154,7 +155,7 @@ const hitWithinMillis = 700
 /** From a black hole on it takes a deadline, and a look of the health check. */
 const endsWithinMillis = 2_000
 const recoversWithinMillis = 5_000
-const quietMillis = 600
+const silentMillis = 200
 const pollMillis = 5
 
 /** Waits until it is so, or for so long; answers which. */
@@ -176,6 +177,7 @@ export class Player {
   private readonly history: History
   /** Held while the server must not go away, or must not be asked. */
   private readonly serverLock: Semaphore.Semaphore
+  private serverTroubleUntil = 0
   private readonly onBroken: (lane: Lane, law: Law, what: string) => void
 
   constructor(
@@ -245,27 +247,33 @@ export class Player {
       if (!(yield* until(() => lane.isReady, readyWithinMillis))) {
         return this.history.add(lane.name, `${fault.kind} passes by: the connection is not ready`)
       }
-      const endings = lane.endings
+      const { endings, life } = lane
       lane.trouble(JSON.stringify(fault.faults))
       const [first, ...others] = yield* Effect.forEach(fault.faults, lane.proxy.inject)
       if (first === undefined) return
-      const hit = Effect.as(first.awaitHit, lane.isReady || lane.endings > endings)
+      const hit = Effect.map(first.awaitHit, () => lane.isReady || lane.endings > endings)
       const hasHit = yield* Effect.raceFirst(hit, Effect.as(Effect.sleep(hitWithinMillis), false))
+      const hitAt = this.history.now()
       yield* Effect.sleep(forMillis)
       yield* Effect.forEach([first, ...others], (injection: FaultProxy.Injection) => injection.heal)
       lane.calm(`${fault.kind} is over`)
       if (!hasHit) return
-      const { answeredAt } = lane
-      const healedAt = this.history.now()
-      if (!fault.endsSession || (yield* until(() => lane.endings > endings, endsWithinMillis))) {
-        return this.count(fault.kind, lane.name)
-      }
-      // Perhaps it hit none but leases. But then this connection works.
-      if (lane.isReady && lane.answeredAt === answeredAt && lane.wasQuietSince(healedAt + quietMillis)) {
-        const what = `the session goes on after ${fault.kind}, and answers nothing`
-        this.onBroken(lane, "wrongReplies", what)
-      }
+      const hasEnded = yield* until(() => lane.endings > endings, endsWithinMillis)
+      if (hasEnded || !fault.endsSession) this.count(fault.kind, lane.name)
+      if (fault.kind === "corrupt") this.checkCorruption(lane, life, hitAt, hasEnded)
     })
+  }
+
+  /**
+   * Corruption ends the session by itself. One that went on was silent for its callers, until the health check (or, with
+   * nothing else to end it, nobody) ended it. It may also have hit none but leases; but then the connection answers.
+   */
+  private checkCorruption(lane: Lane, life: number, hitAt: number, hasEnded: boolean): void {
+    const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + silentMillis)
+    const othersDid = lane.life !== life || this.serverTroubleUntil > hitAt || !serverWorks
+    const wentOn = hasEnded ? lane.lastEnd === "health-check" : lane.answeredAt < hitAt + silentMillis
+    if (othersDid || !wentOn) return
+    this.onBroken(lane, "wrongReplies", "the session went on after a corruption, and answered nothing")
   }
 
   private atServer(fault: ServerFault, forMillis: number): Effect.Effect<void, RedisServer.RedisServerError> {
@@ -273,9 +281,11 @@ export class Player {
       if (!(yield* until(() => this.lanes.some((lane) => lane.isReady), readyWithinMillis))) return
       const ready = this.lanes.filter((lane) => lane.isReady)
       const endings = ready.map((lane) => lane.endings)
+      this.serverTroubleUntil = Infinity
       for (const lane of this.lanes) lane.trouble(`server: ${fault}`)
       yield* this.doToServer(fault, forMillis)
       for (const lane of this.lanes) lane.calm(`server: ${fault} is over`)
+      this.serverTroubleUntil = this.history.now()
       const hasEnded = () => ready.some((lane, index) => lane.endings > (endings[index] ?? 0))
       if (fault === "pause" || (yield* until(hasEnded, 500))) this.count(fault, "server")
     })

@@ -33,12 +33,15 @@ export class Lane {
   service: Service
   /** How often a ready session has ended. */
   endings = 0
+  /** Why the last of them has. */
+  lastEnd = ""
   longestOutageMillis = 0
   /** When the shared connection last answered a call. */
   answeredAt = 0
   /** Reads written again, by the connections before this one. */
   private repeatedBefore = 0
-  private life = 0
+  /** How many connections there were. */
+  life = 0
   private downSince: number | undefined = undefined
   private faults = 0
   private disturbedAt = 0
@@ -153,6 +156,8 @@ export class Lane {
       const ended = change.previous === "ready" && change.state !== "draining" && change.state !== "closed"
       if (ended) {
         this.endings++
+        const reason = change.cause?.reason
+        this.lastEnd = reason?._tag === "ConnectionError" ? reason.kind : ""
         this.downSince = now
       }
       if (change.state !== "ready" || this.downSince === undefined) return

@@ -1,0 +1,87 @@
+/**
+ * The laws, broken one at a time: each the smallest change to a source that a person could make by mistake, and that the
+ * soak must see. A change is an exact text and its replacement; a source that no longer has the text once is an error, since
+ * a mutant that changes nothing proves nothing.
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+
+export interface Mutant {
+  readonly name: string
+  /** What is wrong with it, in words. */
+  readonly breaks: string
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+const connection = "packages/core/src/internal/connection.ts"
+const session = "packages/core/src/internal/session.ts"
+const wire = "packages/core/src/internal/wire.ts"
+
+export const mutants: ReadonlyArray<Mutant> = [
+  {
+    name: "resend-writes",
+    breaks: "whatever was written and not answered is written once more, not reads alone",
+    file: connection,
+    from: "return (call.flags & REPEATABLE) !== 0 && !call.repeated &&",
+    to: "return !call.repeated &&"
+  },
+  {
+    name: "skip-tombstone",
+    breaks: "a call that was given up leaves no tombstone, so its reply goes to the next one",
+    file: connection,
+    from: "const wasQueued = this.mailbox.remove(call)",
+    to: "const wasQueued = this.mailbox.remove(call)\n    call.list?.remove(call)"
+  },
+  {
+    name: "keep-socket",
+    breaks: "a byte outside the protocol does not end the session",
+    file: wire,
+    from: "if (error !== undefined) this.failure = error",
+    to: "if (error !== undefined) this.decoded = []"
+  },
+  {
+    name: "forget-to-settle",
+    breaks: "what is queued when a connection closes without a session is not settled",
+    file: connection,
+    from: 'else this.change("draining", undefined)\n    run(failed)',
+    to: 'else this.change("draining", undefined)'
+  },
+  {
+    name: "unsent-for-written",
+    breaks: "what was written when the session died is said not to have been sent",
+    file: connection,
+    from: "call.received === 0 ? shared.unknown :",
+    to: "call.received === 0 ? shared.unsent :"
+  },
+  {
+    name: "late-is-unsent",
+    breaks: "a written call whose deadline has passed is said not to have been sent",
+    file: connection,
+    from: 'delivery: phase === "queued" && !call.repeated ? "unsent" : "unknown"',
+    to: 'delivery: "unsent"'
+  },
+  {
+    name: "lost-cursor",
+    breaks: "a call that wants bytes gets text when the reply before it came in an earlier read",
+    file: session,
+    from: "if (this.cursor === call) this.cursor = undefined",
+    to: "if (this.cursor === call && (call.flags & BYTES) !== 0) this.cursor = undefined"
+  }
+]
+
+/** The source with the change, and as it was. Throws when the source does not have the text exactly once. */
+export const applied = (mutant: Mutant, root: string): { readonly undo: () => void } => {
+  const path = join(root, mutant.file)
+  const original = readFileSync(path, "utf8")
+  const places = original.split(mutant.from).length - 1
+  if (places !== 1) {
+    throw new Error(`the mutant ${mutant.name} no longer fits: ${mutant.file} has its text ${places} times, not once`)
+  }
+  writeFileSync(
+    path,
+    original.replace(mutant.from, () => mutant.to)
+  )
+  return { undo: () => writeFileSync(path, original) }
+}
