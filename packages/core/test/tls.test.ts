@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisOptions } from "@relive/core"
-import { FakeServer, RedisServer } from "@relive/testing"
+import { Certificates, FakeServer, RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,7 +13,6 @@ import * as Crypto from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { inspect } from "node:util"
-import { makeCertificates } from "../../testing/src/internal/certificates.ts"
 import { awaitState, departs, eager, notApplicable, submit } from "./behaviours/support.ts"
 
 type Options = RedisOptions.Options
@@ -131,7 +130,7 @@ describe("TLS", () => {
       const encrypted = Crypto.createPrivateKey(key).export(cipher).toString()
       assert.strictEqual(yield* ping({ port, tls: { ca, cert, key: encrypted, passphrase } }), "PONG")
 
-      const stranger = makeCertificates().client
+      const stranger = Certificates.make().client
       yield* refused({ port, tls: { ca } }, /wants a client certificate; set `tls.cert` and `tls.key`/)
       yield* refused({ port, tls: { ca, ...stranger } }, /does not accept our certificate/)
       let reads = 0
@@ -156,14 +155,14 @@ describe("TLS that fails", () => {
       const { ca } = tlsOf(server)
       const { port } = server
       yield* refused({ port, tls: true }, /not trusted .*set `tls\.ca`/)
-      yield* refused({ port, tls: { ca: makeCertificates().ca } }, /not trusted .*set `tls\.ca`/)
+      yield* refused({ port, tls: { ca: Certificates.make().ca } }, /not trusted .*set `tls\.ca`/)
       yield* refused(
         { port, tls: { ca, serverName: "redis.example" } },
         /is not for redis\.example; set `tls\.serverName`/
       )
       yield* refused({ port, tls: { ca, serverName: "127.0.0.9" } }, /is not for 127\.0\.0\.9/)
 
-      const old = makeCertificates({ isExpired: true })
+      const old = Certificates.make({ isExpired: true })
       const expired = yield* tlsServer({ cert: old.server.cert, key: old.server.key })
       yield* refused({ port: expired, tls: { ca: old.ca } }, /has expired/)
     })
@@ -172,8 +171,8 @@ describe("TLS that fails", () => {
   it.live("lasts until the certificate is renewed", () =>
     Effect.gen(function* () {
       const redis = yield* RedisServer.make()
-      const old = makeCertificates({ isExpired: true })
-      const renewed = makeCertificates()
+      const old = Certificates.make({ isExpired: true })
+      const renewed = Certificates.make()
       const front = Tls.createServer({ cert: old.server.cert, key: old.server.key }, (socket) => {
         const upstream = Net.connect(redis.port, redis.host)
         socket
@@ -218,7 +217,7 @@ describe("TLS that fails", () => {
       yield* refusedAgain({ port: real.port }, /speaks TLS there; use rediss:\/\//)
       const strict = yield* RedisServer.make({ tls: { clientCertificate: "required" } })
       yield* refusedAgain({ port: strict.port }, /speaks TLS there; use rediss:\/\//)
-      const { cert, key } = makeCertificates().server
+      const { cert, key } = Certificates.make().server
       const port = yield* tlsServer({ cert, key })
       yield* refusedAgain({ port }, /speaks TLS there; use rediss:\/\//)
       const leaving = yield* tcpServer((socket) => socket.once("data", () => socket.resetAndDestroy()))
@@ -265,7 +264,7 @@ describe("TLS that fails", () => {
     Effect.gen(function* () {
       const server = yield* RedisServer.make({ tls: true })
       const { ca, cert, key } = tlsOf(server)
-      const other = makeCertificates().client
+      const other = Certificates.make().client
       const { port } = server
       const planted = "not a certificate but a s3cret"
       const locked = Crypto.createPrivateKey(key)

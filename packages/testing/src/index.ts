@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as Certificates from "./Certificates.ts"
 export * as FakeServer from "./FakeServer.ts"
 export * as Fault from "./Fault.ts"
 export * as FaultProxy from "./FaultProxy.ts"

@@ -3,14 +3,8 @@
  * SHA-256), made in a few milliseconds without any program. The authority's key is forgotten at once.
  */
 import * as Crypto from "node:crypto"
+import type { Certificates, Options } from "../Certificates.ts"
 import * as Der from "./der.ts"
-
-/** PEM texts of an authority and of what it signed. */
-export interface Certificates {
-  readonly ca: string
-  readonly server: { readonly cert: string; readonly key: string }
-  readonly client: { readonly cert: string; readonly key: string }
-}
 
 const oid = {
   commonName: "2.5.4.3",
@@ -96,7 +90,7 @@ const issue = (request: CertificateRequest): string => {
  * Makes an authority, a server certificate for `localhost`, `127.0.0.1` and `::1`, and a client certificate. With `isExpired`
  * the latter two were valid for one day of 2020.
  */
-export const makeCertificates = (options: { readonly isExpired?: boolean } = {}): Certificates => {
+export const makeCertificates = (options: Options = {}): Certificates => {
   const authority = newKeys()
   const issuer = `Relive test authority ${Crypto.randomBytes(4).toString("hex")}`
   const validity = options.isExpired === true ? expired : valid
