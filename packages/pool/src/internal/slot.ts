@@ -5,6 +5,7 @@
  */
 import type { RedisConnection } from "@relive/core/RedisConnection"
 import type { ConnectionState } from "@relive/core/RedisService"
+import * as Inspectable from "effect/Inspectable"
 import type { Member, MemberStatus } from "../RedisPool.ts"
 
 /** Of a member that has never been started, or is being restarted. */
@@ -20,15 +21,21 @@ const nothing = {
   lastError: undefined
 } as const
 
-export class Slot implements Member {
+/** Strategies of users get these into their hands: printing one shows what it says, not the calls in its queue. */
+export class Slot extends Inspectable.Class implements Member {
   readonly index: number
   private readonly address: string
   /** The present one, or the last there was. */
   connection: RedisConnection | undefined = undefined
 
   constructor(index: number, address: string) {
+    super()
     this.index = index
     this.address = address
+  }
+
+  toJSON(): unknown {
+    return { _tag: "Member", index: this.index, state: this.state, queued: this.queued, inFlight: this.inFlight }
   }
 
   get state(): ConnectionState {
