@@ -233,7 +233,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   }
 
   ready(session: Session): void {
-    if (session.end !== undefined) return
+    // One that comes too late for the close has nothing to do any more.
+    if (session.end !== undefined || this.closing) return
     this.protocol = session.protocol
     session.readyAt = this.now()
     session.lastInbound = session.readyAt
@@ -266,15 +267,23 @@ export class Connection extends Discreet implements Owner, RedisConnection {
       this.repeated += call.count
       this.mailbox.prepend(call)
     }
-    if (this.session === session) this.session = undefined
+    // A session that was killed closes in the background: the next one may be there before it has ended.
+    const isReplaced = this.session !== undefined && this.session !== session
+    if (!isReplaced) this.lost(session, end, shared, failed)
+    run(failed)
+    this.first()
+    this.checkDrained()
+    this.session?.wake()
+  }
+
+  /** There is no session any more. */
+  private lost(session: Session, end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+    this.session = undefined
     this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
     this.planNext(session, end)
     // While it closes there is no next session: what waits for one would only use up the time.
     if (this.closing) this.failQueued(this.shutdown(), failed)
     else this.goDown(end, shared, failed)
-    run(failed)
-    this.first()
-    this.checkDrained()
   }
 
   /** Takes out all that is queued, to fail. A read that is repeated was written once, so it can have run. */

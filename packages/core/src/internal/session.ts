@@ -48,8 +48,13 @@ export const sessionEnd = (options: ConstructorParameters<typeof SessionEnd>[0])
 /** What one write hands to the socket, in order; a string stands for its UTF-8. */
 export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
 
-/** What a session writes to. `write` is `false` when the next one has to wait for `drained`. */
+/**
+ * What a session writes to. `write` is `false` when the next one has to wait for `drained`. `upToDate`: it is open, and
+ * nothing has come in that the session was not told of. While it is not, nothing is written: a call behind a reply that nobody
+ * waits for would be given that reply, and one behind the end would be lost.
+ */
 export interface Sink {
+  readonly upToDate: boolean
   readonly write: (chunks: Chunks) => boolean
   readonly drained: Effect.Effect<void>
 }
@@ -105,6 +110,7 @@ export class Session {
 
   private readonly owner: Owner
   private readonly limits: SessionLimits
+  private sink: Sink | undefined = undefined
   private readonly decoder: Resp.Decoder<Resp.Reply>
   private readonly batch = new Batch()
   private readonly internal: EntryList<Call> = new EntryList<Call>()
@@ -170,6 +176,7 @@ export class Session {
    * them to the socket is one step, so that "written" means just that; callers whose time was over are told after it.
    */
   writer(sink: Sink): Effect.Effect<never> {
+    this.sink = sink
     const step = Effect.suspend(() => {
       const expired: Array<Call> = []
       const chunks = this.takeBatch(expired)
@@ -192,6 +199,7 @@ export class Session {
   private hasWork(): boolean {
     const newest = this.inFlight.tail
     if (this.end !== undefined || this.doomed || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
+    if (this.sink?.upToDate === false) return false
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
   }
 

@@ -125,6 +125,11 @@ export class Wire {
 
   // ------------------------------------------------------------------------------------------------------- writing
 
+  /** Is the socket open, as far as is known, and all that came in pulled? */
+  get upToDate(): boolean {
+    return this.failure === undefined && this.decoded.length === 0 && this.socket?.destroyed !== true
+  }
+
   /** Hands chunks to the socket. `false`: it should get no more before `drained` has ended. */
   write(chunks: Chunks): boolean {
     return this.socket !== undefined && writeAll(this.socket, chunks)
