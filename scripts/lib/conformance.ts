@@ -95,20 +95,21 @@ const carries = (id: string) => {
 /** The last two states need no passed test, but a reason; `better` needs both. */
 const needsTest = (state: Declared) => state === "as stated" || state === "better"
 
+/** The one that departs furthest from the row speaks for all cells of a matrix. */
+const byDeparture = (a: Declaration, b: Declaration) =>
+  declared.indexOf(b.state) - declared.indexOf(a.state) || (a.reason < b.reason ? -1 : 1)
+
 const judge = (behaviour: Behaviour, all: ReadonlyArray<Test>): Verdict => {
   const tests = all.filter(carries(behaviour.id))
-  const names = [...new Set(tests.map(({ name }) => name))]
+  // Sorted: a report lists files in the order in which they ended.
+  const names = [...new Set(tests.map(({ name }) => name))].toSorted()
   const verdict = (state: State, reason = ""): Verdict => ({ ...behaviour, tests: names, state, reason })
 
   if (tests.length === 0) return isLater(behaviour) ? verdict("later") : verdict("missing")
-  // The one that departs furthest from the row speaks for all cells of a matrix.
-  const declaration = tests
+  const [declaration] = tests
     .flatMap(({ declarations }) => declarations)
     .filter(({ id }) => id === undefined || id === behaviour.id)
-    .reduce<Declaration | undefined>(
-      (most, each) => (most === undefined || declared.indexOf(each.state) > declared.indexOf(most.state) ? each : most),
-      undefined
-    )
+    .toSorted(byDeparture)
   const state = declaration?.state ?? "as stated"
   const reason = declaration?.reason ?? ""
   if (state !== "as stated" && reason === "") return verdict("failing", `declared ${state} without a reason`)

@@ -75,6 +75,18 @@ describe("the conformance page", () => {
     assert.throws(() => Conformance.fromJsonLines(`{"id":"A-1"}\n`))
   })
 
+  it("says the same whatever the order of the tests", () => {
+    const tests: ReadonlyArray<Test> = [
+      ["TIME-001 b", "passed", { state: "better", reason: "second" }],
+      ["TIME-001 a", "passed", { state: "better", reason: "first" }],
+      ["TIME-001 c", "passed"]
+    ]
+    const behaviours = [{ id: "TIME-001", area: "timeouts" }]
+    const verdicts = [tests, tests.toReversed()].map((some) => Conformance.judgeAll(behaviours, [reportOf(...some)]))
+    assert.deepStrictEqual(verdicts[0], verdicts[1])
+    assert.deepStrictEqual(verdicts[0]?.[0]?.tests, ["TIME-001 a", "TIME-001 b", "TIME-001 c"])
+  })
+
   it("keeps its tables whole", () => {
     const page = Conformance.toMarkdown([
       { id: "A-1", area: "a", tests: ["x | y"], state: "better", reason: "one\ntwo" }
