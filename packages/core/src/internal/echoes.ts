@@ -12,8 +12,8 @@ const opening = /(?:^|[\s([{=:,;>/-])(['"`])/g
 /** `get`, `CONFIG`, `config|set`. */
 const isCommand = (text: string): boolean => CommandTable.isKnown(text.split("|", 1)[0] ?? "")
 
-/** The text of a server's error, without what it may have from us. */
-export const hideEchoes = (text: string): string => {
+/** The text of a server's error, without what it may have from us but for the name of the command that it answers. */
+export const hideEchoes = (text: string, answered?: string): string => {
   // Most errors quote nothing.
   if (!text.includes("'") && !text.includes('"') && !text.includes("`")) return text
   opening.lastIndex = 0
@@ -23,7 +23,8 @@ export const hideEchoes = (text: string): string => {
     const quote = found[1] ?? "'"
     const start = opening.lastIndex
     const end = text.indexOf(quote, start)
-    if (end > 0 && isCommand(text.slice(start, end))) {
+    const quoted = text.slice(start, end)
+    if (end > 0 && (isCommand(quoted) || quoted.toUpperCase() === answered)) {
       opening.lastIndex = end + 1
       continue
     }

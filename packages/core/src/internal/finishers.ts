@@ -19,7 +19,7 @@ const named = (element: Element, command: string | undefined): Element =>
 
 /** The server's error as the answer to this command, without what it repeats of the arguments. */
 const answerTo = (command: string, { code, message }: Resp.ReplyError): Resp.ReplyError =>
-  new Resp.ReplyError({ code, message: hideEchoes(message), command })
+  new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
 
 /** A reply as an element: what could not be delivered becomes its error. */
 const toElement = (reply: Answer, command: string | undefined): Element =>

@@ -408,7 +408,12 @@ describe("Names and instances", () => {
     Effect.gen(function* () {
       const fake = yield* FakeServer.make()
       yield* fake.stop
-      const child = Redis.childSpec({ port: fake.port, register: main, restart: "temporary", exitOnDisconnection: true })
+      const child = Redis.childSpec({
+        port: fake.port,
+        register: main,
+        restart: "temporary",
+        exitOnDisconnection: true
+      })
       yield* Effect.gen(function* () {
         const supervisor = yield* Supervisor.SupervisorRef
         const process = yield* Effect.map(supervisor.whichChildren, (children) => children[0]?.process)

@@ -1,9 +1,11 @@
 /** What commands and pipelines give and how they fail, on real servers. */
-import { assert } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Redis, Resp } from "@relive/core"
+import { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { Random } from "./random.ts"
-import { matrix, outcomeOf, reasonOf } from "./support.ts"
+import { matrix, outcomeOf, reasonOf, submit } from "./support.ts"
 
 const each = <A, E, R>(count: number, f: (i: number) => Effect.Effect<A, E, R>) =>
   Effect.forEach(
@@ -398,6 +400,39 @@ matrix("A call that cannot be sent", (it) => {
         assert.notInclude(reason.message, "hunter2")
       }
       assert.strictEqual(yield* clientId, id)
+    })
+  )
+})
+
+describe("A large argument", () => {
+  it.live("CONN-048 of bytes is handed to the socket as it is: the memory stays near its size", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const size = 100 * 1024 * 1024
+      const value = Buffer.alloc(size, 120)
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        let most = 0
+        const measure = Effect.sync(() => {
+          const { arrayBuffers, heapUsed } = process.memoryUsage()
+          return arrayBuffers + heapUsed
+        })
+        const before = yield* measure
+        const watching = yield* submit(
+          Effect.forever(
+            Effect.andThen(
+              Effect.tap(measure, (now) => Effect.sync(() => (most = Math.max(most, now)))),
+              Effect.sleep(1)
+            )
+          )
+        )
+        assert.strictEqual(yield* Redis.command(["SET", "k", value]), "OK")
+        yield* Fiber.interrupt(watching)
+        assert.isBelow(most - before, size * 0.2)
+        assert.strictEqual(yield* Redis.command(["STRLEN", "k"]), size)
+        assert.strictEqual(yield* Redis.command(["SET", "k", "x".repeat(size)]), "OK")
+        assert.strictEqual(yield* Redis.command(["STRLEN", "k"]), size)
+      }).pipe(Effect.provide(Redis.layer({ port: server.port, timeout: "20 seconds" })))
     })
   )
 })

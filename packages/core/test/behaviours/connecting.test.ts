@@ -273,6 +273,19 @@ describe("A real server", () => {
   )
 })
 
+describe("A server over TLS", () => {
+  it.live("CONN-012 whose certificate is not trusted is refused, and the start says why", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make({ tls: true })
+      const error = yield* startError({ host: "localhost", port: server.port, tls: true })
+      assert.ok(error.reason._tag === "ConnectionError")
+      assert.match(error.message, /certificate/i)
+      const trusting = { host: "localhost", port: server.port, tls: { ca: server.tls?.ca } }
+      assert.strictEqual(yield* Effect.provide(Redis.command(["PING"]), Redis.layer(trusting)), "PONG")
+    })
+  )
+})
+
 describe("The handshake", () => {
   it.live(
     "CLIENT-030 CONN-045 is the first thing of every session, in one write, and no call passes before it has succeeded",
