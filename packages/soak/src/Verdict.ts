@@ -4,6 +4,8 @@ import { kinds as callKinds, type Finding, type Law } from "./Book.ts"
 import type { History } from "./History.ts"
 import { enough } from "./Settings.ts"
 
+export { callKinds }
+
 /** The fields of the JSON, in their order. */
 export interface Report {
   readonly commands: number

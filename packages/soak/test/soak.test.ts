@@ -1,0 +1,165 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Faults from "../src/Faults.ts"
+import { Histogram } from "../src/Histogram.ts"
+import { History } from "../src/History.ts"
+import * as Payload from "../src/Payload.ts"
+import { parse } from "../src/Settings.ts"
+import * as Verdict from "../src/Verdict.ts"
+import { lastLine, run } from "./program.ts"
+
+const fields = [
+  "commands",
+  "faults",
+  "byKind",
+  "byFault",
+  "acknowledged",
+  "unsent",
+  "unknown",
+  "readsRepeated",
+  "wrongReplies",
+  "executedThoughUnsent",
+  "executedTwice",
+  "lostAcknowledged",
+  "unsettled",
+  "leakedSockets",
+  "leakedTimers",
+  "leakedFibers",
+  "maxMailboxDepth",
+  "longestOutageMs",
+  "p99Ms",
+  "seed"
+]
+
+const clean: Verdict.Report = {
+  commands: 100_000,
+  faults: 100,
+  byKind: Object.fromEntries(Verdict.callKinds.map((kind) => [kind, 100_000 / Verdict.callKinds.length])),
+  byFault: Object.fromEntries(Faults.kinds.map((kind) => [kind, 6])),
+  acknowledged: 100_000,
+  unsent: 0,
+  unknown: 0,
+  readsRepeated: 0,
+  wrongReplies: 0,
+  executedThoughUnsent: 0,
+  executedTwice: 0,
+  lostAcknowledged: 0,
+  unsettled: 0,
+  leakedSockets: 0,
+  leakedTimers: 0,
+  leakedFibers: 0,
+  maxMailboxDepth: 0,
+  longestOutageMs: 0,
+  p99Ms: 0,
+  seed: 1
+}
+
+describe("the soak", () => {
+  it.live(
+    "holds all laws for twenty seconds",
+    () =>
+      Effect.gen(function* () {
+        const ended = yield* run("main.ts", ["--seconds", "20", "--seed", "4", "--json"])
+        assert.strictEqual(ended.exitCode, 0, ended.stderr)
+        const report = lastLine(ended)
+        assert.ok(typeof report === "object" && report !== null)
+        assert.deepStrictEqual(Object.keys(report), fields)
+        assert.match(ended.stderr, /"backoffInitial":\d+/)
+        assert.match(ended.stderr, /"stableAfter":\d+/)
+      }),
+    90_000
+  )
+
+  it.live("ends with a usage when it is told nonsense", () =>
+    Effect.gen(function* () {
+      const ended = yield* run("main.ts", ["--seconds", "many"])
+      assert.strictEqual(ended.exitCode, 64)
+      assert.match(ended.stderr, /--seconds needs a number/)
+    })
+  )
+})
+
+describe("its settings", () => {
+  it("are read in both forms", () => {
+    assert.deepStrictEqual(parse(["--seconds", "5", "--seed=-7", "--json"]), { seconds: 5, seed: -7, json: true })
+    assert.deepStrictEqual(parse([]), { seconds: 20, seed: 1, json: false })
+  })
+
+  it("say what is wrong", () => {
+    for (const args of [["--seed"], ["--seed", "1.5"], ["--seconds", "0"], ["--second", "1"], ["5"]]) {
+      assert.strictEqual(typeof parse(args), "string", args.join(" "))
+    }
+  })
+})
+
+describe("its plan", () => {
+  it("is the same for the same seed, and another for another", () => {
+    assert.deepStrictEqual(Faults.plan(7, 60, 3), Faults.plan(7, 60, 3))
+    assert.notDeepEqual(Faults.plan(7, 60, 3), Faults.plan(8, 60, 3))
+  })
+
+  it("has enough of each kind for the time from which on that is asked for", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const plan = Faults.plan(seed, 40, 3)
+      const counts = new Map<string, number>()
+      const count = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
+      for (const { value } of plan.network.flat()) count(value.kind)
+      for (const { value } of plan.server) count(value)
+      for (const kind of Faults.kinds) assert.ok((counts.get(kind) ?? 0) >= 5, `${kind} with seed ${seed}`)
+    }
+  })
+})
+
+describe("its verdict", () => {
+  it("is broken by each of the eight counts", () => {
+    assert.deepStrictEqual(Verdict.broken(clean), [])
+    assert.strictEqual(Verdict.badCounts.length, 8)
+    for (const name of Verdict.badCounts) {
+      assert.deepStrictEqual(Verdict.broken({ ...clean, [name]: 2 }), [`${name} 2`])
+    }
+  })
+
+  it("asks for enough commands and faults a second", () => {
+    assert.deepStrictEqual(Verdict.tooLittle(clean, 60), [])
+    assert.strictEqual(Verdict.tooLittle({ ...clean, commands: 59_999 }, 60).length, 1)
+    assert.strictEqual(Verdict.tooLittle({ ...clean, faults: 59 }, 60).length, 1)
+  })
+
+  it("asks for some of each kind, of a long run", () => {
+    const rare = { ...clean, byFault: { ...clean.byFault, kill: 2 } }
+    assert.match(Verdict.tooLittle(rare, 40).join(), /2 faults of the kind kill/)
+    assert.deepStrictEqual(Verdict.tooLittle(rare, 39), [])
+    const few = { ...clean, byKind: { ...clean.byKind, watch: 999 } }
+    assert.match(Verdict.tooLittle(few, 40).join(), /commands of the kind watch/)
+  })
+})
+
+describe("its records", () => {
+  it("show what was next to a call, and what happened meanwhile", () => {
+    const history = new History()
+    history.add("one", "ready")
+    history.add("one", "a call before", [1, 3])
+    history.add("one", "a call far off", [500, 500])
+    history.add("other", "ready")
+    const lines = history.ask({ from: 0, to: Infinity, where: "one", call: 5 })
+    assert.deepStrictEqual(
+      lines.map((line) => line.replace(/^.* ms +/, "")),
+      ["one         ready", "one         a call before"]
+    )
+  })
+
+  it("give quantiles to two hundredths", () => {
+    const histogram = new Histogram()
+    for (let millis = 1; millis <= 1_000; millis++) histogram.add(millis)
+    assert.approximately(histogram.quantile(0.99), 990, 20)
+    assert.approximately(histogram.quantile(0.5), 500, 10)
+  })
+
+  it("know a whole payload from a garbled one", () => {
+    for (let id = 0; id < 2_000; id++) {
+      const text = Payload.text(id)
+      assert.ok(Payload.isWhole(text) && Payload.idOf(text) === id)
+      assert.isFalse(Payload.isWhole(text.slice(0, -1)))
+    }
+  })
+})
