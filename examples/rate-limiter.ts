@@ -32,8 +32,7 @@ const admit = Redis.script(`
   local free = math.max(tonumber(redis.call("GET", KEYS[1]) or 0), now)
   local wait = free - now - interval * (calls - 1)
   if wait > 0 then return wait end
-  -- Written out: Lua would round a number of so many digits.
-  redis.call("SET", KEYS[1], string.format("%.0f", free + interval), "PX", math.ceil((free + interval - now) / 1000))
+  redis.call("SET", KEYS[1], free + interval, "PX", math.ceil((free + interval - now) / 1000))
   return 0
 `)
 

@@ -235,7 +235,8 @@ const calls: Calls<RedisService> = api.makeCalls(RedisService)
  * The command is an array of its name and arguments (`string`, `number`, `bigint` or `Uint8Array`). Succeeds with the reply
  * (see `Resp.Reply` for its shapes), or, with the option `schema`, with the reply decoded by it. Fails with a `RedisError`:
  * `ReplyError` when the server answers an error, `TimeoutError`, `ConnectionError`, `RedisArgumentError` when the command
- * cannot be sent as it is, `DecodeError` and `ReplyLimitError` when the reply cannot be delivered.
+ * cannot be sent as it is, `DecodeError` and `ReplyLimitError` when the reply cannot be delivered. A reply that does not fit
+ * the schema is a `DecodeError` too, and the command has run; `null`, as for a key that is not there, needs `Schema.NullOr`.
  *
  * Interrupting it cancels it: what was not written never will be; the reply of what was is dropped.
  *
@@ -321,6 +322,10 @@ export const lease: Calls<RedisService>["lease"] = calls.lease
  * `schedule` (default: 20 times, with a growing pause with jitter), and then fails with `WatchConflict`.
  *
  * It happens on a leased connection, and inside of `body` that is the service. Without commands nothing is run.
+ *
+ * Each attempt opens a connection, since one that has watched is not used again, and takes one of the connection's `leases`.
+ * Where everybody wants the same keys a `script` costs less. When the connection breaks at `EXEC` nobody knows whether the
+ * transaction ran, and it is not repeated: let it write a mark that `body` looks for, and it may be called again.
  *
  * ```ts
  * import { Redis } from "@relive/core"
