@@ -34,6 +34,12 @@ const abandonedBlocking = sessionEnd({
 
 const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended", refused: false })
 
+const becameReplica = sessionEnd({
+  kind: "disconnected",
+  detail: "the server has become a replica (READONLY); it is dialled anew, in case another one has its name now",
+  refused: false
+})
+
 /** What waits to be resumed: filled while the state changes, run when it has changed. */
 type Settlements = Array<readonly [Call, Outcome]>
 
@@ -245,6 +251,15 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.change("ready", undefined)
     this.first()
     session.wake()
+  }
+
+  /**
+   * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS anew, gets away
+   * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session.
+   */
+  demoted(session: Session): SessionEnd | undefined {
+    const isYoung = this.now() - session.readyAt < this.options.stableAfterMillis
+    return isYoung || this.options.readonly || this.life === "single" ? undefined : becameReplica
   }
 
   /** The session has ended: decides what becomes of every call, then tells the callers. */

@@ -139,12 +139,18 @@ export class NoReplyFinisher implements Finisher<void> {
   }
 }
 
-/** The connection's own batches: the replies as they came. */
+/** The connection's own batches: the replies as they came, and each as it comes. */
 export class RawFinisher implements Finisher<ReadonlyArray<Answer>> {
   private readonly replies: Array<Answer> = []
+  private readonly onEach: (reply: Answer) => void
+
+  constructor(onEach: (reply: Answer) => void) {
+    this.onEach = onEach
+  }
 
   onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Answer>> | undefined {
     this.replies.push(reply)
+    this.onEach(reply)
     return call.received === call.expected ? Exit.succeed(this.replies) : undefined
   }
 }

@@ -91,8 +91,12 @@ const knowsNoHello = (error: Resp.ReplyError): boolean =>
 
 const TRANSIENT = new Set(["LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "READONLY"])
 
-const isTransient = (error: Resp.ReplyError): boolean =>
-  TRANSIENT.has(error.code) || /max number of clients/i.test(error.message)
+/** What a server says to `PING` while it answers nothing. */
+const NOT_READY = new Set(["LOADING", "BUSY", "MASTERDOWN"])
+
+const isFull = (error: Resp.ReplyError): boolean => /max number of clients/i.test(error.message)
+
+const isTransient = (error: Resp.ReplyError): boolean => TRANSIENT.has(error.code) || isFull(error)
 
 const what: Record<Step, string> = {
   hello: "the handshake was refused",
@@ -121,10 +125,16 @@ const refused = (step: Step, { code, message }: Resp.ReplyError): Verdict => {
   return { _tag: "Refused", transient: isTransient(error), detail, error }
 }
 
+/** A server that will not have us says so before it was asked, once, and closes: no further replies come. */
+export const turnsAway = (reply: Answer): boolean =>
+  reply instanceof Resp.ReplyError && (reply.code === "DENIED" || isFull(reply))
+
 const errorOf = (reply: Answer): Resp.ReplyError | undefined => (reply instanceof Resp.ReplyError ? reply : undefined)
 
 /** The meaning of a batch's replies, as many as its commands, in their order. */
 export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): Verdict => {
+  const [first = null] = replies
+  if (first instanceof Resp.ReplyError && turnsAway(first)) return refused("hello", first)
   for (let i = 0; i < batch.steps.length; i++) {
     const step = batch.steps[i] ?? "ping"
     const error = errorOf(replies[i] ?? null)
@@ -135,8 +145,8 @@ export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<An
     if (step === "auth" && batch.commands[i]?.length === 3 && knowsNoUsers(error)) {
       return { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
     }
-    // A user without the right to PING is as ready as any other.
-    if (step === "ping" && !isTransient(error)) continue
+    // A user without the right to PING is as ready as any other, and a server that cannot save (MISCONF) still answers reads.
+    if (step === "ping" && !NOT_READY.has(error.code)) continue
     return refused(step, error)
   }
   if (settings.onConnect.length > 0 && batch.steps[0] !== "onConnect") {

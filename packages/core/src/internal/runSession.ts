@@ -97,7 +97,10 @@ const exchange = (connection: Connection, session: Session, batch: handshake.Bat
       resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
       return
     }
-    const finisher = new RawFinisher()
+    const finisher = new RawFinisher((reply) => {
+      // Not inside of the dispatch, which is in the middle of its state.
+      if (handshake.turnsAway(reply)) queueMicrotask(() => resume(Effect.succeed([reply])))
+    })
     session.submitInternal(
       new Call<ReadonlyArray<Answer>>(
         payload,

@@ -70,6 +70,8 @@ export interface Owner {
   /** A call was answered, or its tombstone was. */
   readonly answered: () => void
   readonly ended: (session: Session, end: SessionEnd) => void
+  /** The server says that it is a replica: is that a reason to leave it? */
+  readonly demoted: (session: Session) => SessionEnd | undefined
 }
 
 /** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
@@ -119,6 +121,8 @@ export class Session {
   private dispatching = false
   /** What came in has ended the session; it dies when the calls that were answered before are settled. */
   private doomed = false
+  /** Nothing more is written; it ends with this when all that was written is answered. */
+  private leaving: SessionEnd | undefined = undefined
   private flushScheduled = false
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
@@ -245,9 +249,12 @@ export class Session {
     let failure: SessionEnd | undefined = undefined
     for (let i = 0; i < frames.length; i++) {
       const frame = frames[i]
-      if (typeof frame === "object" && frame instanceof Resp.Push) {
-        this.onPush?.(frame)
-        continue
+      if (typeof frame === "object") {
+        if (frame instanceof Resp.Push) {
+          this.onPush?.(frame)
+          continue
+        }
+        if (frame instanceof Resp.ReplyError && frame.code === "READONLY") this.leaving ??= this.owner.demoted(this)
       }
       const call = this.inFlight.head
       if (call === undefined) {
@@ -268,8 +275,9 @@ export class Session {
         break
       }
     }
+    if (this.inFlight.head === undefined) failure ??= this.leaving
     // So that nothing which the callers submit now is written to a session that is over.
-    this.doomed = failure !== undefined
+    this.doomed = failure !== undefined || this.leaving !== undefined
     this.resume(answered)
     return failure
   }
