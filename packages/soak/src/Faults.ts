@@ -111,6 +111,7 @@ const serverFaults: ReadonlyArray<FaultSchedule.Kind<ServerFault>> = [
 
 /** All that a run does to its connections. */
 export interface Plan {
+  readonly durationMillis: number
   readonly network: ReadonlyArray<FaultSchedule.Schedule<NetworkFault>>
   readonly server: FaultSchedule.Schedule<ServerFault>
   /** Which connection is closed, and for how long there is none. */
@@ -121,6 +122,7 @@ export interface Plan {
 export const plan = (seed: number, seconds: number, lanes: number): Plan => {
   const durationMillis = seconds * 1_000 - 300
   return {
+    durationMillis,
     network: Array.from({ length: lanes }, (_, index) =>
       FaultSchedule.make({
         seed: seed * 31 + index + 1,
@@ -214,15 +216,17 @@ export class Player {
     Effect.all(
       [
         ...this.lanes.map((lane, index) =>
-          this.inTime(plan.network[index] ?? [], (entry) => this.inNetwork(lane, entry.value, entry.forMillis))
+          this.inTime(plan, plan.network[index] ?? [], (entry) => this.inNetwork(lane, entry.value, entry.forMillis))
         ),
-        this.inTime(plan.server, (entry) => this.atServer(entry.value, entry.forMillis)),
-        this.inTime(plan.closes, (entry) => this.reopen(entry.value, entry.forMillis))
+        this.inTime(plan, plan.server, (entry) => this.atServer(entry.value, entry.forMillis)),
+        this.inTime(plan, plan.closes, (entry) => this.reopen(entry.value, entry.forMillis))
       ],
       { concurrency: "unbounded", discard: true }
     )
 
+  /** Each entry at its time, or as soon as the one before it is over; what would come after the end does not come. */
   private inTime<A, E>(
+    plan: Plan,
     schedule: FaultSchedule.Schedule<A>,
     play: (entry: FaultSchedule.Entry<A>) => Effect.Effect<void, E>
   ): Effect.Effect<void, E> {
@@ -230,9 +234,11 @@ export class Player {
     return Effect.forEach(
       schedule,
       (entry) =>
-        Effect.suspend(() =>
-          Effect.andThen(Effect.sleep(Math.max(0, startedAt + entry.atMillis - this.history.now())), play(entry))
-        ),
+        Effect.suspend(() => {
+          const sinceStart = this.history.now() - startedAt
+          if (sinceStart > plan.durationMillis) return Effect.void
+          return Effect.andThen(Effect.sleep(Math.max(0, entry.atMillis - sinceStart)), play(entry))
+        }),
       { discard: true }
     )
   }
