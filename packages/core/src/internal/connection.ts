@@ -180,6 +180,9 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   // ------------------------------------------------------------------------------------------------------ deadlines
 
+  /** What else is refused when it closes: whoever waits for a lease. */
+  refuseOthers: () => void = () => {}
+
   /** What else has deadlines here: the idle leases. */
   sweepOthers: (now: number) => number = () => Infinity
 
@@ -191,8 +194,9 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired))
     for (const [call] of expired) this.mailbox.remove(call)
     const session = this.session
+    const isAbandoned = expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.list !== undefined)
     run(expired)
-    if (expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.writtenAt > 0)) session?.die(abandonedBlocking)
+    if (isAbandoned) session?.die(abandonedBlocking)
     this.checkDrained()
     return Math.min(next, this.sweepOthers(now))
   }
@@ -351,10 +355,11 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   // ---------------------------------------------------------------------------------------------------------- close
 
   /** Refuses new calls. Those under way go on if there is a ready session, else the queued ones fail at once. */
-  beginClose(): void {
+  /** `within` so many milliseconds, if that is less than `closeTimeout`. */
+  beginClose(within = Infinity): void {
     if (this.closing) return
     this.closing = true
-    this.closeBy = this.now() + this.options.closeTimeoutMillis
+    this.closeBy = this.now() + Math.min(this.options.closeTimeoutMillis, within)
     const failed: Settlements = []
     const shared = this.shutdown()
     // A lease that has ended says so, also when its scope has closed behind it.
@@ -364,6 +369,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     if (this.session?.ready !== true) this.failQueued(shared, failed)
     else this.change("draining", undefined)
     run(failed)
+    this.refuseOthers()
+    this.first()
   }
 
   /** How long the close may still take, in milliseconds: one deadline for all that drains. */
@@ -454,6 +461,10 @@ export class Connection extends Discreet implements Owner, RedisConnection {
       repeated: this.repeated,
       lastError: this.lastError
     }
+  }
+
+  get isClosing(): boolean {
+    return this.closing
   }
 
   get accepting(): boolean {

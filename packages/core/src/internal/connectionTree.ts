@@ -14,6 +14,7 @@
  */
 import * as ChildSpec from "@relive/otp/ChildSpec"
 import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
+import * as Process from "@relive/otp/Process"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
 import * as Clock from "effect/Clock"
@@ -155,8 +156,10 @@ const leaseSpec =
         const { run, session } = yield* makeSession(connection)
         handOut({ connection, session })
         return ChildSpec.started({
-          run: Effect.ignore(Effect.raceFirst(connection.deadlines.run, run)),
-          terminate: () => closeSession(connection, session)
+          // Beside the body, as the deadlines hold for the calls that drain at the close.
+          run: Effect.andThen(Process.fork(connection.deadlines.run, { label: "deadlines" }), Effect.ignore(run)),
+          // The drain of the connection itself came first: there is one `closeTimeout` for all.
+          terminate: () => closeSession(connection, session, owner.closeMillis)
         })
       })
     })
@@ -179,6 +182,7 @@ const deadlinesSpec = (connection: Connection) => ChildSpec.effect({ id: "deadli
 const makeLeases = (owner: Connection): Leases => {
   const leases = new Leases(owner, leaseSpec(owner))
   owner.sweepOthers = (now) => leases.sweep(now)
+  owner.refuseOthers = () => leases.refuse()
   return leases
 }
 

@@ -79,7 +79,12 @@ export class Leases {
   detach(): void {
     this.supervisor = undefined
     this.idle.length = 0
-    for (const waiter of this.waiters) waiter.resume?.()
+    this.refuse()
+  }
+
+  /** Whoever waits is told that there will be none. */
+  refuse(): void {
+    for (const waiter of [...this.waiters]) waiter.resume?.()
   }
 
   /** A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial. */
@@ -102,12 +107,16 @@ export class Leases {
   /** Uninterruptible but for what it gives to `restore`, so that no lease is lost on the way to its holder. */
   private take(timeout: number, restore: Restore): Effect.Effect<Lease, RedisError> {
     return Effect.suspend(() => {
+      if (this.owner.isClosing) return Effect.fail(this.closed())
       const deadline = this.owner.now() + timeout
-      const lease = this.takeIdle()
-      if (lease !== undefined) return Effect.succeed(lease)
-      if (this.out.size + this.opening < this.owner.options.leases) {
-        this.opening++
-        return this.open(timeout, restore)
+      // Nobody passes those who wait.
+      if (this.waiters.size === 0) {
+        const lease = this.takeIdle()
+        if (lease !== undefined) return Effect.succeed(lease)
+        if (this.hasRoom) {
+          this.opening++
+          return this.open(timeout, restore)
+        }
       }
       return this.wait(timeout, restore).pipe(
         Effect.flatMap((grant) =>
@@ -115,6 +124,10 @@ export class Leases {
         )
       )
     })
+  }
+
+  private get hasRoom(): boolean {
+    return this.out.size + this.opening < this.owner.options.leases
   }
 
   private takeIdle(): Lease | undefined {
@@ -173,17 +186,19 @@ export class Leases {
       lease.connection.awaitFirst.pipe(
         Effect.timeoutOrElse({ duration: Math.max(1, timeout), orElse }),
         restore,
-        Effect.onError(() => this.terminate(lease))
+        Effect.onError(() => Effect.sync(() => this.terminate(lease)))
       )
     return this.start.pipe(
       Effect.tap(ready),
+      // In one step, so that its room is never free in between.
       Effect.onExit((exit) =>
         Effect.sync(() => {
           this.opening--
-          if (Exit.isFailure(exit)) this.grantRoom()
+          if (Exit.isFailure(exit)) return this.grantRoom()
+          exit.value.since = this.owner.now()
+          this.out.add(exit.value)
         })
-      ),
-      Effect.map((lease) => this.markOut(lease))
+      )
     )
   }
 
@@ -218,7 +233,7 @@ export class Leases {
   // ------------------------------------------------------------------------------------------------------ giving back
 
   private giveBack(lease: Lease): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    return Effect.sync(() => {
       lease.released = true
       this.out.delete(lease)
       this.onUsed?.(this.owner.now() - lease.since)
@@ -227,17 +242,15 @@ export class Leases {
         lease.session.ready &&
         !lease.dirty &&
         lease.session.inFlight.head === undefined &&
-        lease.connection.status.queued === 0
+        lease.connection.queued === 0
       if (!reusable) {
-        return Effect.andThen(
-          this.terminate(lease),
-          Effect.sync(() => this.grantRoom())
-        )
+        // This resumes whoever still waited for it, and they may ask for another lease.
+        this.terminate(lease)
+        return this.grantRoom()
       }
       const waiter = this.nextWaiter()
       if (waiter === undefined) this.keep(lease)
       else this.grant(waiter, { _tag: "Lease", lease: this.markOut(lease) })
-      return Effect.void
     })
   }
 
@@ -260,11 +273,14 @@ export class Leases {
     return next === undefined ? Infinity : next.since + leaseIdleMillis
   }
 
+  /** To be called whenever there may be room again. */
   private grantRoom(): void {
-    const waiter = this.nextWaiter()
-    if (waiter === undefined) return
-    this.opening++
-    this.grant(waiter, { _tag: "Room" })
+    while (this.hasRoom) {
+      const waiter = this.nextWaiter()
+      if (waiter === undefined) return
+      this.opening++
+      this.grant(waiter, { _tag: "Room" })
+    }
   }
 
   private nextWaiter(): Waiter | undefined {
@@ -281,7 +297,7 @@ export class Leases {
   }
 
   /** Ends the child. The socket goes at once: what was in flight on a lease has nobody who waits for it. */
-  private terminate(lease: Lease): Effect.Effect<void> {
-    return Effect.sync(() => lease.session.die(unused))
+  private terminate(lease: Lease): void {
+    lease.session.die(unused)
   }
 }

@@ -250,11 +250,11 @@ export const runSession = (connection: Connection, session: Session, decoder: Re
     )
   )
 
-/** The orderly end: what is under way may finish within `closeTimeout`. */
-export const closeSession = (connection: Connection, session: Session): Effect.Effect<void> =>
+/** The orderly end: what is under way may finish within `closeTimeout`, or `within` milliseconds if that is less. */
+export const closeSession = (connection: Connection, session: Session, within = Infinity): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (session.end !== undefined) return Effect.void
-    connection.beginClose()
+    connection.beginClose(within)
     // What blocks may block for ever.
     if (!session.ready || session.blocked) return Effect.void
     return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.closeMillis))
