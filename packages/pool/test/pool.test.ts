@@ -156,6 +156,33 @@ layer(RedisServer.layer(), { excludeTestServices: true })("a pool", (it) => {
     }).pipe(Effect.provide(named({ size: 3 })))
   )
 
+  it.effect("refuses a name of another kind, and says what a name is", () =>
+    Effect.gen(function* () {
+      const { url } = yield* RedisServer.RedisServer
+      for (const wrong of ["pool", 3, {}]) {
+        const children = [RedisPool.childSpec({ url, register: wrong as never })]
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Supervisor.layer(Supervisor.make({ children })))))
+        assert.include(inspect(error, { depth: 10 }), "Redis.Name")
+      }
+    })
+  )
+
+  it.effect("POOL-004 is reached through a registry that is shared with other trees, or of one's own", () =>
+    Effect.gen(function* () {
+      const { url } = yield* RedisServer.RedisServer
+      for (const registry of [yield* Registry.make(), yield* Registry.make({ keys: "duplicate" })]) {
+        const inRegistry = Effect.provideService(Registry.Registry, registry)
+        const spec = Supervisor.make({ children: [RedisPool.childSpec({ url, register: name, size: 2 })] })
+        yield* inRegistry(Supervisor.start(spec))
+        // Another tree, with the same names.
+        const fiber = yield* submit(Effect.flatMap(inRegistry(Redis.named(name)), (redis) => redis.command(["PING"])))
+        assert.strictEqual(yield* Fiber.join(fiber), "PONG")
+        const member = yield* inRegistry(Redis.named(RedisPool.memberName(name, 1)))
+        assert.strictEqual(yield* member.command(["PING"]), "PONG")
+      }
+    })
+  )
+
   it.effect("shows what its members are doing, and no secrets", () =>
     Effect.gen(function* () {
       yield* Effect.repeat(RedisPool.status, { until: ({ ready }) => ready === 3 })

@@ -74,6 +74,12 @@ export const resolvePool = (input: Input): Effect.Effect<ResolvedPool, RedisErro
   )
 }
 
+/** For callers whom no types hold: what is no name would be registered under a key that nobody finds. */
+export const checkName = (name: unknown): Effect.Effect<void, RedisError> =>
+  name === undefined || (Predicate.isObject(name) && "key" in name && "_A" in name)
+    ? Effect.void
+    : refuse("register", "a name, as made by `Redis.Name` or `Registry.name`")
+
 // ---------------------------------------------------------------------------------------------------------- environment
 
 /** An empty variable counts as not set. */

@@ -26,7 +26,7 @@ import type { ChildSpecOptions, Input, Pool, PoolEvent } from "../RedisPool.ts"
 import { memberName, poolName } from "./names.ts"
 import { PoolState } from "./pool.ts"
 import { TypeId } from "./typeId.ts"
-import { resolvePool } from "./poolOptions.ts"
+import { checkName, resolvePool } from "./poolOptions.ts"
 import type { ResolvedPool } from "./poolOptions.ts"
 import type { Slot } from "./slot.ts"
 import { makeChooser } from "./strategies.ts"
@@ -135,6 +135,7 @@ export const childSpec = (options: ChildSpecOptions) => {
     shutdown,
     start: Effect.gen(function* () {
       const resolved = yield* resolvePool(input)
+      yield* checkName(register)
       const state = yield* makeState(resolved)
       const started = yield* Supervisor.init(treeOf(state, register))
       if (resolved.connection.start === "await") yield* awaitFirst(state)
