@@ -141,6 +141,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     call.settled = true
     const wasQueued = this.mailbox.remove(call)
     if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
+    // It may have been too large for what is in flight, and the next one is not.
+    if (wasQueued) this.session?.wake()
     this.checkDrained()
   }
 
@@ -197,6 +199,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     const isAbandoned = expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.list !== undefined)
     run(expired)
     if (isAbandoned) session?.die(abandonedBlocking)
+    if (expired.length > 0) this.session?.wake()
     this.checkDrained()
     return Math.min(next, this.sweepOthers(now))
   }
@@ -340,6 +343,11 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.attempt = stable ? 0 : this.attempt + 1
     const ended = end.refused ? "refused" : stable ? "stable" : "unstable"
     this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random()) + this.dialDelayMillis
+  }
+
+  /** How long a lease that could not be dialled waits before its next dial, in milliseconds; the first one is 1. */
+  redialMillis(attempt: number): number {
+    return delayMillis(this.options, "unstable", attempt, this.random())
   }
 
   /** How long the owner wants a dial to wait, in milliseconds. */

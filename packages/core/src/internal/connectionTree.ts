@@ -5,7 +5,8 @@
  *   connection (supervisor: mailbox, state)
  *   ├─ deadlines (worker: one timer for all calls)
  *   ├─ leases (dynamic supervisor; one temporary child per leased connection)
- *   └─ session (worker, restarted with backoff: dial, handshake, reader, writer)
+ *   ├─ session (worker, restarted with backoff: dial, handshake, reader, writer)
+ *   └─ intake (worker; nothing but the begin of the close)
  * ```
  *
  * The connection contains no restart loop of its own: the session fails, and the supervisor starts the next one.
@@ -178,6 +179,21 @@ const leasesSpec = (leases: Leases) =>
 
 const deadlinesSpec = (connection: Connection) => ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
 
+/**
+ * Stopped first, so that the close begins in any state: between two sessions there is none that could begin it. Nobody but
+ * the connection's own supervisor can stop it by a shutdown: others' signals do not end it.
+ */
+const intakeSpec = (connection: Connection) =>
+  ChildSpec.make({
+    id: "intake",
+    start: Effect.succeed(
+      ChildSpec.started({
+        run: Effect.never,
+        terminate: ({ _tag }) => Effect.sync(() => (_tag === "Shutdown" ? connection.beginClose() : undefined))
+      })
+    )
+  })
+
 /** The leases of a connection, whose deadlines and clock they use. */
 const makeLeases = (owner: Connection): Leases => {
   const leases = new Leases(owner, leaseSpec(owner))
@@ -196,7 +212,12 @@ const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, l
     const observe = yield* makeObserve(options)
     const spec = Supervisor.make({
       autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
-      children: [deadlinesSpec(connection), leasesSpec(leases), sessionSpec(connection, exitOnDisconnection)]
+      children: [
+        deadlinesSpec(connection),
+        leasesSpec(leases),
+        sessionSpec(connection, exitOnDisconnection),
+        intakeSpec(connection)
+      ]
     })
     return { connection, spec, service: observe(makeService(connection, leases)) }
   })

@@ -57,6 +57,8 @@ export class Leases {
   private readonly idle: Array<Lease> = []
   private readonly out = new Set<Lease>()
   private readonly waiters = new Set<Waiter>()
+  /** Those who wait for their next dial. */
+  private readonly pausing = new Set<() => void>()
   private opening = 0
   private supervisor: SupervisorRef | undefined = undefined
   /** How many callers got none in time. */
@@ -85,6 +87,7 @@ export class Leases {
   /** Whoever waits is told that there will be none. */
   refuse(): void {
     for (const waiter of [...this.waiters]) waiter.resume?.()
+    for (const end of [...this.pausing]) end()
   }
 
   /** A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial. */
@@ -181,15 +184,7 @@ export class Leases {
 
   /** Opens a lease in the room that was counted for it. */
   private open(timeout: number, restore: Restore): Effect.Effect<Lease, RedisError> {
-    const orElse = () => Effect.fail(this.dialTooLate(timeout))
-    const ready = (lease: Lease) =>
-      lease.connection.awaitFirst.pipe(
-        Effect.timeoutOrElse({ duration: Math.max(1, timeout), orElse }),
-        restore,
-        Effect.onError(() => Effect.sync(() => this.terminate(lease)))
-      )
-    return this.start.pipe(
-      Effect.tap(ready),
+    return this.dial(timeout, this.owner.now() + timeout, 1, restore).pipe(
       // In one step, so that its room is never free in between.
       Effect.onExit((exit) =>
         Effect.sync(() => {
@@ -200,6 +195,39 @@ export class Leases {
         })
       )
     )
+  }
+
+  /** Dials until it succeeds, as the connection itself does while it is down: by its backoff, within the deadline. */
+  private dial(timeout: number, deadline: number, attempt: number, restore: Restore): Effect.Effect<Lease, RedisError> {
+    const orElse = () => Effect.fail(this.dialTooLate(timeout))
+    const left = () => Math.max(1, deadline - this.owner.now())
+    const ready = (lease: Lease) =>
+      Effect.suspend(() => Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse })).pipe(
+        restore,
+        Effect.onError(() => Effect.sync(() => this.terminate(lease)))
+      )
+    const again = Effect.suspend(() =>
+      this.owner.now() >= deadline ? orElse() : this.pause(Math.min(this.owner.redialMillis(attempt), left()))
+    ).pipe(restore, Effect.andThen(Effect.suspend(() => this.dial(timeout, deadline, attempt + 1, restore))))
+    return this.start.pipe(
+      Effect.tap(ready),
+      Effect.catch((error) => (this.mayDialAgain(error) ? again : Effect.fail(error)))
+    )
+  }
+
+  /** Not after a refusal, nor when it closes. */
+  private mayDialAgain(error: RedisError): boolean {
+    return error.reason._tag === "ConnectionError" && error.isRetryable && this.owner.options.whenDown === "wait"
+  }
+
+  private pause(millis: number): Effect.Effect<void, RedisError> {
+    const refused = Effect.callback<never, RedisError>((resume) => {
+      const end = () => resume(Effect.fail(this.closed()))
+      if (this.owner.isClosing) return end()
+      this.pausing.add(end)
+      return Effect.sync(() => this.pausing.delete(end))
+    })
+    return Effect.raceFirst(Effect.sleep(millis), refused)
   }
 
   private dialTooLate(timeoutMillis: number): RedisError {

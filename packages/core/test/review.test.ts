@@ -1,0 +1,416 @@
+/**
+ * The laws of a connection, each at the one moment where it is easiest to break: between a read and its replies, between an
+ * end and the next session, between a lease that is given back and the caller that waits for it. Titles name the law.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Redis, RedisOptions } from "@relive/core"
+import { FakeServer } from "@relive/testing"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
+import { TestClock } from "effect/testing"
+import * as Net from "node:net"
+import * as Resp from "../src/Resp.ts"
+import type { StatusChange } from "../src/RedisService.ts"
+import { Call, REPEATABLE } from "../src/internal/call.ts"
+import type { Outcome } from "../src/internal/call.ts"
+import { Connection } from "../src/internal/connection.ts"
+import { command } from "../src/internal/finishers.ts"
+import { Session, sessionEnd } from "../src/internal/session.ts"
+import { Wire } from "../src/internal/wire.ts"
+import { awaitState, eager, outcomeOf, serving, submit } from "./behaviours/support.ts"
+
+const { bulk, handshake } = FakeServer
+
+/** A connection that the test closes, and its calls. */
+const closable = (options: RedisOptions.Options) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const context = yield* Scope.provide(Layer.build(Redis.layer(options)), scope)
+    return {
+      use: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, context),
+      close: Scope.close(scope, Exit.void)
+    }
+  })
+
+// ---------------------------------------------------------------------------------------------------------------- parts
+
+/** A connection without a supervisor, for the test to drive. */
+const makeParts = (options: RedisOptions.Options = {}) =>
+  Effect.gen(function* () {
+    const resolved = Result.getOrThrow(RedisOptions.resolve(options))
+    const clock = yield* Clock.Clock
+    const changes = yield* PubSub.sliding<StatusChange>(8)
+    const connection = new Connection(resolved, "permanent", clock, () => 0.5, changes)
+    const start = () => {
+      const decoder = Resp.makeDecoder({ volatile: true })
+      const session = new Session(connection, resolved, decoder)
+      connection.starting(session)
+      return { decoder, session }
+    }
+    const outcomes: Array<Outcome> = []
+    const call = (name: string, flags = 0, count = 1, timeout = 5000) => {
+      const payload = `*1\r\n$${name.length}\r\n${name}\r\n`
+      const resume = (outcome: Outcome) => outcomes.push(outcome)
+      return new Call(payload, count, payload.length, name, flags, command, count, timeout, connection.now(), resume)
+    }
+    return { connection, start, call, outcomes }
+  })
+
+/** A socket that is open, at least on our side, and what it was given to write. */
+class Written extends Net.Socket {
+  readonly texts: Array<string> = []
+  override write(chunk: unknown): boolean {
+    this.texts.push(String(chunk))
+    return true
+  }
+}
+
+const lost = sessionEnd({ kind: "disconnected", detail: "lost", refused: false })
+
+describe("law 1: no call gets a reply that came before it was written", () => {
+  it.effect("nothing is written behind a reply that was read and not looked at", () =>
+    Effect.gen(function* () {
+      const { call, connection, start } = yield* makeParts()
+      const { decoder, session } = start()
+      const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
+      const socket = new Written()
+      wire.attach(socket)
+      yield* submit(session.writer(wire))
+      connection.ready(session)
+      // The reader is held up elsewhere: it has not pulled yet.
+      const surplus = Buffer.from("+SURPLUS\r\n")
+      wire.onread.callback(surplus.length, surplus)
+      connection.submit(call("INCR"))
+      assert.deepStrictEqual(socket.texts, [])
+      // Now it does.
+      const failure = session.dispatch(yield* wire.pull)
+      assert.strictEqual(failure?.kind, "protocol")
+      socket.destroy()
+    })
+  )
+})
+
+describe("law 2: what was not handed to an open socket is unsent", () => {
+  it.effect("nothing is written to a socket whose end is known, though the reader has not come to it yet", () =>
+    Effect.gen(function* () {
+      const { call, connection, start } = yield* makeParts()
+      const { decoder, session } = start()
+      const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
+      const socket = new Written()
+      wire.attach(socket)
+      yield* submit(session.writer(wire))
+      connection.ready(session)
+      socket.emit("end")
+      connection.submit(call("INCR"))
+      assert.deepStrictEqual(socket.texts, [])
+      session.die(lost)
+      assert.strictEqual(connection.queued, 1)
+      socket.destroy()
+    })
+  )
+})
+
+describe("law 4: one session's end is not another's", () => {
+  it.effect("a session that ends after the next one has started leaves that one alone, and gives it its reads", () =>
+    Effect.gen(function* () {
+      const { call, connection, outcomes, start } = yield* makeParts({ whenDown: "fail" })
+      const old = start().session
+      connection.ready(old)
+      const sink = { upToDate: true, write: () => true, drained: Effect.void }
+      yield* submit(old.writer(sink))
+      connection.submit(call("GET", REPEATABLE))
+      connection.submit(call("INCR"))
+      yield* Effect.yieldNow
+      assert.strictEqual(connection.inFlight, 2)
+      // The old one was killed, and closes in the background.
+      const next = start().session
+      const texts: Array<string> = []
+      const write = (chunks: ReadonlyArray<string | Uint8Array>) => texts.push(chunks.join("")) > 0
+      yield* submit(next.writer({ ...sink, write }))
+      connection.ready(next)
+      old.die(lost)
+      yield* Effect.yieldNow
+      assert.strictEqual(connection.state, "ready")
+      assert.isTrue(connection.accepting)
+      assert.isUndefined(connection.downSince)
+      assert.deepStrictEqual(texts, ["*1\r\n$3\r\nGET\r\n"])
+      assert.strictEqual(outcomes.length, 1)
+    })
+  )
+})
+
+describe("law 8: a connection that is closing stays so", () => {
+  it.effect("also when a session becomes ready after the close has begun", () =>
+    Effect.gen(function* () {
+      const { call, connection, outcomes, start } = yield* makeParts()
+      const { session } = start()
+      connection.beginClose()
+      connection.ready(session)
+      connection.submit(call("INCR"))
+      assert.isFalse(connection.accepting)
+      assert.strictEqual(outcomes.length, 1)
+    })
+  )
+})
+
+// --------------------------------------------------------------------------------------------------------------- leases
+
+/** Answers handshakes; the commands of the test are taken by the test, or not at all. */
+const mute = serving(([name]) => (name === "BLPOP" || name === "HANG" ? "" : undefined))
+
+describe("law 5: leases are bounded, and their waiters are first in, first out", () => {
+  it.live("also when the end of a lease resumes a caller that asks for the next one at once", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { close, use } = yield* closable({ port: fake.port, leases: 1, timeout: "2 seconds" })
+      const scope = yield* Scope.make()
+      const lease = yield* use(Scope.provide(Redis.lease, scope))
+      const order: Array<string> = []
+      const hold = (name: string) =>
+        Effect.scoped(
+          Effect.andThen(
+            Redis.lease,
+            Effect.sync(() => order.push(name))
+          )
+        )
+      const waiter = yield* submit(use(Effect.scoped(Effect.andThen(Redis.lease, Effect.never))))
+      const jumper = yield* submit(Effect.andThen(Effect.flip(lease.command(["HANG"])), use(hold("jumper"))))
+      yield* (yield* fake.connection(1)).expect(["HELLO", "3"]).pipe(Effect.ignore)
+      yield* Scope.close(scope, Exit.void)
+      const third = yield* Effect.raceFirst(Effect.as(fake.connection(3), true), Effect.as(Effect.sleep(50), false))
+      assert.isFalse(third)
+      yield* Fiber.interrupt(waiter)
+      yield* Fiber.join(jumper)
+      assert.deepStrictEqual(order, ["jumper"])
+      yield* close
+    })
+  )
+
+  for (const dials of ["answered", "refused"] as const) {
+    it.live(`whoever is interrupted, and whenever, nothing is lost or counted twice (dials ${dials})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make(
+          serving(([name], connection) => (name === "HANG" ? Effect.as(connection.reset, "") : undefined))
+        )
+        const port = fake.port
+        for (let ops = 3; ops <= 64; ops += 3) {
+          const { close, use } = yield* closable({ port, leases: 2, timeout: "2 seconds", closeTimeout: 100, ...eager })
+          yield* use(Redis.command(["PING"]))
+          if (dials === "refused") yield* fake.stop
+          const holder = Effect.scoped(Effect.andThen(Redis.lease, Effect.yieldNow))
+          const fibers = yield* Effect.forEach(Array.from({ length: 12 }), (_, i) =>
+            Effect.gen(function* () {
+              const fiber = yield* submit(use(Effect.provideService(holder, Scheduler.MaxOpsBeforeYield, ops)))
+              for (let turn = 0; turn < (i * 7) % 11; turn++) yield* Effect.yieldNow
+              if (i % 3 !== 0) yield* submit(Fiber.interrupt(fiber))
+              return fiber
+            })
+          )
+          if (dials === "refused") yield* fake.start
+          yield* Effect.forEach(fibers, Fiber.await)
+          // Both can still be had at the same time, and a third cannot.
+          const third = yield* use(
+            Effect.scoped(
+              Effect.gen(function* () {
+                yield* Redis.lease
+                yield* Redis.lease
+                return yield* Effect.exit(Effect.raceFirst(Redis.lease, Effect.sleep(5)))
+              })
+            )
+          )
+          assert.deepStrictEqual(third, Exit.succeed(undefined), `after ${ops} operations`)
+          yield* close
+        }
+      })
+    )
+  }
+})
+
+describe("closing refuses leases as it refuses calls", () => {
+  it.effect("law 8: who waits for a lease, and who asks for one, is told at once", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { close, use } = yield* closable({ port: fake.port, leases: 1, timeout: "1 hour", closeTimeout: 300 })
+      yield* use(awaitState("ready"))
+      const holder = yield* submit(use(Effect.scoped(Effect.andThen(Redis.lease, Effect.never))))
+      const hanging = yield* submit(use(outcomeOf(Redis.command(["HANG"]))))
+      yield* fake.connection(1)
+      const waiter = yield* submit(use(outcomeOf(Effect.scoped(Redis.lease))))
+      const closing = yield* submit(close)
+      assert.strictEqual((yield* use(Redis.status)).state, "draining")
+      const refused = ["shutdown", "unsent"]
+      assert.deepStrictEqual(yield* Fiber.join(waiter), refused)
+      assert.deepStrictEqual(yield* use(outcomeOf(Effect.scoped(Redis.lease))), refused)
+      assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["BLPOP", "k", 0]))), refused)
+      yield* TestClock.adjust(300)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(yield* Fiber.join(hanging), ["shutdown", "unknown"])
+      // The one that was held is still held, but leads nowhere.
+      assert.deepStrictEqual(yield* use(outcomeOf(Effect.scoped(Redis.lease))), refused)
+      yield* Fiber.interrupt(holder)
+    })
+  )
+
+  it.effect("law 1: a call on a lease keeps its deadline while it drains", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { close, use } = yield* closable({ port: fake.port, closeTimeout: "10 seconds" })
+      const scope = yield* Scope.make()
+      const lease = yield* use(Scope.provide(Redis.lease, scope))
+      const call = yield* submit(outcomeOf(lease.command(["HANG"], { timeout: 100 })))
+      const closing = yield* submit(close)
+      yield* TestClock.adjust(110)
+      assert.deepStrictEqual(yield* Fiber.join(call), ["TimeoutError", "written", "unknown"])
+      yield* Fiber.join(closing)
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+
+  it.effect("law 8: one `closeTimeout` is enough for calls on the connection and on its leases together", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { close, use } = yield* closable({ port: fake.port, closeTimeout: 300, timeout: "infinite" })
+      yield* use(awaitState("ready"))
+      const scope = yield* Scope.make()
+      const lease = yield* use(Scope.provide(Redis.lease, scope))
+      const calls = [
+        yield* submit(outcomeOf(lease.command(["HANG"]))),
+        yield* submit(use(outcomeOf(Redis.command(["HANG"]))))
+      ]
+      const closing = yield* submit(close)
+      yield* TestClock.adjust(300)
+      yield* Effect.raceFirst(
+        Fiber.join(closing),
+        Effect.andThen(TestClock.withLive(Effect.sleep(2000)), Effect.die("still closing"))
+      )
+      for (const call of calls) assert.deepStrictEqual(yield* Fiber.join(call), ["shutdown", "unknown"])
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+})
+
+describe("closing between two sessions", () => {
+  it.effect("law 8: what is queued fails at once, and new calls too, while leases may still finish", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { close, use } = yield* closable({ port: fake.port, closeTimeout: 300, timeout: "infinite" })
+      yield* use(awaitState("ready"))
+      const scope = yield* Scope.make()
+      const lease = yield* use(Scope.provide(Redis.lease, scope))
+      const hanging = yield* submit(outcomeOf(lease.command(["HANG"])))
+      const main = yield* fake.connection(0)
+      yield* main.reset
+      yield* use(awaitState("backoff"))
+      const queued = yield* submit(use(outcomeOf(Redis.command(["INCR", "k"]))))
+      const closing = yield* submit(close)
+      const refused = ["shutdown", "unsent"]
+      assert.deepStrictEqual(yield* Fiber.join(queued), refused)
+      assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["INCR", "k"]))), refused)
+      yield* TestClock.adjust(300)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(yield* Fiber.join(hanging), ["shutdown", "unknown"])
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+})
+
+describe("law 1: nobody waits behind a call that is gone", () => {
+  for (const [how, timeout] of [
+    ["was interrupted", 5000],
+    ["timed out", 50]
+  ] as const) {
+    it.effect(`a call that did not fit and ${how} makes way for the next`, () =>
+      Effect.gen(function* () {
+        const { call, connection, start } = yield* makeParts({ inFlightCommands: 2 })
+        const { session } = start()
+        const texts: Array<string> = []
+        const write = (chunks: ReadonlyArray<string | Uint8Array>) => texts.push(chunks.join("")) > 0
+        yield* submit(session.writer({ upToDate: true, write, drained: Effect.void }))
+        yield* submit(connection.deadlines.run)
+        connection.ready(session)
+        connection.submit(call("A"))
+        yield* Effect.yieldNow
+        const big = call("BIG", 0, 2, timeout)
+        connection.submit(big)
+        connection.submit(call("C"))
+        yield* Effect.yieldNow
+        assert.strictEqual(texts.length, 1)
+        if (timeout === 5000) connection.cancel(big)
+        yield* TestClock.adjust(60)
+        assert.include(texts.join(""), "C")
+      })
+    )
+  }
+})
+
+describe("law 6: a blocking call that is over takes its connection with it", () => {
+  it.effect("also when it was written in the first millisecond of the clock", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(mute)
+      const { use } = yield* closable({ port: fake.port })
+      const scope = yield* Scope.make()
+      const lease = yield* use(Scope.provide(Redis.lease, scope))
+      const call = yield* submit(outcomeOf(lease.command(["BLPOP", "k", 0], { timeout: 100 })))
+      yield* TestClock.adjust(110)
+      assert.deepStrictEqual(yield* Fiber.join(call), ["TimeoutError", "written", "unknown"])
+      yield* (yield* fake.connection(1)).closed
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+})
+
+describe("law 4: a blocking call that was not written waits for the server, as others do", () => {
+  it.live("until it is there", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) => (name === "BLPOP" ? "*2\r\n$1\r\nk\r\n$1\r\nv\r\n" : undefined))
+      )
+      const { close, use } = yield* closable({ port: fake.port, ...eager })
+      yield* use(awaitState("ready"))
+      yield* fake.stop
+      yield* use(awaitState("backoff"))
+      const call = yield* submit(use(outcomeOf(Redis.command(["BLPOP", "k", 1]))))
+      const write = yield* submit(use(outcomeOf(Redis.command(["PING"]))))
+      yield* Effect.sleep(30)
+      yield* fake.start
+      assert.deepStrictEqual(yield* Fiber.join(write), ["PONG"])
+      assert.deepStrictEqual(yield* Fiber.join(call), [["k", "v"]])
+      yield* close
+    })
+  )
+
+  it.live("until its deadline, and no longer", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      yield* fake.stop
+      const { close, use } = yield* closable({ port: fake.port, leases: 1, ...eager })
+      const options = { timeout: 40 }
+      const calls = [Redis.command(["BLPOP", "k", 1], options), Redis.command(["BLPOP", "k", 1], options)]
+      const outcomes = yield* use(Effect.all(calls.map(outcomeOf), { concurrency: 2 }))
+      assert.deepStrictEqual(outcomes, [["TimeoutError", "queued", "unsent"], ["LeaseTimeout"]])
+      yield* close
+    })
+  )
+
+  it.effect("unless the connection closes", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      yield* fake.stop
+      const { close, use } = yield* closable({ port: fake.port, timeout: "1 hour" })
+      yield* use(awaitState("backoff"))
+      const call = yield* submit(use(outcomeOf(Redis.command(["BLPOP", "k", 1]))))
+      // Whether it dials or pauses now is the same.
+      for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
+      yield* close
+      assert.deepStrictEqual(yield* Fiber.join(call), ["shutdown", "unsent"])
+    })
+  )
+})
