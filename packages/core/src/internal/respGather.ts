@@ -2,8 +2,9 @@
  * Puts together a long value that comes in many chunks.
  *
  * Nothing is allocated because a header promised it: the final buffer is made when a quarter of the value has come, so
- * never more than four times what was received, and the rest is copied straight into it. So each byte of a large value
- * is copied once, the work is spread over the chunks, and the peak is 1.25 times the value.
+ * never more than four times what was received, and the rest is copied straight into it; with each chunk as much again of
+ * what came before is moved there. So the work is spread over the chunks, no chunk makes more of it than it is long, and
+ * the peak is 1.25 times the value.
  */
 import { Buffer } from "node:buffer"
 
@@ -20,6 +21,9 @@ export class Gather {
   /** Bytes so far. */
   received = 0
   private pieces: Array<Uint8Array> = []
+  /** How many of them are in the final buffer already, and how many bytes. */
+  private moved = 0
+  private movedBytes = 0
   /** Where small pieces are copied together; the free part of the current segment. */
   private segment: Uint8Array = empty
   private used = 0
@@ -33,18 +37,24 @@ export class Gather {
   add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean): void {
     const size = to - from
     if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * 4 >= length)) {
-      this.whole = this.join(length)
+      this.closeSegment()
+      this.segment = empty
+      this.whole = allocate(length)
     }
     const piece = chunk.subarray(from, to)
-    if (this.whole !== undefined) this.whole.set(piece, this.received)
-    else if (size >= small && kept) this.addPiece(piece)
+    if (this.whole !== undefined) {
+      this.whole.set(piece, this.received)
+      this.move(this.whole, size)
+    } else if (size >= small && kept) this.addPiece(piece)
     else this.copy(piece)
     this.received += size
   }
 
   /** The value, in memory of its own. The gather is empty afterwards. */
   finish(): Uint8Array {
-    const value = this.whole ?? this.join(this.received)
+    this.closeSegment()
+    const value = this.whole ?? allocate(this.received)
+    this.move(value, this.received)
     this.clear()
     return value
   }
@@ -56,6 +66,8 @@ export class Gather {
     this.segment = empty
     this.used = 0
     this.whole = undefined
+    this.moved = 0
+    this.movedBytes = 0
   }
 
   private addPiece(piece: Uint8Array): void {
@@ -84,17 +96,14 @@ export class Gather {
     this.used = 0
   }
 
-  /** A buffer of `length` that begins with all pieces. */
-  private join(length: number): Uint8Array {
-    this.closeSegment()
-    const whole = allocate(length)
-    let at = 0
-    for (const piece of this.pieces) {
-      whole.set(piece, at)
-      at += piece.length
+  /** Moves pieces, `atLeast` bytes of them if there are as many, to where they belong. */
+  private move(whole: Uint8Array, atLeast: number): void {
+    const until = this.movedBytes + atLeast
+    for (; this.moved < this.pieces.length && this.movedBytes < until; this.moved++) {
+      const piece = this.pieces[this.moved] ?? empty
+      whole.set(piece, this.movedBytes)
+      this.movedBytes += piece.length
+      this.pieces[this.moved] = empty
     }
-    this.pieces = []
-    this.segment = empty
-    return whole
   }
 }
