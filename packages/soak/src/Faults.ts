@@ -156,7 +156,7 @@ const readyWithinMillis = 2_000
 const hitWithinMillis = 700
 /** From a black hole on it takes a deadline, and a look of the health check. */
 const endsWithinMillis = 2_000
-const recoversWithinMillis = 5_000
+const recoversWithinMillis = 15_000
 const silentMillis = 200
 const pollMillis = 5
 
@@ -254,6 +254,7 @@ export class Player {
         return this.history.add(lane.name, `${fault.kind} passes by: the connection is not ready`)
       }
       const { endings, life } = lane
+      const injectedAt = this.history.now()
       lane.trouble(JSON.stringify(fault.faults))
       const [first, ...others] = yield* Effect.forEach(fault.faults, lane.proxy.inject)
       if (first === undefined) return
@@ -266,7 +267,7 @@ export class Player {
       if (!hasHit) return
       const hasEnded = yield* until(() => lane.endings > endings, endsWithinMillis)
       if (hasEnded || !fault.endsSession) this.count(fault.kind, lane.name)
-      if (fault.kind === "corrupt") this.checkCorruption(lane, life, hitAt, hasEnded)
+      if (fault.kind === "corrupt") this.checkCorruption(lane, life, injectedAt, hitAt)
     })
   }
 
@@ -274,11 +275,12 @@ export class Player {
    * Corruption ends the session by itself. One that went on was silent for its callers, until the health check (or, with
    * nothing else to end it, nobody) ended it. It may also have hit none but leases; but then the connection answers.
    */
-  private checkCorruption(lane: Lane, life: number, hitAt: number, hasEnded: boolean): void {
+  private checkCorruption(lane: Lane, life: number, injectedAt: number, hitAt: number): void {
+    const { at, kind } = lane.lastEnd
     const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + silentMillis)
-    const othersDid = lane.life !== life || this.serverTroubleUntil > hitAt || !serverWorks
-    const wentOn = hasEnded ? lane.lastEnd === "health-check" : lane.answeredAt < hitAt + silentMillis
-    if (othersDid || !wentOn) return
+    const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || !serverWorks
+    const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + silentMillis
+    if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > silentMillis) return
     this.onBroken(lane, "wrongReplies", "the session went on after a corruption, and answered nothing")
   }
 

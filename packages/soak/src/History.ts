@@ -22,14 +22,18 @@ export interface Question {
 }
 
 const kept = 60_000
+const keptHoldUps = 2_000
 const shown = 60
 /** Calls that were made shortly before or after the one in question were next to it on the wire. */
 const neighbours = 15
+
+const everywhere = new Set(["server", "soak"])
 
 export class History {
   private readonly startedAt = performance.now()
   private readonly ring: Array<Event> = []
   private next = 0
+  private readonly holdUps: Array<{ readonly at: number; readonly millis: number }> = []
 
   /** Milliseconds since the start. */
   now(): number {
@@ -41,10 +45,22 @@ export class History {
     this.next = (this.next + 1) % kept
   }
 
+  /** Our own event loop was held up until now: what was to happen meanwhile could not. */
+  heldUp(millis: number): void {
+    this.add("soak", `the event loop was held up for ${millis.toFixed(0)} ms`)
+    this.holdUps.push({ at: this.now(), millis })
+    if (this.holdUps.length > keptHoldUps) this.holdUps.shift()
+  }
+
+  /** For how long it was held up since then, in all. */
+  heldUpSince(from: number): number {
+    return this.holdUps.reduce((sum, { at, millis }) => (at >= from ? sum + millis : sum), 0)
+  }
+
   /** The events that a question is about, oldest first; a long stretch loses its middle. */
   ask({ call, from, to, where }: Question): ReadonlyArray<string> {
     const concerns = (event: Event): boolean => {
-      if (where !== undefined && event.where !== where && event.where !== "server") return false
+      if (where !== undefined && event.where !== where && !everywhere.has(event.where)) return false
       if (event.call === undefined) return event.at >= from && event.at <= to
       return call !== undefined && event.call[0] <= call + neighbours && event.call[1] >= call - neighbours
     }

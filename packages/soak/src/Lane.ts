@@ -1,10 +1,11 @@
 /**
- * One single connection under soak, with a fault proxy of its own before the server: so each has faults and outages of its
+ * One connection under soak, or one pool, with a fault proxy of its own before the server: so each has faults and outages of its
  * own, while the others go on. It is closed and made anew from time to time, with calls under way.
  */
 import { Redis, RedisService } from "@relive/core"
-import type * as RedisOptions from "@relive/core/RedisOptions"
-import type { Service, Status, StatusChange } from "@relive/core/RedisService"
+import type { RedisError } from "@relive/core/RedisError"
+import type { ConnectionState, Service, Status, StatusChange } from "@relive/core/RedisService"
+import { RedisPool } from "@relive/pool"
 import type { FaultProxy } from "@relive/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -14,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { History } from "./History.ts"
-import { closeTimeoutMillis } from "./Settings.ts"
+import { closeTimeoutMillis, type Connection } from "./Settings.ts"
 
 /** What a connection was doing at a moment. */
 export interface Glance {
@@ -23,8 +24,21 @@ export interface Glance {
   readonly sessions: number
 }
 
+/** A session of it has changed its state. */
+interface SessionChange {
+  readonly previous: ConnectionState
+  readonly state: ConnectionState
+  readonly cause: RedisError | undefined
+}
+
+/** What is made anew with each life. */
+interface Opened {
+  readonly service: Service
+  readonly sessions: Stream.Stream<SessionChange>
+}
+
 /** The deadline of a close, with what the supervisor of the session and a late event loop may add. */
-const closeLimitMillis = closeTimeoutMillis + 4_000
+const closeLimitMillis = closeTimeoutMillis + 10_000
 
 export class Lane {
   readonly name: string
@@ -33,8 +47,8 @@ export class Lane {
   service: Service
   /** How often a ready session has ended. */
   endings = 0
-  /** Why the last of them has. */
-  lastEnd = ""
+  /** Why and when the last of them has. */
+  lastEnd = { kind: "", at: 0 }
   longestOutageMillis = 0
   /** When the shared connection last answered a call. */
   answeredAt = 0
@@ -46,59 +60,69 @@ export class Lane {
   private faults = 0
   private disturbedAt = 0
   private readonly history: History
-  private readonly options: RedisOptions.Options
+  private readonly connection: Connection
   private close: Effect.Effect<boolean> = Effect.succeed(true)
 
-  private constructor(
-    name: string,
-    options: RedisOptions.Options,
-    proxy: FaultProxy.FaultProxy,
-    history: History,
-    first: Service
-  ) {
-    this.name = name
+  private constructor(connection: Connection, proxy: FaultProxy.FaultProxy, history: History) {
+    this.name = connection.name
+    this.connection = connection
     this.proxy = proxy
-    this.options = options
     this.history = history
-    this.service = first
+    this.service = absent
   }
 
   /** Opens the first connection. */
   static readonly make = (
-    name: string,
-    options: RedisOptions.Options,
+    connection: Connection,
     proxy: FaultProxy.FaultProxy,
     history: History
-  ): Effect.Effect<Lane> =>
-    Effect.gen(function* () {
-      const lane = new Lane(name, { ...options, host: proxy.host, port: proxy.port }, proxy, history, absent)
-      yield* lane.open
-      return lane
-    })
+  ): Effect.Effect<Lane> => {
+    const lane = new Lane(connection, proxy, history)
+    return Effect.as(lane.open, lane)
+  }
 
   /** Makes the next connection. */
   readonly open: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const scope = yield* Scope.make()
-    const context = yield* Effect.orDie(Layer.buildWithScope(Redis.layer(this.options), scope))
-    const service = Context.get(context, RedisService)
-    const watcher = yield* Effect.forkDetach(
-      Stream.runForEach(service.events, (change) => this.changed(change)),
-      {
-        startImmediately: true
-      }
-    )
+    const { service, sessions } = yield* Effect.orDie(Scope.provide(this.dialled, scope))
+    const watch = <A>(changes: Stream.Stream<A>, onChange: (change: A) => void) =>
+      Effect.forkDetach(
+        Stream.runForEach(changes, (change) => Effect.sync(() => onChange(change))),
+        { startImmediately: true }
+      )
+    const watchers = [
+      yield* watch(service.events, (change) => this.changed(change)),
+      yield* watch(sessions, (change) => this.sessionChanged(change))
+    ]
     this.service = service
     this.life++
     this.close = Effect.gen({ self: this }, function* () {
       this.disturb("closes")
       this.repeatedBefore += this.status().repeated
       const closed = yield* Effect.timeoutOption(Scope.close(scope, Exit.void), closeLimitMillis)
-      yield* Fiber.interrupt(watcher)
+      yield* Fiber.interruptAll(watchers)
       this.disturb(closed._tag === "Some" ? "is closed" : "has not closed in time")
       this.downSince = undefined
       return closed._tag === "Some"
     })
   })
+
+  private get dialled(): Effect.Effect<Opened, RedisError, Scope.Scope> {
+    const { name, options, size } = this.connection
+    const { host, port } = this.proxy
+    const all = { ...options, name, host, port }
+    if (size === undefined) {
+      const built = Effect.flatMap(Effect.scope, (scope) => Layer.buildWithScope(Redis.layer(all), scope))
+      return Effect.map(built, (context) => {
+        const service = Context.get(context, RedisService)
+        return { service, sessions: service.events }
+      })
+    }
+    return Effect.map(RedisPool.make({ ...all, size, moveAfter: 20, stagger: 5 }), ({ events, service }) => ({
+      service,
+      sessions: Stream.filter(events, (event) => event._tag === "MemberChanged")
+    }))
+  }
 
   /** Closes the connection, whatever is under way; `false` if that did not end in time. */
   readonly shut: Effect.Effect<boolean> = Effect.suspend(() => this.close)
@@ -148,24 +172,28 @@ export class Lane {
     return this.faults === 0 && this.disturbedAt < time - 500
   }
 
-  private changed(change: StatusChange): Effect.Effect<void> {
-    return Effect.sync(() => {
-      const now = this.history.now()
-      const why = change.cause === undefined ? "" : `: ${change.cause.message}`
-      this.disturb(`${change.previous} → ${change.state}${why.slice(0, 160)}`)
-      const ended = change.previous === "ready" && change.state !== "draining" && change.state !== "closed"
-      if (ended) {
-        this.endings++
-        const reason = change.cause?.reason
-        this.lastEnd = reason?._tag === "ConnectionError" ? reason.kind : ""
-        this.downSince = now
-      }
-      if (change.state !== "ready" || this.downSince === undefined) return
-      this.longestOutageMillis = Math.max(this.longestOutageMillis, now - this.downSince)
-      this.downSince = undefined
-    })
+  /** As a whole: how long it is down. */
+  private changed(change: StatusChange): void {
+    const now = this.history.now()
+    if (hasEnded(change)) this.downSince = now
+    if (change.state !== "ready" || this.downSince === undefined) return
+    this.longestOutageMillis = Math.max(this.longestOutageMillis, now - this.downSince)
+    this.downSince = undefined
+  }
+
+  /** One of its sessions. */
+  private sessionChanged(change: SessionChange): void {
+    const why = change.cause === undefined ? "" : `: ${change.cause.message}`
+    this.disturb(`${change.previous} → ${change.state}${why.slice(0, 160)}`)
+    if (!hasEnded(change)) return
+    this.endings++
+    const reason = change.cause?.reason
+    this.lastEnd = { kind: reason?._tag === "ConnectionError" ? reason.kind : "", at: this.history.now() }
   }
 }
+
+const hasEnded = ({ previous, state }: SessionChange): boolean =>
+  previous === "ready" && state !== "ready" && state !== "draining" && state !== "closed"
 
 /** Before the first connection there is none. */
 const absent: Service = {

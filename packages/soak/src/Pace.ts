@@ -1,13 +1,16 @@
 /**
- * Who may make a call now. Two rules: all together stay under a rate, and a kind that is far ahead waits for those that are
- * behind, as long as enough is done in all; so that slow kinds (those that need a connection of their own) are not drowned.
+ * Who may make a call now. All together stay under a rate. A kind that is far ahead waits for those that are behind, as long
+ * as enough is done in all, so that slow kinds are not drowned. And those that dial a connection for each call get little more
+ * than their share: dials cost more than all the rest, and would leave no time for it.
  */
 import * as Effect from "effect/Effect"
 import { kinds, type Book, type Kind } from "./Book.ts"
 import { enough, rate } from "./Settings.ts"
 
 /** Above the share that is asked for, to have something in hand. */
-const share = enough.sharePerKind * 1.6
+const share = enough.sharePerKind * 1.8
+
+const dear: ReadonlySet<Kind> = new Set(["lease", "watch"])
 
 const pauseMillis = 4
 
@@ -35,7 +38,9 @@ export class Pace {
     const { commands } = this.book
     const seconds = this.book.history.now() / 1_000
     if (commands > rate.most * (seconds + 0.05)) return false
-    if (commands < rate.least * seconds || commands < 1_000) return true
+    if (commands < 1_000) return true
+    if (dear.has(kind)) return this.isBehind(kind)
+    if (commands < rate.least * seconds) return true
     return this.isBehind(kind) || !kinds.some((other) => this.isBehind(other))
   }
 

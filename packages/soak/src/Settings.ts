@@ -45,7 +45,15 @@ export const timeoutMillis = 800
 /** How long a close may take, in milliseconds. */
 export const closeTimeoutMillis = 500
 
-const common = {
+/** A connection under soak, or a pool of `size`. The name is that of its clients at the server, too. */
+export interface Connection {
+  readonly name: string
+  readonly size?: number | undefined
+  readonly options: RedisOptions.Options
+}
+
+/** What all of them have in common, in milliseconds. */
+export const common = {
   timeout: timeoutMillis,
   connectTimeout: 600,
   closeTimeout: closeTimeoutMillis,
@@ -59,11 +67,12 @@ const common = {
   leaseIdle: 500
 } satisfies RedisOptions.Options
 
-/** The single connections: what can be chosen differently is, so that each way is soaked. */
-export const connections: ReadonlyArray<RedisOptions.Options & { readonly name: string }> = [
-  { ...common, name: "soak-wait" },
-  { ...common, name: "soak-resp2", protocol: 2, mailboxCommands: 24, inFlightCommands: 16 },
-  { ...common, name: "soak-fail", protocol: 3, whenDown: "fail", whenFull: "fail", mailboxCommands: 200 }
+/** What can be chosen differently is, so that each way is soaked. */
+export const connections: ReadonlyArray<Connection> = [
+  { name: "soak-wait", options: common },
+  { name: "soak-resp2", options: { ...common, protocol: 2, mailboxCommands: 24, inFlightCommands: 16 } },
+  { name: "soak-fail", options: { ...common, protocol: 3, whenDown: "fail", whenFull: "fail", mailboxCommands: 200 } },
+  { name: "soak-pool", size: 3, options: common }
 ]
 
 /** How many commands a second the workload aims at, and below what it lets no kind of call hold up the others. */

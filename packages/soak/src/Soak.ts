@@ -2,7 +2,7 @@
  * One run, from the start of the server to the verdict:
  *
  * ```
- *   fibers of the workload ──▶ connections (3) ──▶ fault proxy of each ──▶ real server (appendonly, appendfsync always)
+ *   fibers of the workload ──▶ connections, pool ──▶ fault proxy of each ──▶ real server (appendonly, appendfsync always)
  *        │  every call                                  ▲                       ▲        │
  *        ▼                                       plans of faults           kill, stop   sweeps read what was executed
  *       book ◀──────────────────────────────────────────────────────────────────────────┘
@@ -54,17 +54,18 @@ const crew: ReadonlyArray<readonly [fibers: number, work: (work: Work) => Effect
   [3, Groups.pipelinesOfAll],
   [4, Groups.transactions],
   [3, Groups.silent],
-  [4, Leased.leases],
-  [4, Leased.watches]
+  [3, Leased.leases],
+  [3, Leased.watches]
 ]
 
-const blockingFibers = 6
+const blockingFibers = 5
 
 /** The calls that are under way at the end have their deadlines, and those of several calls some of them. */
-const settleWithinMillis = 10_000
+const settleWithinMillis = 15_000
 const leaveWithinMillis = 5_000
 const sweepMillis = 1_000
 const sampleMillis = 20
+const heldUpMillis = 60
 const shownLeaks = 5
 /** How far before a finding that took time to be one. */
 const lookBackMillis = 4_000
@@ -83,11 +84,9 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
     const before = yield* leaks.held
 
-    const lanes = yield* Effect.forEach(connections, (options, index) => {
+    const lanes = yield* Effect.forEach(connections, (connection, index) => {
       const proxy = proxies[index]
-      return proxy === undefined
-        ? Effect.die("a proxy for each connection")
-        : Lane.make(options.name, options, proxy, history)
+      return proxy === undefined ? Effect.die("a proxy for each connection") : Lane.make(connection, proxy, history)
     })
     const soaked = yield* soak(settings, book, lanes, server)
     const leaked = yield* whatIsLeft(leaks, before, proxies, server)
@@ -120,7 +119,11 @@ const soak = (
 
     const startedAt = history.now()
     let maxMailboxDepth = 0
+    let sampledAt = history.now()
     const sample = Effect.sync(() => {
+      const late = history.now() - sampledAt - sampleMillis
+      if (late > heldUpMillis) history.heldUp(late)
+      sampledAt = history.now()
       for (const lane of lanes) maxMailboxDepth = Math.max(maxMailboxDepth, lane.status().queued)
     })
     const sampler = yield* Effect.forkChild(Effect.forever(Effect.andThen(sample, Effect.sleep(sampleMillis))))
@@ -250,7 +253,7 @@ const whatIsLeft = (
       const left = yield* look
       if (left.what.length === 0 || performance.now() > giveUpAt) return left
       yield* Effect.callback<void>((resume) => {
-        setTimeout(() => resume(Effect.void), 50)
+        setTimeout(() => resume(Effect.void), 100)
       })
     }
   })

@@ -11,7 +11,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
-import { connections, parse, rate, usage, type Settings } from "./Settings.ts"
+import { common, connections, parse, rate, usage, type Settings } from "./Settings.ts"
 import * as Soak from "./Soak.ts"
 import * as Verdict from "./Verdict.ts"
 
@@ -19,14 +19,10 @@ const tell = (text: string): void => {
   process.stderr.write(`${text}\n`)
 }
 
-const introduce = (settings: Settings): void => {
-  const [first] = connections
-  if (first === undefined) return
-  const { name: _, ...options } = first
-  tell(
-    `soak: ${settings.seconds} s, seed ${settings.seed}; connections ${connections.map(({ name }) => name).join(", ")}, at most ${rate.most} commands/s`
-  )
-  tell(`soak: chosen for all of them (milliseconds): ${JSON.stringify(options)}`)
+const introduce = ({ seconds, seed }: Settings): void => {
+  const names = connections.map(({ name }) => name).join(", ")
+  tell(`soak: ${seconds} s, seed ${seed}; ${names}; at most ${rate.most} commands/s`)
+  tell(`soak: chosen for all of them (milliseconds): ${JSON.stringify(common)}`)
 }
 
 /** The exit code of a run; says on stderr what is wrong. */
