@@ -71,26 +71,23 @@ export type ConnectionErrorKind =
  * @category errors
  * @since 0.1.0
  */
-export class ConnectionError extends Schema.TaggedError<ConnectionError>("@relive/core/ConnectionError")(
-  "ConnectionError",
-  {
-    kind: Schema.Literals([
-      "closed",
-      "disconnected",
-      "health-check",
-      "connect",
-      "handshake",
-      "protocol",
-      "mailbox-full",
-      "shutdown"
-    ]),
-    delivery: Delivery,
-    address: Schema.String,
-    detail: Schema.String,
-    received: Schema.optional(Schema.Number),
-    cause: Schema.optional(Schema.Defect())
-  }
-) {
+export class ConnectionError extends Schema.TaggedError<ConnectionError>()("ConnectionError", {
+  kind: Schema.Literals([
+    "closed",
+    "disconnected",
+    "health-check",
+    "connect",
+    "handshake",
+    "protocol",
+    "mailbox-full",
+    "shutdown"
+  ]),
+  delivery: Delivery,
+  address: Schema.String,
+  detail: Schema.String,
+  received: Schema.optional(Schema.Number),
+  cause: Schema.optional(Schema.Defect())
+}) {
   override get message(): string {
     const ran =
       this.delivery === "unsent"
@@ -114,7 +111,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>("@reliv
  * @category errors
  * @since 0.1.0
  */
-export class TimeoutError extends Schema.TaggedError<TimeoutError>("@relive/core/TimeoutError")("TimeoutError", {
+export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutError", {
   phase: Schema.Literals(["queued", "written"]),
   delivery: Delivery,
   command: Schema.String,
@@ -139,10 +136,9 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>("@relive/core
  * @category errors
  * @since 0.1.0
  */
-export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>("@relive/core/RedisArgumentError")(
-  "RedisArgumentError",
-  { detail: Schema.String }
-) {
+export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>()("RedisArgumentError", {
+  detail: Schema.String
+}) {
   override get message(): string {
     return this.detail
   }
@@ -159,13 +155,10 @@ export class RedisArgumentError extends Schema.TaggedError<RedisArgumentError>("
  * @category errors
  * @since 0.1.0
  */
-export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("@relive/core/TransactionAborted")(
-  "TransactionAborted",
-  {
-    detail: Schema.String,
-    queueErrors: Schema.Array(Schema.Struct({ index: Schema.Number, code: Schema.String, message: Schema.String }))
-  }
-) {
+export class TransactionAborted extends Schema.TaggedError<TransactionAborted>()("TransactionAborted", {
+  detail: Schema.String,
+  queueErrors: Schema.Array(Schema.Struct({ index: Schema.Number, code: Schema.String, message: Schema.String }))
+}) {
   override get message(): string {
     const first = this.queueErrors[0]
     const why = first === undefined ? "" : `; command ${first.index} (counted from 0): ${first.message}`
@@ -183,10 +176,7 @@ export class TransactionAborted extends Schema.TaggedError<TransactionAborted>("
  * @category errors
  * @since 0.1.0
  */
-export class WatchConflict extends Schema.TaggedError<WatchConflict>("@relive/core/WatchConflict")(
-  "WatchConflict",
-  {}
-) {
+export class WatchConflict extends Schema.TaggedError<WatchConflict>()("WatchConflict", {}) {
   override get message(): string {
     return "A watched key was changed before EXEC; nothing of the transaction ran"
   }
@@ -202,7 +192,7 @@ export class WatchConflict extends Schema.TaggedError<WatchConflict>("@relive/co
  * @category errors
  * @since 0.1.0
  */
-export class LeaseTimeout extends Schema.TaggedError<LeaseTimeout>("@relive/core/LeaseTimeout")("LeaseTimeout", {
+export class LeaseTimeout extends Schema.TaggedError<LeaseTimeout>()("LeaseTimeout", {
   out: Schema.Number,
   oldestMillis: Schema.Number
 }) {
@@ -239,7 +229,7 @@ export type Reason =
  * @category errors
  * @since 0.1.0
  */
-export class RedisError extends Schema.TaggedError<RedisError>("@relive/core/RedisError")("RedisError", {
+export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
   reason: Schema.Union([
     Schema.instanceOf(Resp.ReplyError),
     ConnectionError,
@@ -258,13 +248,22 @@ export class RedisError extends Schema.TaggedError<RedisError>("@relive/core/Red
     return this.reason.message
   }
 
-  /** What is underneath: the socket's error, the server's answer. */
+  /** What is underneath, where there is more than the reason says: the socket's error, the server's answer. */
   override get cause(): unknown {
-    return this.reason instanceof ConnectionError ? this.reason.cause : this.reason
+    if (this.reason instanceof ConnectionError) return this.reason.cause
+    return this.reason instanceof Resp.ReplyError ? this.reason : undefined
   }
 
   get isRetryable(): boolean {
     return this.reason.isRetryable
+  }
+
+  /**
+   * Can the command have run? `"unsent"`: no. `"unknown"`: its reply did not come, or it ran outside of what should have
+   * enclosed it. `undefined`: the reply came, and says more than this (or nothing was to be sent).
+   */
+  get delivery(): Delivery | undefined {
+    return "delivery" in this.reason ? this.reason.delivery : undefined
   }
 }
 

@@ -18,6 +18,7 @@ import { isRedisError, RedisError } from "../RedisError.ts"
 import * as RedisOptions from "../RedisOptions.ts"
 import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
+import { nameOf, wordOf } from "./commandName.ts"
 import * as connectionTree from "./connectionTree.ts"
 import { redisError } from "./errors.ts"
 import { namedService } from "./named.ts"
@@ -33,8 +34,10 @@ const use = <Self, A, E, R = never>(
 ): Effect.Effect<A, E, Self | R> =>
   Effect.withFiber<A, E, Self | R>((fiber) => f(Context.getUnsafe(fiber.context, tag)))
 
-const schemaFailure = (cause: Schema.SchemaError): RedisError =>
-  redisError(new Resp.DecodeError("schema", `The reply does not fit the schema: ${cause.message}`))
+const schemaFailure = (command: Resp.Command, cause: Schema.SchemaError): RedisError =>
+  redisError(
+    new Resp.DecodeError("schema", `The reply of ${nameOf(wordOf(command))} does not fit the schema: ${cause.message}`)
+  )
 
 const hasSchema = <S extends Schema.Constraint>(
   options: SchemaOptions<S> | CallOptions | undefined
@@ -174,7 +177,9 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     }
     if (!hasSchema(options)) return plain(command, options)
     const decode = Schema.decodeUnknownEffect(options.schema)
-    return Effect.flatMap(plain(command, options), (reply) => Effect.mapError(decode(reply), schemaFailure))
+    return Effect.flatMap(plain(command, options), (reply) =>
+      Effect.mapError(decode(reply), (cause) => schemaFailure(command, cause))
+    )
   }
   return {
     command,

@@ -12,6 +12,7 @@ import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
 import type { RedisError } from "../RedisError.ts"
 import type * as Resp from "../Resp.ts"
+import { nameOf } from "./commandName.ts"
 import type { Payload } from "./respEncoder.ts"
 
 /** What fills a reply slot. */
@@ -55,8 +56,8 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
   payload: Payload
   readonly count: number
   readonly bytes: number
-  /** The command's name, for errors. Never an argument. */
-  readonly name: string
+  /** The command's first element, or what the call is. For errors see `name`. */
+  readonly word: string
   readonly flags: number
   readonly finisher: Finisher<A>
   /** In milliseconds; 0 without a deadline. (Not `Infinity`: these fields stay small integers, which cost no memory.) */
@@ -84,7 +85,7 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     payload: Payload,
     count: number,
     bytes: number,
-    name: string,
+    word: string,
     flags: number,
     finisher: Finisher<A>,
     expected: number,
@@ -96,7 +97,7 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     this.payload = payload
     this.count = count
     this.bytes = bytes
-    this.name = name
+    this.word = word
     this.flags = flags
     this.finisher = finisher
     this.expected = expected
@@ -110,6 +111,11 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
   override asEffect(): Effect.Effect<void> {
     this.holder?.cancel(this)
     return Effect.void
+  }
+
+  /** The command's name, for errors. Never an argument. */
+  get name(): string {
+    return nameOf(this.word)
   }
 
   /** Has its deadline passed? */

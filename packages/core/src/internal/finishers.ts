@@ -8,6 +8,7 @@ import * as Resp from "../Resp.ts"
 import type { Call, Answer, Finisher, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../RedisError.ts"
 import { hideEchoes } from "./echoes.ts"
+import { nameOf } from "./commandName.ts"
 import { failure } from "./errors.ts"
 
 /** What can stand in a pipeline's place for a reply. */
@@ -18,8 +19,10 @@ const named = (element: Element, command: string | undefined): Element =>
   element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
 
 /** The server's error as the answer to this command, without what it repeats of the arguments. */
-const answerTo = (command: string, { code, message }: Resp.ReplyError): Resp.ReplyError =>
-  new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
+const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyError => {
+  const command = nameOf(word)
+  return new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
+}
 
 /** A reply as an element: what could not be delivered becomes its error. */
 const toElement = (reply: Answer, command: string | undefined): Element =>
@@ -29,7 +32,7 @@ const toElement = (reply: Answer, command: string | undefined): Element =>
 export const command: Finisher<Resp.Reply> = {
   onReply(call: Call, reply: Answer): Outcome<Resp.Reply> {
     if (typeof reply === "object") {
-      if (reply instanceof Resp.ReplyError) return failure(answerTo(call.name, reply))
+      if (reply instanceof Resp.ReplyError) return failure(answerTo(call.word, reply))
       if (reply instanceof Resp.ReplyFailure) return failure(reply.error)
     }
     return Exit.succeed(reply)

@@ -20,6 +20,7 @@ import { encoder } from "./encoder.ts"
 import * as finishers from "./finishers.ts"
 import { Discreet } from "./inspect.ts"
 import type { Lease, Leases } from "./leases.ts"
+import { nameOf, wordOf } from "./commandName.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
 import { partsOf } from "./shared.ts"
 
@@ -33,10 +34,6 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
   ((common & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0) |
   ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
   (options?.decode === "bytes" ? BYTES : 0)
-
-/** The name for errors: a command's first word, never an argument. */
-const nameOf = (command: Resp.Command): string =>
-  typeof command[0] === "string" ? command[0].toUpperCase() : "COMMAND"
 
 const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
 
@@ -106,7 +103,7 @@ class ConnectionService extends Discreet implements Service {
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
       const target = this.target(command, options, undefined)
       const callFlags_ = callFlags(flags, flags, options)
-      return this.submit(target, payload, 1, nameOf(command), callFlags_, finishers.command, 1, options, resume)
+      return this.submit(target, payload, 1, wordOf(command), callFlags_, finishers.command, 1, options, resume)
     })
   }
 
@@ -225,7 +222,7 @@ class ConnectionService extends Discreet implements Service {
       if (refused !== undefined) return refused
       common &= flags
       any |= flags
-      names.push(nameOf(command))
+      names.push(wordOf(command))
     }
     return { names, common, any }
   }
@@ -237,7 +234,9 @@ class ConnectionService extends Discreet implements Service {
       if ((flags & Flags.leaseOnly) !== 0 && this.held !== undefined) this.held.dirty = true
     }
     if (this.connection.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
-      return argumentError(`${nameOf(command)} may change data, and this connection has the option \`readonly\``)
+      return argumentError(
+        `${nameOf(wordOf(command))} may change data, and this connection has the option \`readonly\``
+      )
     }
     return undefined
   }
