@@ -72,7 +72,7 @@ matrix("A connection", (it, cell) => {
       const server = yield* RedisServer.RedisServer
       assert.strictEqual(yield* Redis.command(["PING"]), "PONG")
       const { address, protocol, state } = yield* Redis.status
-      assert.strictEqual(address, cell.transport === "TCP" ? `127.0.0.1:${server.port}` : server.path)
+      assert.strictEqual(address, cell.transport === "Unix socket" ? server.path : `127.0.0.1:${server.port}`)
       assert.deepStrictEqual([state, protocol], ["ready", cell.resp])
     })
   )

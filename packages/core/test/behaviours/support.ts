@@ -53,20 +53,25 @@ export const departs = (...departures: ReadonlyArray<Departure>): TestOptions =>
 export interface Cell {
   readonly name: string
   readonly resp: 2 | 3
-  readonly transport: "TCP" | "Unix socket"
+  readonly transport: "TCP" | "Unix socket" | "TLS"
   readonly user: boolean
 }
 
-export const cells: ReadonlyArray<Cell> = ([2, 3] as const).flatMap((resp) =>
-  (["TCP", "Unix socket"] as const).flatMap((transport) =>
-    [false, true].map((user) => ({
-      name: `RESP${resp}, ${transport}, ${user ? "ACL user" : "no user"}`,
-      resp,
-      transport,
-      user
-    }))
-  )
-)
+const cellOf = (resp: 2 | 3, transport: Cell["transport"], user: boolean): Cell => ({
+  name: `RESP${resp}, ${transport}, ${user ? "ACL user" : "no user"}`,
+  resp,
+  transport,
+  user
+})
+
+export const cells: ReadonlyArray<Cell> = [
+  ...([2, 3] as const).flatMap((resp) =>
+    (["TCP", "Unix socket"] as const).flatMap((transport) => [false, true].map((user) => cellOf(resp, transport, user)))
+  ),
+  // TLS is below all of it, so two of its four will do.
+  cellOf(2, "TLS", false),
+  cellOf(3, "TLS", true)
+]
 
 const username = "app"
 const password = "s3cret:/@päß"
@@ -74,6 +79,7 @@ const password = "s3cret:/@päß"
 /** RESP2 comes in both of its forms: a server that does not know HELLO, and a client that does not say it. */
 const serverOptions = ({ resp, transport, user }: Cell): RedisServer.Options => ({
   unixSocket: transport === "Unix socket",
+  tls: transport === "TLS",
   resp2Only: resp === 2 && transport === "TCP",
   config: { "enable-debug-command": "yes" },
   ...(user ? { users: { default: "off", [username]: `on >${password} ~* &* +@all` } } : {})
@@ -82,7 +88,8 @@ const serverOptions = ({ resp, transport, user }: Cell): RedisServer.Options => 
 /** How to reach the server of a cell. */
 export const optionsOf = (cell: Cell): Effect.Effect<RedisOptions.Options, never, RedisServer.RedisServer> =>
   Effect.map(RedisServer.RedisServer, (server) => ({
-    ...(cell.transport === "TCP" ? { port: server.port } : { path: server.path }),
+    ...(cell.transport === "Unix socket" ? { path: server.path } : { port: server.port }),
+    ...(server.tls === undefined ? {} : { tls: { ca: server.tls.ca } }),
     ...(cell.user ? { username, password } : {}),
     ...(cell.resp === 2 && cell.transport !== "TCP" ? { protocol: 2 as const } : {})
   }))
