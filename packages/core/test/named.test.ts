@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redis } from "@relive/core"
 import { ChildSpec, Registry, Supervisor } from "@relive/otp"
-import { RedisServer } from "@relive/testing"
+import { FakeServer, RedisServer } from "@relive/testing"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 
 const Cache = Redis.Name("cache")
 
@@ -39,6 +41,38 @@ describe("a named connection", () => {
       assert.ok(reason._tag === "ConnectionError")
       assert.deepStrictEqual([reason.kind, reason.delivery], ["disconnected", "unsent"])
     }).pipe(Effect.provide(Layer.merge(Registry.layer, RedisServer.layer())))
+  )
+
+  it.live("waits for the next one to have the name when the one that has it is closing", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) => connection.serve(FakeServer.handshake, () => Effect.void))
+      const closing = yield* Deferred.make<void>()
+      const supervisor = yield* Supervisor.start(
+        Supervisor.make({
+          intensity: 10,
+          children: [Redis.childSpec({ id: "cache", register: Cache, port: fake.port, closeTimeout: 100 })]
+        })
+      )
+      const cache = yield* Redis.named(Cache)
+      yield* cache.command(["PING"])
+      // Never answered, so that closing takes its whole time.
+      const held = yield* Effect.forkChild(Effect.exit(cache.command(["SET", "k", "v"])), { startImmediately: true })
+      yield* Effect.forkChild(
+        cache.events.pipe(
+          Stream.filter((change) => change.state === "draining"),
+          Stream.runForEach(() => Deferred.succeed(closing, undefined))
+        ),
+        { startImmediately: true }
+      )
+      const restart = yield* Effect.forkChild(
+        Effect.andThen(supervisor.terminateChild("cache"), supervisor.restartChild("cache")),
+        { startImmediately: true }
+      )
+      yield* Deferred.await(closing)
+      assert.strictEqual(yield* cache.command(["PING"]), "PONG")
+      yield* Fiber.join(restart)
+      assert.strictEqual((yield* Fiber.join(held))._tag, "Failure")
+    }).pipe(Effect.provide(Registry.layer))
   )
 
   it.live("is a service for programs that ask for one", () =>

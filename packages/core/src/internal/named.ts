@@ -32,26 +32,49 @@ type Use = <A>(
   call: (service: Service, options: CallOptions | undefined) => Effect.Effect<A, RedisError, never>
 ) => Effect.Effect<A, RedisError>
 
+/** How often to look whether one that is closing has left its name, in milliseconds. */
+const LOOK_AGAIN_MILLIS = 5
+
+/** The next one to have the name, when `gone` is closing. */
+const awaitNext = (
+  name: Registry.Name<Service>,
+  gone: Service | undefined
+): Effect.Effect<Service, never, Registry.Registry> =>
+  Effect.flatMap(Registry.awaitName(name), (service) =>
+    service === gone
+      ? Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), () => awaitNext(name, gone))
+      : Effect.succeed(service)
+  )
+
+/** Was the call refused because the connection was closing? Then it was not sent, and another one may have the name soon. */
+const isClosing = ({ reason }: RedisError): boolean =>
+  reason._tag === "ConnectionError" && reason.kind === "shutdown" && reason.delivery === "unsent"
+
 /** Calls whoever has the name; waits for somebody within the call's deadline, as for a connection that is down. */
 const makeUse =
   (registry: Registry.Registry, name: Registry.Name<Service>): Use =>
-  (options, call) =>
-    Effect.suspend(() => {
-      const service = Registry.lookupUnsafe(registry, name)
-      if (service !== undefined) return call(service, options)
-      return Effect.flatMap(Clock.Clock, (clock) => {
+  (options, call) => {
+    const callNext = (gone: Service | undefined) =>
+      Effect.flatMap(Clock.Clock, (clock) => {
         const total = callTimeoutMillis(options, DEFAULT_TIMEOUT_MILLIS)
         if (typeof total !== "number") return Effect.fail(total)
         const deadline = monotonicMillis(clock) + total
-        return Registry.awaitName(name).pipe(
+        return awaitNext(name, gone).pipe(
           Effect.provideService(Registry.Registry, registry),
           Effect.timeoutOrElse({ duration: total, orElse: () => Effect.fail(absent(name)) }),
-          Effect.flatMap((late) =>
-            call(late, { ...options, timeout: timeoutOption(deadline - monotonicMillis(clock)) })
+          Effect.flatMap((next) =>
+            call(next, { ...options, timeout: timeoutOption(deadline - monotonicMillis(clock)) })
           )
         )
       })
+    return Effect.suspend(() => {
+      const service = Registry.lookupUnsafe(registry, name)
+      if (service === undefined) return callNext(undefined)
+      return Effect.catch(call(service, options), (error) =>
+        isClosing(error) ? callNext(service) : Effect.fail(error)
+      )
     })
+  }
 
 export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
