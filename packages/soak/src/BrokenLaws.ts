@@ -16,6 +16,7 @@ export interface Mutant {
 }
 
 const connection = "packages/core/src/internal/connection.ts"
+const service = "packages/core/src/internal/service.ts"
 const session = "packages/core/src/internal/session.ts"
 const wire = "packages/core/src/internal/wire.ts"
 
@@ -23,9 +24,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "resend-writes",
     breaks: "whatever was written and not answered is written once more, not reads alone",
-    file: connection,
-    from: "return (call.flags & REPEATABLE) !== 0 && !call.repeated &&",
-    to: "return !call.repeated &&"
+    file: service,
+    from: "((common & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0) |",
+    to: "(options?.retry !== false ? REPEATABLE : 0) |"
   },
   {
     name: "skip-tombstone",

@@ -154,10 +154,21 @@ const soak = (
     )
     pace.end()
     yield* settleAll(book, working)
+    // What a proxy still holds may be executed yet.
+    yield* Effect.timeoutOption(allLeft(lanes), leaveWithinMillis)
     yield* traces.sweep
     yield* Effect.forEach(works.queues, (queue) => queue.settle(server), { discard: true })
     return { faults: player.counts, maxMailboxDepth, seconds }
   })
+
+/** Waits until no connection is left in the proxies. */
+const allLeft = (lanes: ReadonlyArray<Lane>): Effect.Effect<void> =>
+  Effect.forEach(
+    lanes,
+    ({ proxy }) =>
+      Effect.repeat(Effect.andThen(Effect.sleep(sampleMillis), proxy.connections), { until: (count) => count === 0 }),
+    { discard: true }
+  )
 
 interface Workers {
   readonly all: ReadonlyArray<Effect.Effect<void>>
