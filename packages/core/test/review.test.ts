@@ -6,7 +6,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisOptions } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -26,8 +25,6 @@ import { command } from "../src/internal/finishers.ts"
 import { Session, sessionEnd } from "../src/internal/session.ts"
 import { Wire } from "../src/internal/wire.ts"
 import { awaitState, eager, outcomeOf, serving, submit } from "./behaviours/support.ts"
-
-const { bulk, handshake } = FakeServer
 
 /** A connection that the test closes, and its calls. */
 const closable = (options: RedisOptions.Options) =>
