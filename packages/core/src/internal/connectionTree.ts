@@ -269,11 +269,13 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
   Effect.gen(function* () {
     const { connection, service, spec } = yield* makeTree(options)
     const registry = yield* Registry.make()
-    yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
+    const supervisor = yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
       Effect.provideService(Registry.Registry, registry),
       // Nothing of it can fail: dialling is not a part of the start.
       Effect.orDie
     )
+    // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would answer.
+    supervisor.process.addObserver(() => connection.close())
     if (options.start === "await") yield* connection.awaitFirst
     return service
   })
