@@ -148,5 +148,12 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
 export const settle = (call: Call, outcome: Outcome): void => {
   if (call.settled) return
   call.settled = true
-  call.resume(outcome)
+  try {
+    call.resume(outcome)
+  } catch (thrown) {
+    // By an observer of the caller's fiber. The program is to see it, but others must not miss their replies for it.
+    queueMicrotask(() => {
+      throw thrown
+    })
+  }
 }

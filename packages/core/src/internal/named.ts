@@ -7,8 +7,10 @@ import * as Registry from "@relive/otp/Registry"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as CommandTable from "../CommandTable.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { CallOptions, Service, Status } from "../RedisService.ts"
+import type * as Resp from "../Resp.ts"
 import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { monotonicMillis } from "./deadlines.ts"
 import { connectionError } from "./errors.ts"
@@ -29,6 +31,7 @@ const absent = (name: Registry.Name<Service>): RedisError =>
 
 type Use = <A>(
   options: CallOptions | undefined,
+  blocks: () => boolean,
   call: (service: Service, options: CallOptions | undefined) => Effect.Effect<A, RedisError, never>
 ) => Effect.Effect<A, RedisError>
 
@@ -53,28 +56,38 @@ const isClosing = ({ reason }: RedisError): boolean =>
 /** Calls whoever has the name; waits for somebody within the call's deadline, as for a connection that is down. */
 const makeUse =
   (registry: Registry.Registry, name: Registry.Name<Service>): Use =>
-  (options, call) => {
-    const callNext = (gone: Service | undefined) =>
-      Effect.flatMap(Clock.Clock, (clock) => {
-        const total = callTimeoutMillis(options, DEFAULT_TIMEOUT_MILLIS)
+  (options, blocks, call) =>
+    Effect.flatMap(Clock.Clock, (clock) => {
+      const asked = monotonicMillis(clock)
+      const callNext = (gone: Service | undefined) => {
+        const total = callTimeoutMillis(options, gone?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS)
         if (typeof total !== "number") return Effect.fail(total)
-        const deadline = monotonicMillis(clock) + total
+        const left = () => Math.max(1, asked + total - monotonicMillis(clock))
         return awaitNext(name, gone).pipe(
           Effect.provideService(Registry.Registry, registry),
-          Effect.timeoutOrElse({ duration: total, orElse: () => Effect.fail(absent(name)) }),
-          Effect.flatMap((next) =>
-            call(next, { ...options, timeout: timeoutOption(deadline - monotonicMillis(clock)) })
-          )
+          Effect.timeoutOrElse({ duration: left(), orElse: () => Effect.fail(absent(name)) }),
+          Effect.flatMap((next) => {
+            // What blocks has the server's own timeout to wait for, from when it is written.
+            const isOwn = options?.timeout === undefined && blocks()
+            return call(next, isOwn ? options : { ...options, timeout: timeoutOption(left()) })
+          })
         )
-      })
-    return Effect.suspend(() => {
+      }
       const service = Registry.lookupUnsafe(registry, name)
       if (service === undefined) return callNext(undefined)
       return Effect.catch(call(service, options), (error) =>
         isClosing(error) ? callNext(service) : Effect.fail(error)
       )
     })
-  }
+
+const never = () => false
+
+/** Does the server keep back its reply? */
+const blocking = (commands: ReadonlyArray<Resp.Command>) => () =>
+  Array.isArray(commands) &&
+  commands.some(
+    (command) => Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0
+  )
 
 export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
@@ -93,12 +106,13 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
       lastError: undefined
     }
     return {
-      command: (command, options) => use(options, (service, own) => service.command(command, own)),
-      pipeline: (commands, options) => use(options, (service, own) => service.pipeline(commands, own)),
-      transaction: (commands, options) => use(options, (service, own) => service.transaction(commands, own)),
-      noreply: (commands, options) => use(options, (service, own) => service.noreply(commands, own)),
+      command: (command, options) => use(options, blocking([command]), (service, own) => service.command(command, own)),
+      pipeline: (commands, options) =>
+        use(options, blocking(commands), (service, own) => service.pipeline(commands, own)),
+      transaction: (commands, options) => use(options, never, (service, own) => service.transaction(commands, own)),
+      noreply: (commands, options) => use(options, never, (service, own) => service.noreply(commands, own)),
       lease: Effect.flatMap(
-        use(undefined, (service) => Effect.succeed(service)),
+        use(undefined, never, (service) => Effect.succeed(service)),
         (service) => service.lease
       ),
       get timeoutMillis() {

@@ -78,11 +78,19 @@ export class Wire {
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
     this.onInbound(bytes)
-    const error = this.decoder.push(bytes, this.decoded)
-    if (error !== undefined) this.failure = error
+    this.failure = this.decode(bytes)
     this.deliver()
     this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
     return !this.paused
+  }
+
+  /** Thrown here, in the socket's own callback, a defect would end the program: memory that is not to be had, say. */
+  private decode(bytes: Uint8Array): WireClosed | Resp.ProtocolError | undefined {
+    try {
+      return this.decoder.push(bytes, this.decoded)
+    } catch (defect) {
+      return new WireClosed({ cause: defect instanceof Error ? defect : new Error(String(defect)) })
+    }
   }
 
   private fail(failure: WireClosed | Resp.ProtocolError): void {
