@@ -39,8 +39,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "keep-socket",
     breaks: "a byte outside the protocol does not end the session",
     file: wire,
-    from: "if (error !== undefined) this.failure = error",
-    to: "if (error !== undefined) this.decoded = []"
+    from: "this.failure = this.decode(bytes)\n",
+    to: "this.decode(bytes)\n"
   },
   {
     name: "forget-to-settle",

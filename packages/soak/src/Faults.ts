@@ -156,6 +156,7 @@ const readyWithinMillis = 2_000
 const hitWithinMillis = 700
 /** From a black hole on it takes a deadline, and a look of the health check. */
 const endsWithinMillis = 2_000
+const noticedWithinMillis = 400
 const recoversWithinMillis = 15_000
 const silentMillis = 200
 const pollMillis = 5
@@ -265,7 +266,9 @@ export class Player {
       yield* Effect.forEach([first, ...others], (injection: FaultProxy.Injection) => injection.heal)
       lane.calm(`${fault.kind} is over`)
       if (!hasHit) return
-      const hasEnded = yield* until(() => lane.endings > endings, endsWithinMillis)
+      // A corruption is noticed at once; waiting longer would only give others time to end the session.
+      const patience = fault.kind === "corrupt" ? noticedWithinMillis : endsWithinMillis
+      const hasEnded = yield* until(() => lane.endings > endings, patience)
       if (hasEnded || !fault.endsSession) this.count(fault.kind, lane.name)
       if (fault.kind === "corrupt") this.checkCorruption(lane, life, injectedAt, hitAt)
     })

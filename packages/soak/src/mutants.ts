@@ -96,7 +96,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
   const at = args.indexOf("--only")
   const only = at === -1 ? undefined : args[at + 1]
   const rest = at === -1 ? args : [...args.slice(0, at), ...args.slice(at + 2)]
-  const settings = parse(["--seconds", "15", ...rest])
+  const settings = parse(["--seconds", "20", ...rest])
   const chosen = mutants.filter(({ name }) => only === undefined || name === only)
   if (typeof settings === "string" || chosen.length === 0) {
     process.stderr.write(`${typeof settings === "string" ? settings : `there is no mutant ${only}`}\n`)
