@@ -389,9 +389,9 @@ describe("law 4: a blocking call that was not written waits for the server, as o
       const fake = yield* FakeServer.make()
       yield* fake.stop
       const { close, use } = yield* closable({ port: fake.port, leases: 1, ...eager })
-      const options = { timeout: 40 }
-      const calls = [Redis.command(["BLPOP", "k", 1], options), Redis.command(["BLPOP", "k", 1], options)]
-      const outcomes = yield* use(Effect.all(calls.map(outcomeOf), { concurrency: 2 }))
+      // The first one has the only lease. The second one's deadline is the earlier one, or it could still get that lease.
+      const pop = (timeout: number) => outcomeOf(Redis.command(["BLPOP", "k", 1], { timeout }))
+      const outcomes = yield* use(Effect.all([pop(300), pop(40)], { concurrency: 2 }))
       assert.deepStrictEqual(outcomes, [["TimeoutError", "queued", "unsent"], ["LeaseTimeout"]])
       yield* close
     })
