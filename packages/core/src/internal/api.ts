@@ -4,6 +4,7 @@
  * @internal
  */
 import { createHash } from "node:crypto"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -18,8 +19,10 @@ import { isRedisError, RedisError } from "../RedisError.ts"
 import * as RedisOptions from "../RedisOptions.ts"
 import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
+import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { nameOf, wordOf } from "./commandName.ts"
 import * as connectionTree from "./connectionTree.ts"
+import { monotonicMillis } from "./deadlines.ts"
 import { redisError } from "./errors.ts"
 import { namedService } from "./named.ts"
 import { withRetry } from "./retry.ts"
@@ -63,21 +66,38 @@ const call = <Self, Input, A>(
   }
 }
 
+/** For what may take two calls: `left` are the options of the second, with what is left of the time. */
+const withDeadline = <Self, A>(
+  tag: Key<Self>,
+  options: CallOptions | undefined,
+  run: (left: () => CallOptions) => Effect.Effect<A, RedisError, Self>
+): Effect.Effect<A, RedisError, Self> =>
+  Effect.flatMap(Clock.Clock, (clock) => {
+    const asked = monotonicMillis(clock)
+    return use(tag, (service) => {
+      const total = callTimeoutMillis(options, service.timeoutMillis)
+      if (typeof total !== "number") return Effect.fail(total)
+      return run(() => ({ ...options, timeout: timeoutOption(asked + total - monotonicMillis(clock)) }))
+    })
+  })
+
 const makeScripts =
-  <Self>(command: Calls<Self>["command"]): Calls<Self>["script"] =>
+  <Self>(tag: Key<Self>, command: Calls<Self>["command"]): Calls<Self>["script"] =>
   (lua) => {
     const sha = createHash("sha1").update(lua).digest("hex")
     const call = (name: string, body: string, keys: ReadonlyArray<Resp.Argument>, args: ReadonlyArray<Resp.Argument>) =>
       [name, body, keys.length, ...keys, ...args] as const
-    return (keys = [], args = [], options) => {
-      const suffix = options?.readOnly === true ? "_RO" : ""
-      return Effect.catchReason(
-        command(call(`EVALSHA${suffix}`, sha, keys, args), options),
-        "RedisError",
-        "ReplyError",
-        (reason, error) =>
-          // EVAL loads the script and runs it in one step, so nothing can come between.
-          reason.code === "NOSCRIPT" ? command(call(`EVAL${suffix}`, lua, keys, args), options) : Effect.fail(error)
+    return (keys = [], args = [], { readOnly, ...options } = {}) => {
+      const suffix = readOnly === true ? "_RO" : ""
+      return withDeadline(tag, options, (left) =>
+        Effect.catchReason(
+          command(call(`EVALSHA${suffix}`, sha, keys, args), options),
+          "RedisError",
+          "ReplyError",
+          (reason, error) =>
+            // EVAL loads the script and runs it in one step, so nothing can come between.
+            reason.code === "NOSCRIPT" ? command(call(`EVAL${suffix}`, lua, keys, args), left()) : Effect.fail(error)
+        )
       )
     }
   }
@@ -200,7 +220,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     ),
     lease: use(tag, (service) => service.lease),
     watch: makeWatch(tag),
-    script: makeScripts(command),
+    script: makeScripts(tag, command),
     ...makeScans<Self>(command),
     status: use(tag, (service) => service.status),
     events: Stream.unwrap(use(tag, (service) => Effect.succeed(service.events)))
