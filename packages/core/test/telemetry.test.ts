@@ -293,11 +293,12 @@ describe("metrics", () => {
       })
   )
 
-  it.live("tell two connections to one server apart", () =>
+  it.live("tell two connections to one server apart, and use the names again", () =>
     Effect.gen(function* () {
       const server = yield* RedisServer.make()
       const layer = () => Redis.layer({ port: server.port })
       const names = yield* Effect.gen(function* () {
+        yield* Effect.scoped(Layer.build(Layer.fresh(layer())))
         yield* Layer.build(layer())
         yield* Layer.build(Layer.fresh(layer()))
         const series = seriesOf(yield* Metric.snapshot, "db.client.connection.max")

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisOptions } from "@relive/core"
-import { Certificates, FakeServer, RedisServer } from "@relive/testing"
+import { Certificates, FakeServer, Fault, FaultProxy, RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -116,6 +116,33 @@ describe("TLS", () => {
         const numbers = Array.from({ length: 2000 }, (_, i) => i)
         assert.notInclude(yield* Effect.forEach(numbers, echo, { concurrency: "unbounded" }), false)
       }).pipe(Effect.provide(Redis.layer({ url: server.url, tls: { ca: tlsOf(server).ca }, ...eager })))
+    })
+  )
+
+  it.live("is cut anywhere, in the handshake too, and each call gets its own reply or an honest error", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make({ tls: true })
+      const proxy = yield* FaultProxy.make(server)
+      const tls = { ca: tlsOf(server).ca }
+      yield* Effect.gen(function* () {
+        for (let round = 0; round < 30; round++) {
+          const direction = round % 2 === 0 ? "toClient" : "toServer"
+          const how = round % 3 === 0 ? "fin" : "rst"
+          yield* proxy.inject(Fault.cut({ direction, how, afterBytes: round * 97 }))
+          const echoes = yield* Effect.forEach(
+            Array.from({ length: 20 }, (_, i) => `${round}-${i}`),
+            (text) => Effect.map(Effect.exit(Redis.command(["ECHO", text])), (exit) => [text, exit] as const),
+            { concurrency: "unbounded" }
+          )
+          for (const [text, exit] of echoes) {
+            if (exit._tag === "Success") assert.strictEqual(exit.value, text)
+            else assert.ok(exit.cause.reasons.every((reason) => reason._tag === "Fail"))
+          }
+        }
+        assert.strictEqual(yield* Redis.command(["PING"]), "PONG")
+        assert.isAbove((yield* Redis.status).sessions, 10)
+        assert.isAbove((yield* proxy.hits).Cut, 10)
+      }).pipe(Effect.provide(Redis.layer({ port: proxy.port, tls, ...eager })))
     })
   )
 

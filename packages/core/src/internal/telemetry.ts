@@ -230,15 +230,17 @@ export interface MeasuredLeases {
 }
 
 /** Names that are in use, by registry, so that two connections to one server are two series. */
-const names = new WeakMap<object, Map<string, number>>()
+const names = new WeakMap<object, Set<string>>()
 
-const uniqueName = (context: Context.Context<never>, wanted: string): string => {
+/** Takes the first free one of `wanted`, `wanted#2` …; answers it and what gives it back. */
+const takeName = (context: Context.Context<never>, wanted: string): readonly [name: string, free: () => void] => {
   const registry = Context.get(context, Metric.MetricRegistry)
-  const used = names.get(registry) ?? new Map<string, number>()
+  const used = names.get(registry) ?? new Set<string>()
   names.set(registry, used)
-  const count = (used.get(wanted) ?? 0) + 1
-  used.set(wanted, count)
-  return count === 1 ? wanted : `${wanted}#${count}`
+  let name = wanted
+  for (let n = 2; used.has(name); n++) name = `${wanted}#${n}`
+  used.add(name)
+  return [name, () => used.delete(name)]
 }
 
 const poolName = (options: Resolved, label: string | undefined): string =>
@@ -259,10 +261,8 @@ export const publish = (
 ): Effect.Effect<OnChange | undefined, never, Scope.Scope> =>
   Effect.contextWith((context: Context.Context<Scope.Scope>) => {
     if (!Context.get(context, Telemetry).metrics) return Effect.succeed(undefined)
-    const attributes: Attributes = {
-      ...commonAttributes(options),
-      "db.client.connection.pool.name": uniqueName(context, poolName(options, label))
-    }
+    const [name, free] = takeName(context, poolName(options, label))
+    const attributes: Attributes = { ...commonAttributes(options), "db.client.connection.pool.name": name }
     const registrations: Array<Metric.Registration> = []
     const gauge = (name: string, description: string, value: () => number, more?: Attributes): void => {
       const metric = Metric.gauge(name, { description, attributes: { ...attributes, ...more } })
@@ -295,6 +295,7 @@ export const publish = (
     }
     const remove = Effect.sync(() => {
       for (const registration of registrations) registration.remove()
+      free()
     })
     return Effect.as(
       Effect.addFinalizer(() => remove),
