@@ -119,6 +119,9 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutErr
 }) {
   override get message(): string {
     const after = `within ${Math.round(this.timeoutMillis)} ms`
+    if (this.phase === "queued" && this.delivery === "unknown") {
+      return `${this.command} was sent once, its connection was lost, and no other was ready ${after}. It may have run`
+    }
     return this.phase === "queued"
       ? `${this.command} could not be sent ${after}: no session was ready, or the ones before it were not answered. It has not run and will not`
       : `${this.command} was not answered ${after}. It may have run; pass a longer \`timeout\` if the server needs one`

@@ -3,17 +3,21 @@
  * end and the next session, between a lease that is given back and the caller that waits for it. Titles name the law.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Redis, RedisOptions } from "@relive/core"
+import { Redis, RedisError, RedisOptions } from "@relive/core"
+import { ExitReason, Registry, Supervisor } from "@relive/otp"
 import { FakeServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Net from "node:net"
 import * as Resp from "../src/Resp.ts"
@@ -24,7 +28,7 @@ import { Connection } from "../src/internal/connection.ts"
 import { command } from "../src/internal/finishers.ts"
 import { Session, sessionEnd } from "../src/internal/session.ts"
 import { Wire } from "../src/internal/wire.ts"
-import { awaitState, eager, outcomeOf, serving, submit } from "./behaviours/support.ts"
+import { awaitState, callsOf, eager, outcomeOf, serving, submit, withSleepLog } from "./behaviours/support.ts"
 
 /** A connection that the test closes, and its calls. */
 const closable = (options: RedisOptions.Options) =>
@@ -348,6 +352,40 @@ describe("law 1: nobody waits behind a call that is gone", () => {
   }
 })
 
+describe("law 8: a close waits for nothing that is over", () => {
+  it.effect("nor for a call whose time was over when the writer came to it", () =>
+    Effect.gen(function* () {
+      const { call, connection, outcomes, start } = yield* makeParts()
+      const { session } = start()
+      const more = yield* Deferred.make<void>()
+      yield* submit(session.writer({ upToDate: true, write: () => false, drained: Deferred.await(more) }))
+      connection.ready(session)
+      connection.submit(call("A"))
+      connection.submit(call("B", 0, 1, 10))
+      connection.beginClose()
+      const drained = yield* submit(connection.drained)
+      session.dispatch(["a"])
+      yield* TestClock.adjust(20)
+      yield* Deferred.succeed(more, undefined)
+      yield* Fiber.join(drained)
+      assert.deepStrictEqual(
+        outcomes.map((outcome) => outcome._tag),
+        ["Success", "Failure"]
+      )
+    })
+  )
+})
+
+describe("law 2: an error does not promise what it cannot know", () => {
+  it("a read that was written, and not again in time, may have run", () => {
+    const late = (delivery: "unsent" | "unknown") =>
+      new RedisError.TimeoutError({ phase: "queued", delivery, command: "GET", timeoutMillis: 5 }).message
+    assert.match(late("unsent"), /has not run/)
+    assert.match(late("unknown"), /may have run/)
+    assert.notMatch(late("unknown"), /has not run/)
+  })
+})
+
 describe("law 6: a blocking call that is over takes its connection with it", () => {
   it.effect("also when it was written in the first millisecond of the clock", () =>
     Effect.gen(function* () {
@@ -408,6 +446,331 @@ describe("law 4: a blocking call that was not written waits for the server, as o
       for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
       yield* close
       assert.deepStrictEqual(yield* Fiber.join(call), ["shutdown", "unsent"])
+    })
+  )
+})
+
+describe("law 1: what goes wrong at one caller, or in the decoder, is nobody else's", () => {
+  it.effect("a decoder that runs out of memory ends the session, not the program", () =>
+    Effect.gen(function* () {
+      const decoder = Resp.makeDecoder({ volatile: true })
+      decoder.nextBytes = () => {
+        throw new RangeError("Array buffer allocation failed")
+      }
+      const wire = new Wire(decoder, () => {})
+      wire.attach(new Net.Socket())
+      const bytes = Buffer.from("$1\r\na\r\n")
+      wire.onread.callback(bytes.length, bytes)
+      const failed = yield* Effect.flip(wire.pull)
+      assert.strictEqual(failed._tag, "WireClosed")
+    })
+  )
+
+  it.live("a caller whose fiber's observer throws stops no other from getting its reply", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) => (name === "ONE" ? "" : name === "TWO" ? "+one\r\n+two\r\n" : undefined))
+      )
+      const { close, use } = yield* closable({ port: fake.port })
+      yield* use(awaitState("ready"))
+      const thrown: Array<unknown> = []
+      const listeners = process.listeners("uncaughtException")
+      process.removeAllListeners("uncaughtException")
+      process.on("uncaughtException", (error) => thrown.push(error))
+      const one = yield* submit(use(Redis.command(["ONE"])))
+      one.addObserver(() => {
+        throw new Error("an observer's own")
+      })
+      const two = yield* submit(use(outcomeOf(Redis.command(["TWO"]))))
+      const outcome = yield* Effect.timeoutOption(Fiber.join(two), 1000)
+      yield* close
+      yield* Effect.yieldNow
+      process.removeAllListeners("uncaughtException")
+      for (const listener of listeners) process.on("uncaughtException", listener)
+      assert.deepStrictEqual(outcome, yield* Effect.timeoutOption(Effect.succeed(["two"]), 1000))
+      assert.strictEqual(thrown.length, 1)
+    })
+  )
+})
+
+describe("a caller that closes the connection while it is resumed", () => {
+  it.live("by a reply: the others of the chunk have theirs, and the close ends", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) => (name === "ONE" ? "" : name === "TWO" ? "+one\r\n+two\r\n" : undefined))
+      )
+      const { close, use } = yield* closable({ port: fake.port })
+      yield* use(awaitState("ready"))
+      const one = yield* submit(Effect.andThen(use(Redis.command(["ONE"])), close))
+      const two = yield* submit(use(outcomeOf(Redis.command(["TWO"]))))
+      yield* Fiber.join(one)
+      assert.deepStrictEqual(yield* Fiber.join(two), ["two"])
+    })
+  )
+  it.live("by the end of the session, by its deadline", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name], connection) =>
+          name === "ONE" ? Effect.as(connection.reset, "") : name === "GET" ? "" : undefined
+        )
+      )
+      const a = yield* closable({ port: fake.port })
+      yield* a.use(awaitState("ready"))
+      const read = yield* submit(a.use(outcomeOf(Redis.command(["GET", "k"]))))
+      yield* Effect.ignore(a.use(Redis.command(["ONE"])))
+      yield* a.close
+      assert.deepStrictEqual(yield* Fiber.join(read), ["shutdown", "unknown"])
+      const b = yield* closable({ port: fake.port })
+      yield* b.use(awaitState("ready"))
+      const other = yield* submit(b.use(outcomeOf(Redis.command(["GET", "k"], { timeout: 20 }))))
+      yield* Effect.ignore(b.use(Redis.command(["GET", "k"], { timeout: 20 })))
+      yield* b.close
+      assert.strictEqual((yield* Fiber.join(other)).length, 3)
+    })
+  )
+})
+
+/** Answers no BLPOP and no HANG, and tells of the first BLPOP. */
+const hangs = (arrived: Deferred.Deferred<void>) =>
+  serving(([name]) =>
+    name === "BLPOP" ? Effect.as(Deferred.succeed(arrived, undefined), "") : name === "HANG" ? "" : undefined
+  )
+
+describe("law 8 in a user's tree", () => {
+  const Name = Redis.Name("cache")
+  it.live("a connection whose process is killed settles its calls and leaves no socket; the next one takes over", () =>
+    Effect.gen(function* () {
+      const arrived = yield* Deferred.make<void>()
+      const fake = yield* FakeServer.make(hangs(arrived))
+      const child = Redis.childSpec({ id: "cache", register: Name, port: fake.port, inFlightCommands: 1 })
+      const supervisor = yield* Supervisor.start(Supervisor.make({ children: [child] }))
+      const cache = Option.getOrThrow(yield* Registry.lookup(Name))
+      yield* cache.command(["PING"])
+      const written = yield* submit(outcomeOf(cache.command(["HANG"])))
+      const queued = yield* submit(outcomeOf(cache.command(["HANG"])))
+      const blocked = yield* submit(outcomeOf(cache.command(["BLPOP", "k", 0])))
+      yield* Deferred.await(arrived)
+      yield* (yield* supervisor.whichChildren)[0]?.process?.exit(ExitReason.kill) ?? Effect.die("not started")
+      assert.deepStrictEqual(yield* Fiber.join(written), ["shutdown", "unknown"])
+      assert.deepStrictEqual(yield* Fiber.join(queued), ["shutdown", "unsent"])
+      assert.deepStrictEqual(yield* Fiber.join(blocked), ["shutdown", "unknown"])
+      yield* (yield* fake.connection(0)).closed
+      yield* (yield* fake.connection(1)).closed
+      const next = yield* Redis.named(Name)
+      assert.strictEqual(yield* next.command(["PING"]), "PONG")
+    }).pipe(Effect.provide(Registry.layer), Effect.scoped)
+  )
+
+  it.effect("law 1: a call to a name has one deadline, whichever connections have the name meanwhile", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      yield* fake.stop
+      const child = Redis.childSpec({ id: "cache", register: Name, port: fake.port })
+      const supervisor = yield* Supervisor.start(Supervisor.make({ children: [child] }))
+      const cache = yield* Redis.named(Name)
+      const call = yield* submit(outcomeOf(cache.command(["INCR", "k"], { timeout: 1000 })))
+      yield* TestClock.adjust(900)
+      yield* supervisor.terminateChild("cache")
+      assert.isUndefined(call.pollUnsafe())
+      yield* TestClock.adjust(110)
+      assert.isDefined(call.pollUnsafe())
+      assert.deepStrictEqual(yield* Fiber.join(call), ["disconnected", "unsent"])
+    }).pipe(Effect.provide(Registry.layer), Effect.scoped)
+  )
+
+  it.effect("law 1: a blocking call to a name that came late has all the time that the server may take", () =>
+    Effect.gen(function* () {
+      const arrived = yield* Deferred.make<void>()
+      const fake = yield* FakeServer.make(hangs(arrived))
+      const cache = yield* Redis.named(Name)
+      const call = yield* submit(outcomeOf(cache.command(["BLPOP", "k", 60])))
+      const child = Redis.childSpec({ id: "cache", register: Name, port: fake.port, healthCheckInterval: "infinite" })
+      yield* Supervisor.start(Supervisor.make({ children: [child] }))
+      yield* Deferred.await(arrived)
+      yield* TestClock.adjust("59 seconds")
+      assert.isUndefined(call.pollUnsafe())
+    }).pipe(Effect.provide(Registry.layer), Effect.scoped)
+  )
+
+  it.live("childSpec with bad options fails its start in words", () =>
+    Effect.gen(function* () {
+      const options = { id: "cache", port: -1 }
+      const error = yield* Effect.flip(Supervisor.start(Supervisor.make({ children: [Redis.childSpec(options)] })))
+      assert.include(String(JSON.stringify(error)), "port")
+    }).pipe(Effect.provide(Registry.layer), Effect.scoped)
+  )
+
+  it.live("an awaited start that is interrupted leaves nothing", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) => connection.silent)
+      const building = yield* submit(Effect.scoped(Layer.build(Redis.layer({ port: fake.port, start: "await" }))))
+      const connection = yield* fake.connection(0)
+      yield* Fiber.interrupt(building)
+      yield* connection.closed
+      assert.strictEqual(yield* fake.accepted, 1)
+    })
+  )
+})
+
+describe("law 9: an idle connection", () => {
+  it.effect("wakes for its health check, and for nothing else", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving(() => undefined))
+      yield* withSleepLog([], (sleeps) =>
+        Effect.gen(function* () {
+          const { close, use } = yield* closable({ port: fake.port })
+          yield* use(awaitState("ready"))
+          yield* use(Redis.command(["PING"]))
+          const before = sleeps.all.length
+          for (let second = 0; second < 120; second++) {
+            yield* TestClock.adjust(1000)
+            for (let turn = 0; turn < 5; turn++) yield* Effect.yieldNow
+          }
+          const slept = sleeps.all.slice(before)
+          assert.isAtMost(slept.length, 13)
+          for (const millis of slept) assert.isAtLeast(millis, 4000)
+          yield* close
+        })
+      )
+    })
+  )
+})
+
+describe("with any number of operations between two turns", () => {
+  it.live("laws 1 and 6: each call has its own reply, whoever goes away meanwhile", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name, key = ""]) => (name === "GET" ? FakeServer.bulk(key) : undefined))
+      )
+      for (let ops = 3; ops <= 64; ops++) {
+        yield* Effect.gen(function* () {
+          const { close, use } = yield* closable({ port: fake.port, inFlightCommands: 8, timeout: "5 seconds" })
+          const calls = yield* Effect.forEach(Array.from({ length: 60 }), (_, i) =>
+            Effect.gen(function* () {
+              const options = i % 5 === 0 ? ({ decode: "bytes" } as const) : undefined
+              const fiber = yield* submit(use(Redis.command(["GET", `${i}`], options)))
+              if (i % 7 === 0) yield* submit(Fiber.interrupt(fiber))
+              if (i % 4 === 0) yield* Effect.yieldNow
+              return fiber
+            })
+          )
+          const exits = yield* Effect.forEach(calls, Fiber.await)
+          exits.forEach((exit, i) => {
+            if (i % 7 === 0) return
+            assert.deepStrictEqual(exit, Exit.succeed(i % 5 === 0 ? new TextEncoder().encode(`${i}`) : `${i}`))
+          })
+          yield* close
+        }).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, ops))
+      }
+    })
+  )
+})
+
+describe("a caller of a script", () => {
+  it.live("may say that it only reads", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving(([name]) => (name === "EVALSHA_RO" ? ":1\r\n" : undefined)))
+      const { close, use } = yield* closable({ port: fake.port })
+      assert.deepStrictEqual(yield* use(outcomeOf(Redis.script("return 1")([], [], { readOnly: true }))), [1])
+      yield* close
+    })
+  )
+
+  it.effect("law 1: has one deadline, though the script must be sent twice", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<void>()
+      const sent = yield* Deferred.make<void>()
+      const fake = yield* FakeServer.make(
+        serving(([name]) =>
+          name === "EVALSHA"
+            ? Deferred.await(asked).pipe(Effect.as("-NOSCRIPT No matching script.\r\n"))
+            : name === "EVAL"
+              ? Effect.as(Deferred.succeed(sent, undefined), "")
+              : undefined
+        )
+      )
+      const { close, use } = yield* closable({ port: fake.port })
+      yield* use(awaitState("ready"))
+      const call = yield* submit(use(outcomeOf(Redis.script("return 1")([], [], { timeout: 1000 }))))
+      yield* TestClock.adjust(900)
+      yield* Deferred.succeed(asked, undefined)
+      yield* Deferred.await(sent)
+      yield* TestClock.adjust(150)
+      assert.isDefined(call.pollUnsafe())
+      yield* submit(close)
+      yield* TestClock.adjust(5000)
+    })
+  )
+})
+
+describe("events", () => {
+  it.live("end when the connection closes", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving())
+      const { close, use } = yield* closable({ port: fake.port })
+      yield* use(awaitState("ready"))
+      const states = yield* submit(use(Stream.runCollect(Stream.map(Redis.events, ({ state }) => state))))
+      yield* close
+      assert.deepStrictEqual(yield* Fiber.join(states), ["draining", "closed"])
+    })
+  )
+})
+
+describe("law 1: order after recovery", () => {
+  it.effect("reads that are repeated go before calls that are submitted while others fail", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make([
+        (first) =>
+          Effect.andThen(
+            first.answer(FakeServer.handshake),
+            Effect.andThen(
+              first.expect(["GET", "a"]),
+              Effect.andThen(first.expect(["INCR", "n"]), Effect.andThen(first.expect(["GET", "b"]), first.reset))
+            )
+          ),
+        serving(([name]) => (name === "PING" ? undefined : "+x\r\n"))
+      ])
+      const { use } = yield* closable({ port: fake.port, ...eager })
+      yield* use(awaitState("ready"))
+      const calls = [
+        yield* submit(use(Redis.command(["GET", "a"]))),
+        yield* submit(use(Effect.andThen(Effect.flip(Redis.command(["INCR", "n"])), Redis.command(["SET", "new", 1])))),
+        yield* submit(use(Redis.command(["GET", "b"])))
+      ]
+      const live = yield* submit(Effect.forEach(calls, Fiber.join))
+      for (let i = 0; i < 100 && live.pollUnsafe() === undefined; i++) {
+        yield* TestClock.adjust(10)
+        yield* TestClock.withLive(Effect.sleep(1))
+      }
+      assert.deepStrictEqual(yield* callsOf(fake, 1), ["GET a", "GET b", "SET new 1"])
+    })
+  )
+})
+
+describe("closing at any moment", () => {
+  it.live("law 8: settles every call, ends, and leaves no socket, whatever was under way", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name, key = ""], connection) => {
+          if (name === "GET") return FakeServer.bulk(key)
+          if (name === "BLPOP") return ""
+          return name === "DIE" ? Effect.as(connection.reset, "") : undefined
+        })
+      )
+      let opened = 0
+      for (let ops = 3; ops <= 64; ops += 2) {
+        const { close, use } = yield* closable({ port: fake.port, leases: 2, closeTimeout: 50, ...eager }).pipe(
+          Effect.provideService(Scheduler.MaxOpsBeforeYield, ops)
+        )
+        const commands = [["GET", "a"], ["BLPOP", "k", 0], ["DIE"], ["GET", "b"], ["BLPOP", "k", 0], ["BLPOP", "k", 0]]
+        const calls = yield* Effect.forEach(commands, (command) => submit(use(outcomeOf(Redis.command(command)))))
+        const lease = yield* submit(use(outcomeOf(Effect.scoped(Effect.andThen(Redis.lease, Effect.sleep(1))))))
+        for (let turn = 0; turn < (ops * 13) % 97; turn++) yield* Effect.yieldNow
+        yield* close.pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, ops), Effect.timeout(2000))
+        yield* Effect.forEach([...calls, lease], (call) => Effect.timeout(Fiber.join(call), 2000))
+        const accepted = yield* fake.accepted
+        for (; opened < accepted; opened++) yield* Effect.timeout((yield* fake.connection(opened)).closed, 2000)
+      }
     })
   )
 })

@@ -216,6 +216,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   expire(call: Call): void {
     settle(call, timeout(call, "queued"))
+    this.checkDrained()
   }
 
   // -------------------------------------------------------------------------------------------------------- session
