@@ -158,7 +158,8 @@ const hitWithinMillis = 700
 const endsWithinMillis = 2_000
 const noticedWithinMillis = 400
 const recoversWithinMillis = 15_000
-const silentMillis = 200
+const silentMillis = 150
+const heldUpMillis = 600
 const pollMillis = 5
 
 /** Waits until it is so, or for so long; answers which. */
@@ -280,10 +281,11 @@ export class Player {
    */
   private checkCorruption(lane: Lane, life: number, injectedAt: number, hitAt: number): void {
     const { at, kind } = lane.lastEnd
-    const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + silentMillis)
+    const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + 2 * silentMillis)
     const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || !serverWorks
     const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + silentMillis
-    if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > silentMillis) return
+    // Calls of the others were answered meanwhile: so neither the server nor our own event loop was held up all the time.
+    if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > heldUpMillis) return
     this.onBroken(lane, "wrongReplies", "the session went on after a corruption, and answered nothing")
   }
 
