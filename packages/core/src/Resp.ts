@@ -224,6 +224,8 @@ export interface Decoder<A> {
   readonly error: ProtocolError | undefined
   /** Is it between replies, with nothing begun? */
   readonly idle: boolean
+  /** Has a reply begun that is not complete? A push is none, nor is an attribute, which may precede a push. */
+  readonly inReply: boolean
   /** Bytes read so far. */
   readonly position: number
   /**

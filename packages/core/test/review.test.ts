@@ -30,6 +30,8 @@ import { Session, sessionEnd } from "../src/internal/session.ts"
 import { Wire } from "../src/internal/wire.ts"
 import { awaitState, callsOf, eager, outcomeOf, serving, submit, withSleepLog } from "./behaviours/support.ts"
 
+const { handshake } = FakeServer
+
 /** A connection that the test closes, and its calls. */
 const closable = (options: RedisOptions.Options) =>
   Effect.gen(function* () {
@@ -95,6 +97,61 @@ describe("law 1: no call gets a reply that came before it was written", () => {
       const failure = session.dispatch(yield* wire.pull)
       assert.strictEqual(failure?.kind, "protocol")
       socket.destroy()
+    })
+  )
+})
+
+describe("law 3: a reply nobody waits for ends the session at its first byte", () => {
+  for (const [where, cut] of [
+    ["alone", ["+ONE\r\n", "+SUR"]],
+    ["behind the last reply, in the same read", ["+ONE\r\n$7\r\nSUR"]],
+    ["as an array of which an element is there", ["+ONE\r\n*2\r\n:1\r\n"]]
+  ] as const) {
+    it.live(`so that no later call is given it (${where})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make([
+          (first) =>
+            Effect.gen(function* () {
+              yield* first.answer(handshake)
+              yield* first.expect(["ONE"])
+              yield* Effect.forEach(cut, (part) => first.send(part, { delayMillis: 2 }))
+              yield* first.silent
+            }),
+          serving(([name]) => (name === "TWO" ? "+two\r\n" : undefined))
+        ])
+        const { close, use } = yield* closable({ port: fake.port, ...eager })
+        const down = yield* submit(
+          use(Stream.runDrain(Stream.takeUntil(Redis.events, ({ state }) => state === "backoff")))
+        )
+        assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["ONE"]))), ["ONE"])
+        const reason = yield* Effect.timeoutOption(Fiber.join(down), 1000)
+        assert.isTrue(Option.isSome(reason))
+        assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["TWO"]))), ["two"])
+        yield* close
+      })
+    )
+  }
+
+  it.live("but a push may come in pieces, and calls go on beside it", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) =>
+        Effect.gen(function* () {
+          yield* connection.answer(handshake)
+          yield* connection.expect(["ONE"])
+          yield* connection.send("+one\r\n>2\r\n+invali", { cuts: [7, 9, 12] })
+          yield* connection.send("date\r\n*1\r\n+k", { delayMillis: 2 })
+          yield* connection.expect(["TWO"])
+          yield* connection.send("\r\n|1\r\n+ttl\r\n:1\r\n", { delayMillis: 2, cuts: [3, 5] })
+          yield* connection.send("+two\r\n", { delayMillis: 2 })
+          yield* connection.silent
+        })
+      )
+      const { close, use } = yield* closable({ port: fake.port })
+      assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["ONE"]))), ["one"])
+      yield* Effect.sleep(20)
+      assert.deepStrictEqual(yield* use(outcomeOf(Redis.command(["TWO"]))), ["two"])
+      assert.strictEqual((yield* use(Redis.status)).sessions, 1)
+      yield* close
     })
   )
 })
@@ -457,7 +514,7 @@ describe("law 1: what goes wrong at one caller, or in the decoder, is nobody els
       decoder.nextBytes = () => {
         throw new RangeError("Array buffer allocation failed")
       }
-      const wire = new Wire(decoder, () => {})
+      const wire = new Wire(decoder, () => undefined)
       wire.attach(new Net.Socket())
       const bytes = Buffer.from("$1\r\na\r\n")
       wire.onread.callback(bytes.length, bytes)

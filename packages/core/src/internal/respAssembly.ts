@@ -69,6 +69,18 @@ export class Assembly<V> {
     return this.depth === 0 && !this.skipping && this.attributes === null
   }
 
+  /** Is no aggregate begun? */
+  get atTop(): boolean {
+    return this.depth === 0 && !this.skipping
+  }
+
+  /** Is the aggregate that is begun a reply? */
+  get inReply(): boolean {
+    if (this.depth === 0) return this.skipping && !this.failsPush
+    const { kind } = this.levels[0]
+    return kind !== PushType && kind !== Attribute
+  }
+
   /** Is the current value an element of a push? */
   get inPush(): boolean {
     return this.depth > 0 && this.levels[0].kind === PushType

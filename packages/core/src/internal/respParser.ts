@@ -144,6 +144,12 @@ export class Parser<V> {
     return this.error === undefined && this.state === AtValue && this.assembly.idle
   }
 
+  get inReply(): boolean {
+    if (this.error !== undefined) return false
+    if (!this.assembly.atTop) return this.assembly.inReply
+    return this.state !== AtValue && this.kind !== PushType && this.kind !== Attribute
+  }
+
   /** Bytes read so far. */
   get position(): number {
     return this.offset

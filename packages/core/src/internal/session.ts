@@ -236,10 +236,16 @@ export class Session {
 
   // ------------------------------------------------------------------------------------------------------- reading
 
-  /** Bytes came in: any of them is a sign of life. */
-  inbound(bytes: Uint8Array): void {
+  /** Bytes came in and were decoded: any of them is a sign of life. Answers why they end the session, if they do. */
+  inbound(bytes: Uint8Array): SessionEnd | undefined {
     this.lastInbound = this.owner.now()
     if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
+    return this.surplus()
+  }
+
+  /** A reply that has begun while nothing is in flight: whoever was next would be given the rest of it. */
+  private surplus(): SessionEnd | undefined {
+    return this.inFlight.head === undefined && this.decoder.inReply ? unexpectedReply : undefined
   }
 
   /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */
@@ -275,7 +281,7 @@ export class Session {
         break
       }
     }
-    if (this.inFlight.head === undefined) failure ??= this.leaving
+    if (this.inFlight.head === undefined) failure ??= this.leaving ?? this.surplus()
     // So that nothing which the callers submit now is written to a session that is over.
     this.doomed = failure !== undefined || this.leaving !== undefined
     this.resume(answered)

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type * as Resp from "../Resp.ts"
-import type { Chunks } from "./session.ts"
+import type { Chunks, SessionEnd } from "./session.ts"
 
 /** What comes out of the decoder. */
 export type Decoded = Resp.Decoded<Resp.Reply>
@@ -24,7 +24,10 @@ export type Decoded = Resp.Decoded<Resp.Reply>
 /** The socket has ended: with an error, or in good order by the peer (`cause` is `undefined`). */
 export class WireClosed extends Data.TaggedError("WireClosed")<{ readonly cause: Error | undefined }> {}
 
-type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, WireClosed | Resp.ProtocolError>
+/** Why no more replies come. */
+type Failure = WireClosed | Resp.ProtocolError | SessionEnd
+
+type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, Failure>
 
 /** One read of the kernel, as large as libuv makes it. */
 const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
@@ -40,16 +43,19 @@ export class Wire {
   }
 
   private readonly decoder: Resp.Decoder<Resp.Reply>
-  private readonly onInbound: (bytes: Uint8Array) => void
+  private readonly onInbound: (bytes: Uint8Array) => SessionEnd | undefined
   private socket: Net.Socket | undefined = undefined
   private decoded: Array<Decoded> = []
-  private failure: WireClosed | Resp.ProtocolError | undefined = undefined
+  private failure: Failure | undefined = undefined
   private paused = false
   private waiter: ((pulled: Pulled) => void) | undefined = undefined
   private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
 
-  /** `decoder` must be one for volatile chunks. `onInbound` is told of every chunk before it is decoded. */
-  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: (bytes: Uint8Array) => void) {
+  /**
+   * `decoder` must be one for volatile chunks. `onInbound` is told of every chunk when it is decoded, and may answer that it
+   * is the end.
+   */
+  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: (bytes: Uint8Array) => SessionEnd | undefined) {
     this.decoder = decoder
     this.onInbound = onInbound
   }
@@ -77,8 +83,9 @@ export class Wire {
   /** Decodes what came in and hands it over. Answers whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
-    this.onInbound(bytes)
-    this.failure = this.decode(bytes)
+    const failure = this.decode(bytes)
+    const end = this.onInbound(bytes)
+    this.failure = failure ?? end
     this.deliver()
     this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
     return !this.paused
@@ -93,7 +100,7 @@ export class Wire {
     }
   }
 
-  private fail(failure: WireClosed | Resp.ProtocolError): void {
+  private fail(failure: Failure): void {
     this.failure ??= failure
     this.deliver()
     this.drain()
@@ -118,7 +125,7 @@ export class Wire {
   }
 
   /** The next replies; fails when there will be none. For one fiber. */
-  readonly pull = Effect.callback<Arr.NonEmptyReadonlyArray<Decoded>, WireClosed | Resp.ProtocolError>((resume) => {
+  readonly pull = Effect.callback<Arr.NonEmptyReadonlyArray<Decoded>, Failure>((resume) => {
     const pulled = this.take()
     if (pulled !== undefined) return resume(pulled)
     this.waiter = resume
