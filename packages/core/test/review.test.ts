@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisError, RedisOptions } from "@relive/core"
 import { ExitReason, Registry, Supervisor } from "@relive/otp"
-import { FakeServer } from "@relive/testing"
+import { FakeServer, RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -443,6 +443,31 @@ describe("law 2: an error does not promise what it cannot know", () => {
   })
 })
 
+describe("law 1: a call that was given up does not keep a silent session alive", () => {
+  it.effect("whatever time it had, as soon as others wait behind it", () =>
+    Effect.gen(function* () {
+      const { call, connection, start } = yield* makeParts()
+      const { session } = start()
+      yield* submit(session.writer({ upToDate: true, write: () => true, drained: Effect.void }))
+      connection.ready(session)
+      const patient = call("PATIENT", 0, 1, Infinity)
+      connection.submit(patient)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(session.checkHealth(10_000), 10_000)
+      connection.cancel(patient)
+      assert.strictEqual(session.checkHealth(10_000), 10_000)
+      const long = call("LONG", 0, 1, 60_000)
+      connection.submit(long)
+      yield* Effect.yieldNow
+      assert.isAbove(session.checkHealth(10_000), 0)
+      connection.cancel(long)
+      connection.submit(call("SHORT"))
+      yield* Effect.yieldNow
+      assert.strictEqual(session.checkHealth(10_000), 0)
+    })
+  )
+})
+
 describe("law 6: a blocking call that is over takes its connection with it", () => {
   it.effect("also when it was written in the first millisecond of the clock", () =>
     Effect.gen(function* () {
@@ -828,6 +853,57 @@ describe("closing at any moment", () => {
         const accepted = yield* fake.accepted
         for (; opened < accepted; opened++) yield* Effect.timeout((yield* fake.connection(opened)).closed, 2000)
       }
+    })
+  )
+})
+
+describe("law 5: a reply over a limit", () => {
+  it.live("fails alone: alone, in a pipeline, in a transaction, and in the handshake", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const limits = { maxBulkBytes: 20, maxElements: 4 }
+      const { close, use } = yield* closable({ port: server.port, ...limits })
+      const big = "b".repeat(100_000)
+      yield* use(
+        Redis.pipeline([
+          ["SET", "a", 1],
+          ["SET", "big", big],
+          ["SET", "c", 3]
+        ])
+      )
+      const tags = (elements: ReadonlyArray<unknown>) =>
+        elements.map((element) => (element instanceof Resp.ReplyLimitError ? element._tag : element))
+      const [alone, pipeline, transaction, wide, last] = yield* use(
+        Effect.all(
+          [
+            outcomeOf(Redis.command(["GET", "big"])),
+            Redis.pipeline([
+              ["GET", "a"],
+              ["GET", "big"],
+              ["MGET", "a", "a", "a", "a", "a"],
+              ["GET", "c"]
+            ]),
+            outcomeOf(
+              Redis.transaction([
+                ["INCR", "n"],
+                ["GET", "big"],
+                ["GET", "c"]
+              ])
+            ),
+            outcomeOf(Redis.command(["MGET", "a", "a", "a", "a", "a"], { decode: "bytes" })),
+            Redis.command(["GET", "c"])
+          ],
+          { concurrency: "unbounded" }
+        )
+      )
+      assert.deepStrictEqual(alone, ["ReplyLimitError"])
+      assert.deepStrictEqual(tags(pipeline), ["1", "ReplyLimitError", "ReplyLimitError", "3"])
+      assert.deepStrictEqual(transaction, ["ReplyLimitError"])
+      assert.deepStrictEqual(wide, ["ReplyLimitError"])
+      assert.strictEqual(last, "3")
+      assert.strictEqual(yield* use(Redis.command(["GET", "n"])), "1")
+      assert.strictEqual((yield* use(Redis.status)).sessions, 1)
+      yield* close
     })
   )
 })

@@ -351,9 +351,16 @@ export class Session {
       this.submitInternal(ping(interval, now))
       return interval
     }
-    const limit = Math.max(interval, oldest.patience)
+    const limit = Math.max(interval, this.patience(oldest))
     const silent = now - Math.max(this.lastInbound, oldest.writtenAt)
     return silent >= limit ? 0 : Math.min(limit - silent, interval)
+  }
+
+  /** Where the oldest call was given up, nobody waits for as long as it may take: the next one that is waited for may say less. */
+  private patience(oldest: Call): number {
+    let call: Call | undefined = oldest
+    while (call?.settled === true) call = call.next
+    return Math.min(oldest.patience, (call ?? oldest).patience)
   }
 
   // ----------------------------------------------------------------------------------------------------------- end
