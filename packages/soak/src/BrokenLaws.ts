@@ -39,8 +39,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "keep-socket",
     breaks: "a byte outside the protocol does not end the session",
     file: wire,
-    from: "this.failure = this.decode(bytes)\n",
-    to: "this.decode(bytes)\n"
+    from: "this.failure = failure ?? end\n",
+    to: "this.failure = end\n"
   },
   {
     name: "forget-to-settle",
