@@ -260,10 +260,14 @@ class World {
         info: outcome.info,
         run: Process.fork(signals, { label: "signals" }).pipe(
           Effect.andThen(Process.fork(this.own(instance, behavior), { label: "own" })),
-          Effect.andThen(behavior.on_shutdown === "ignore" ? Effect.uninterruptible(body) : body)
+          Effect.andThen(body)
         ),
         terminate: traps(behavior)
-          ? (reason) => Effect.andThen(this.cleanup(instance, behavior, reason), lastWord(behavior, asked(reason)))
+          ? (reason) =>
+              // Who ignores the request hangs, before any cleanup; that its supervisor was killed is no request.
+              behavior.on_shutdown === "ignore" && asked(reason)
+                ? Effect.never
+                : Effect.andThen(this.cleanup(instance, behavior, reason), lastWord(behavior, asked(reason)))
           : undefined
       })
     })

@@ -276,7 +276,8 @@ export interface SupervisorRef<in Child = ChildSpec> {
   readonly countChildren: Effect.Effect<ChildCounts, SupervisorError>
   /**
    * Stops the supervisor, in its turn, and waits for its end. The children are asked with `shutdown`; the supervisor
-   * itself ends with `reason`, which is `shutdown` when absent. Fails when it ended with another one.
+   * itself ends with `reason`, which is `shutdown` when absent. Fails with `Exited` when it ended with another
+   * one, or of something else before this request had its turn, as every call that was not served.
    */
   readonly stop: (reason?: ExitReason.ExitReason) => Effect.Effect<void, SupervisorError>
   /** Waits for the end of the supervisor; answers the reason. */

@@ -1,11 +1,14 @@
-/** The recorded traces of Erlang/OTP and Elixir, one test each. */
+/**
+ * The recorded traces of Erlang/OTP and Elixir, one test each. Those of `scenarios-found` were recorded from scenarios in
+ * which this package once differed.
+ */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { runFile } from "../conformance/runner.ts"
 
-for (const family of ["supervisor"]) {
+for (const family of ["supervisor", "scenarios-found"]) {
   const folder = path.join(import.meta.dirname, "fixtures", family)
   describe(`${family} scenarios`, () => {
     for (const file of fs.readdirSync(folder)) {

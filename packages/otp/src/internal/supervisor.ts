@@ -33,10 +33,17 @@ interface Call {
   readonly reply: (exit: Effect.Effect<never, SupervisorError> | Exit.Exit<unknown, SupervisorError>) => void
 }
 
+interface Stop {
+  readonly _tag: "Stop"
+  readonly reason: ExitReason.ExitReason
+  /** Its turn has come: the supervisor ends because of it, and not of something before it. */
+  served: boolean
+}
+
 type Inboxed =
   | Message
   | Call
-  | { readonly _tag: "Stop"; readonly reason: ExitReason.ExitReason }
+  | Stop
   | { readonly _tag: "TryAgain"; readonly child: Child; readonly reason: ExitReason.ExitReason }
   | { readonly _tag: "Resume"; readonly postponed: Postponed }
 
@@ -251,7 +258,9 @@ export class Supervisor {
       case "Resume":
         return this.resume(message.postponed)
       case "ParentExit":
+        return Effect.succeed(message.reason)
       case "Stop":
+        message.served = true
         return Effect.succeed(message.reason)
       // A supervisor takes no messages, and watches nobody.
       case "Message":
@@ -694,9 +703,10 @@ export class Supervisor {
   stopWith(reason: ExitReason.ExitReason): Effect.Effect<void, SupervisorError> {
     return Effect.suspend(() => {
       if (!this.process.isAliveUnsafe) return gone
-      this.inbox.offer({ _tag: "Stop", reason })
+      const stop: Stop = { _tag: "Stop", reason, served: false }
+      this.inbox.offer(stop)
       return Effect.flatMap(this.process.awaitExit, (actual) =>
-        sameReason(actual, reason) ? Effect.void : refuse({ _tag: "Exited", reason: actual })
+        stop.served && sameReason(actual, reason) ? Effect.void : refuse({ _tag: "Exited", reason: actual })
       )
     })
   }
