@@ -142,6 +142,8 @@ class World {
   private readonly instances = new Map<string, Instance>()
   private readonly byProcess = new Map<Process.Process, Instance>()
   private readonly supervisors = new Map<string, SupervisorEntry>()
+  /** Every supervisor that started and has not ended, also those whose id has another instance by now. */
+  private alive: ReadonlyArray<Supervisor.SupervisorRef<never>> = []
   private readonly waiters: Array<Waiter> = []
   private readonly cleaning = new Set<Process.Process>()
   private readonly kinds = new Map<string, SupervisorEntry["kind"]>()
@@ -318,12 +320,13 @@ class World {
       )
       this.register(id, started.info)
       this.began(id, process, () => {})
-      return started
+      return outcome.info === undefined ? started : { ...started, info: outcome.info }
     })
   }
 
   private register(id: string, ref: Supervisor.SupervisorRef<never>): void {
     this.supervisors.set(id, { ref, kind: this.kinds.get(id) ?? "static" })
+    this.alive = [...this.alive, ref]
   }
 
   // --- specs ---
@@ -367,13 +370,15 @@ class World {
   }
 
   private template(child: ScriptedChild): ChildSpec.ChildTemplate<Args> {
+    const start = (args: Args) =>
+      child.supervisor === undefined
+        ? this.worker(args.name, args.behavior)
+        : this.nested(args.name, child.supervisor, child.children ?? [])
     return ChildSpec.template({
       ...settingsOf(child),
       instanceId: (args: Args) => args.name,
-      start: (args: Args) =>
-        child.supervisor === undefined
-          ? this.worker(args.name, args.behavior)
-          : this.nested(args.name, child.supervisor, child.children ?? [])
+      // As in `child`.
+      start: (child.no_start === true ? undefined : start) as typeof start
     })
   }
 
@@ -573,11 +578,10 @@ class World {
       this.waiters.some((waiter) => waiter.path === path || waiter.path.startsWith(`${path}/`))
     for (const process of this.cleaning) if (!held(process.path)) return Effect.succeed(true)
     if (this.starting) return Effect.succeed(this.waiters.length === 0)
-    const root = this.supervisors.get("root")
-    if (root === undefined) return Effect.succeed(false)
-    const busy = (node: Supervisor.TreeNode): boolean =>
-      (node.busy === true && !held(node.path)) || node.children.some(busy)
-    return Effect.map(root.ref.tree, busy)
+    // Those below a killed supervisor are in no tree any more, and still stop their children.
+    this.alive = this.alive.filter((ref) => ref.process.isAliveUnsafe)
+    const busy = (node: Supervisor.TreeNode): boolean => node.busy === true && !held(node.path)
+    return Effect.map(Effect.all(this.alive.map((ref) => ref.tree)), (trees) => trees.some(busy))
   })
 }
 

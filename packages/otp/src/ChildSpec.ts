@@ -259,7 +259,8 @@ export const template = <Args, Info = undefined, E = never, R = never, RR = neve
   let count = 0
   const name = options.instanceId ?? (() => `${options.id}#${++count}`)
   return {
-    spec: settle(options),
+    // Only the check of the settings looks at this start: without one the supervisor does not start.
+    spec: Object.assign(settle(options), { start: options.start }),
     instance: (args) =>
       make<Info, E, R, RR>({
         ...options,

@@ -80,7 +80,7 @@ export const checkSettings = (options: RawOptions): Settings | StartReason => {
   if (kind === "simple") {
     const [template, ...more] = options.children
     if (template === undefined || more.length > 0 || !("instance" in template)) return { _tag: "BadStartSpec" }
-    const error = invalidSpec(template.spec, autoShutdown, false)
+    const error = invalidSpec(template.spec, autoShutdown, Predicate.isFunction)
     return error === undefined ? { ...settings, children: [], template } : { _tag: "InvalidChildSpec", error }
   }
   const children = options.children.filter((child): child is AnySpec => !("instance" in child))

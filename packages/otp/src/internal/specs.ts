@@ -21,12 +21,12 @@ export const findInvalid = (
 export const invalidSpec = (
   spec: Omit<ChildSpec<unknown, unknown>, "start"> & { readonly start?: unknown },
   autoShutdown: string | undefined,
-  needsStart = true
+  isStart: (start: unknown) => boolean = Effect.isEffect
 ): InvalidChildSpec | undefined => {
   const { id } = spec
   const invalid = (code: InvalidChildSpec["code"], value?: unknown) => new InvalidChildSpec({ code, id, value })
   if (typeof id !== "string" || id === "") return new InvalidChildSpec({ code: "missingId" })
-  if (needsStart && !Effect.isEffect(spec.start)) return invalid("missingStart")
+  if (!isStart(spec.start)) return invalid("missingStart")
   if (!["permanent", "transient", "temporary"].includes(spec.restart))
     return invalid("invalidRestartType", spec.restart)
   if (spec.significant === true && autoShutdown === "never") {

@@ -261,7 +261,8 @@ export class Supervisor {
         return Effect.succeed(message.reason)
       case "Stop":
         message.served = true
-        return Effect.succeed(message.reason)
+        // Who asked comes to its wait first, so that it hears of the end before others act upon it.
+        return Effect.as(Effect.yieldNow, message.reason)
       // A supervisor takes no messages, and watches nobody.
       case "Message":
       case "Down":
@@ -270,9 +271,9 @@ export class Supervisor {
   }
 
   private answer(call: Call): Effect.Effect<Verdict> {
-    return Effect.map(Effect.exit(call.serve), (exit) => {
+    return Effect.flatMap(Effect.exit(call.serve), (exit) => {
       if (this.calls.delete(call)) call.reply(exit)
-      return undefined
+      return this.inbox.size === 0 ? goOn : behindTheWoken
     })
   }
 
@@ -769,6 +770,12 @@ const turn = 256
 const abortedStart: StartResult = { _tag: "Failed", reason: ExitReason.shutdown }
 
 const goOn: Effect.Effect<Verdict> = Effect.succeed(undefined)
+
+/** Goes on when those who have been woken have run: a caller hears its answer before what the next message leads to. */
+const behindTheWoken: Effect.Effect<Verdict> = Effect.withFiber((fiber) =>
+  Effect.callback<Verdict>((resume) => wake(fiber, () => resume(goOn)))
+)
+
 const noDelay: Effect.Effect<number | undefined> = Effect.succeed(undefined)
 const gone = refuse({ _tag: "Exited", reason: ExitReason.noProc })
 
