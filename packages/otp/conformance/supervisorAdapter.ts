@@ -130,7 +130,8 @@ interface Args {
 /** Waits at a gate, of which the world knows. */
 interface Waiter {
   readonly gate: string
-  readonly path: string
+  /** Whose supervisors are held up by this; of a child that ends by itself nobody waits for the end. */
+  readonly path: string | undefined
   readonly open: () => void
 }
 
@@ -173,7 +174,7 @@ class World {
     this.events.push(event)
   }
 
-  private atGate(gate: string, path: string): Effect.Effect<void> {
+  private atGate(gate: string, path: string | undefined): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const waiter: Waiter = { gate, path, open: () => resume(Effect.void) }
       this.waiters.push(waiter)
@@ -269,7 +270,10 @@ class World {
               // Who ignores the request hangs, before any cleanup; that its supervisor was killed is no request.
               behavior.on_shutdown === "ignore" && asked(reason)
                 ? Effect.never
-                : Effect.andThen(this.cleanup(instance, behavior, reason), lastWord(behavior, asked(reason)))
+                : Effect.andThen(
+                    this.cleanup(instance, behavior, reason, asked(reason)),
+                    lastWord(behavior, asked(reason))
+                  )
           : undefined
       })
     })
@@ -292,13 +296,22 @@ class World {
     })
   }
 
-  private cleanup({ gen, id, process }: Instance, { cleanup }: Behavior, reason: ExitReason.ExitReason) {
+  private cleanup(
+    { gen, id, process }: Instance,
+    { cleanup }: Behavior,
+    reason: ExitReason.ExitReason,
+    asked: boolean
+  ) {
     return Effect.suspend(() => {
       if (cleanup === undefined) return Effect.void
       this.push({ ev: "cleanup", id, gen, reason: fromReason(reason) })
       if (cleanup === true) return Effect.void
-      this.cleaning.add(process)
-      const wait = typeof cleanup === "number" ? Effect.sleep(cleanup) : this.atGate(cleanup.gate, process.path)
+      // At a gate it is held up, and no time ends that.
+      if (typeof cleanup === "number") this.cleaning.add(process)
+      const wait =
+        typeof cleanup === "number"
+          ? Effect.sleep(cleanup)
+          : this.atGate(cleanup.gate, asked ? process.path : undefined)
       return Effect.map(wait, () => {
         this.cleaning.delete(process)
         this.push({ ev: "cleanup_done", id, gen })
@@ -575,8 +588,8 @@ class World {
   /** Whether somebody is at work who only needs time. */
   readonly needsTime: Effect.Effect<boolean> = Effect.suspend(() => {
     const held = (path: string) =>
-      this.waiters.some((waiter) => waiter.path === path || waiter.path.startsWith(`${path}/`))
-    for (const process of this.cleaning) if (!held(process.path)) return Effect.succeed(true)
+      this.waiters.some((waiter) => waiter.path !== undefined && `${waiter.path}/`.startsWith(`${path}/`))
+    if (this.cleaning.size > 0) return Effect.succeed(true)
     if (this.starting) return Effect.succeed(this.waiters.length === 0)
     // Those below a killed supervisor are in no tree any more, and still stop their children.
     this.alive = this.alive.filter((ref) => ref.process.isAliveUnsafe)

@@ -574,7 +574,9 @@ export class Supervisor {
   }
 
   startChild(spec: AnySpec): Effect.Effect<StartedChild, SupervisorError> {
-    return this.call(Effect.suspend(() => (this.isStatic ? this.addChild(spec) : this.addInstance(spec))))
+    if (this.isStatic) return this.call(Effect.suspend(() => this.addChild(spec)))
+    // A dynamic supervisor is not asked about a faulty spec: the caller hears of it at once, as in Elixir.
+    return Effect.suspend(() => this.checked(spec) ?? this.call(Effect.suspend(() => this.addInstance(spec))))
   }
 
   /** `simpleOneForOne`: an instance of the template. */
@@ -582,7 +584,9 @@ export class Supervisor {
     return this.call(
       Effect.suspend(() => {
         const { template } = this.settings
-        return template === undefined ? refuse({ _tag: "NotFound" }) : this.addInstance(template.instance(args))
+        if (template === undefined) return refuse({ _tag: "NotFound" })
+        const spec = template.instance(args)
+        return this.checked(spec) ?? this.addInstance(spec)
       })
     )
   }
@@ -608,8 +612,6 @@ export class Supervisor {
   }
 
   private addInstance(spec: AnySpec): Effect.Effect<StartedChild, SupervisorError> {
-    const invalid = this.checked(spec)
-    if (invalid !== undefined) return invalid
     if (this.instances.size >= this.settings.maxChildren) return refuse({ _tag: "MaxChildren" })
     return Effect.flatMap(this.start(new Child(spec, this.process.path)), startAnswer)
   }
