@@ -53,7 +53,8 @@ export const workers = <E, R>(names: ReadonlyArray<string>, handle: (job: string
   })
 
 export const program = Effect.gen(function* () {
-  yield* Redis.command(["DEL", queue])
+  // Also what an earlier run had taken: it ends as soon as the last job is done, perhaps before that is acknowledged.
+  yield* Redis.command(["DEL", queue, taken("ann"), taken("bob")])
   const done: Array<string> = []
   const allDone = yield* Deferred.make<void>()
   let healthy = false
