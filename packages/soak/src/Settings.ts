@@ -10,21 +10,28 @@ import type * as RedisOptions from "@relive/core/RedisOptions"
 export interface Settings {
   readonly seconds: number
   readonly seed: number
+  /** Over TLS. Its count of left sockets is not to be trusted yet: see the README. */
+  readonly tls: boolean
   /** Nothing but the JSON on stdout. */
   readonly json: boolean
 }
 
-export const usage = "usage: npm run -s soak -- [--seconds N] [--seed S] [--json]"
+export const usage = "usage: npm run -s soak -- [--seconds N] [--seed S] [--tls] [--json]"
 
 /** Reads the command line; a text says what is wrong with it. */
 export const parse = (args: ReadonlyArray<string>): Settings | string => {
   let seconds = 20
   let seed = 1
   let json = false
+  let tls = false
   for (let index = 0; index < args.length; index++) {
     const [name = "", inline] = (args[index] ?? "").split("=", 2)
     if (name === "--json") {
       json = true
+      continue
+    }
+    if (name === "--tls") {
+      tls = true
       continue
     }
     if (name !== "--seconds" && name !== "--seed") return `${name} is not an option`
@@ -36,7 +43,7 @@ export const parse = (args: ReadonlyArray<string>): Settings | string => {
   }
   if (seconds < 1) return "--seconds must be at least 1"
   if (!Number.isInteger(seed)) return "--seed must be an integer"
-  return { seconds, seed, json }
+  return { seconds, seed, tls, json }
 }
 
 /** The deadline of a call that does not say its own, in milliseconds. */

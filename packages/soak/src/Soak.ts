@@ -75,7 +75,11 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     const history = new History()
     const book = new Book(history, yield* Ledger.make)
     const leaks = new Leaks()
-    const server = yield* RedisServer.make({ appendOnly: true, config: { "auto-aof-rewrite-min-size": "8mb" } })
+    const server = yield* RedisServer.make({
+      appendOnly: true,
+      tls: settings.tls,
+      config: { "auto-aof-rewrite-min-size": "8mb" }
+    })
     yield* server.commands(Fixtures.commands)
     const proxies = yield* Effect.forEach(connections, (_, index) =>
       FaultProxy.make(server, { seed: settings.seed * 17 + index })
@@ -84,8 +88,10 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
     const before = yield* leaks.held
 
-    const lanes = yield* Effect.forEach(connections, (connection, index) => {
+    const { tls } = server
+    const lanes = yield* Effect.forEach(connections, (plain, index) => {
       const proxy = proxies[index]
+      const connection = tls === undefined ? plain : { ...plain, options: { ...plain.options, tls: { ca: tls.ca } } }
       return proxy === undefined ? Effect.die("a proxy for each connection") : Lane.make(connection, proxy, history)
     })
     const soaked = yield* soak(settings, book, lanes, server)

@@ -84,8 +84,13 @@ describe("the soak", () => {
 
 describe("its settings", () => {
   it("are read in both forms", () => {
-    assert.deepStrictEqual(parse(["--seconds", "5", "--seed=-7", "--json"]), { seconds: 5, seed: -7, json: true })
-    assert.deepStrictEqual(parse([]), { seconds: 20, seed: 1, json: false })
+    assert.deepStrictEqual(parse(["--seconds", "5", "--seed=-7", "--json"]), {
+      seconds: 5,
+      seed: -7,
+      tls: false,
+      json: true
+    })
+    assert.deepStrictEqual(parse([]), { seconds: 20, seed: 1, tls: false, json: false })
   })
 
   it("say what is wrong", () => {
