@@ -503,7 +503,7 @@ export type ChildSpecOptions = RedisOptions.Options & {
 }
 
 /**
- * A connection as a child of your own supervisor: itself a supervisor, whose child is the session.
+ * A connection as a child of your own supervisor: itself a supervisor, over the session and what serves it.
  *
  * The child starts at once and connects in the background; with `start: "await"` it has started when the first session
  * is ready, and fails to start with its error.

@@ -1,5 +1,5 @@
 /**
- * A connection and its supervision: a supervisor with one child, the session.
+ * A connection and its supervision: a supervisor over the session and what serves it.
  *
  * ```
  *   connection (supervisor: mailbox, state)
