@@ -1,7 +1,6 @@
 /**
  * Blocking pops. Each fiber has a queue of its own: what it pushes it pops. So what a pop may give is known: an item that
- * was pushed and not given before. An item that was pushed for sure must come out or be left at the end; only a pop whose
- * reply was lost may have taken it along, one item each.
+ * was pushed and not given before; `Stock` keeps the account.
  *
  * A pop that was interrupted while nothing was there, and nothing was wrong with the network, has no such excuse: its
  * connection is closed, so that an item pushed later is popped by the next one. The server is given time to notice.
@@ -12,6 +11,7 @@ import type { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import type { Settled } from "./Book.ts"
 import { show } from "./Fixtures.ts"
+import { Stock } from "./Stock.ts"
 import { repeat, type Work } from "./Work.ts"
 
 const prefix = "queue:"
@@ -19,15 +19,9 @@ const prefix = "queue:"
 /** After an interruption: for the end of the connection to get through the proxy. */
 const graceMillis = 20
 
-/** A pop whose connection is gone cannot take anything any more after this: no fault holds bytes up for so long. */
-const excuseMillis = 15_000
-
 export class Queue {
   private readonly work: Work
-  /** Pushed for sure, and not popped. */
-  private readonly there = new Set<number>()
-  /** When pops were made that may each have taken an item along. */
-  private excuses: Array<number> = []
+  private readonly stock = new Stock()
 
   constructor(work: Work) {
     this.work = work
@@ -38,6 +32,7 @@ export class Queue {
   }
 
   readonly push: Effect.Effect<void> = Effect.suspend(() => {
+    this.stock.pushes()
     const push = this.work.book.call(
       {
         lane: this.work.lane,
@@ -49,22 +44,16 @@ export class Queue {
       },
       this.work.random
     )
-    return Effect.map(push, (settled) => {
-      const [id = -1] = settled.ids
-      // It may be popped already, by a pop beside it.
-      if (settled._tag === "Acknowledged" && !this.early.delete(id)) this.there.add(id)
-    })
+    return Effect.map(push, (settled) =>
+      this.stock.pushed(settled._tag === "Acknowledged" ? settled.ids[0] : undefined)
+    )
   })
-
-  /** Popped before their push was known to have worked. */
-  private readonly early = new Set<number>()
 
   /** Pops with the server's timeout in seconds; `giveUpAfter` interrupts it after so many milliseconds. */
   readonly pop = (seconds: number, giveUpAfter?: number): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
       const { book, lane, random } = this.work
-      const startedAt = book.history.now()
-      const before = [...this.there]
+      const made = this.stock.pops(book.history.now())
       const command = random.pick([
         ["BLPOP", this.key, seconds],
         ["BRPOP", this.key, seconds],
@@ -85,11 +74,12 @@ export class Queue {
         random
       )
       if (settled._tag === "Acknowledged") {
-        return yield* settled.reply === null ? this.explain(before) : this.popped(settled.reply, startedAt)
+        return yield* settled.reply === null ? this.explain(made.before) : this.popped(settled.reply, made.startedAt)
       }
       if (settled._tag === "Refused" || settled.delivery === "unsent") return
-      const clean = before.length === 0 && (yield* this.wasCleanlyGivenUp(settled, startedAt))
-      if (!clean) this.excuses.push(startedAt)
+      const clean = this.stock.wasEmptySince(made) && (yield* this.wasCleanlyGivenUp(settled, made.startedAt))
+      // Pushed beside it until the server has seen the end: then it may have been on its way, too.
+      if (!clean || !this.stock.wasEmptySince(made)) this.stock.mayHaveTaken(made)
     })
 
   /** Interrupted in quiet times, and the server has had its time to see it. */
@@ -114,7 +104,7 @@ export class Queue {
       book.breaks("wrongReplies", lane.name, `a pop of ${this.key} gave ${show(reply)}`, startedAt)
       return Effect.void
     }
-    if (!this.there.delete(Number(id))) this.early.add(Number(id))
+    this.stock.popped(Number(id))
     return book.ledger.executed(Number(id))
   }
 
@@ -125,22 +115,18 @@ export class Queue {
       const left = yield* server.command(["LRANGE", this.key, 0, -1])
       for (const item of Array.isArray(left) ? left : []) {
         const id = Number(String(item).split(":")[0])
-        this.there.delete(id)
+        this.stock.found(id)
         yield* ledger.executed(id)
       }
-      yield* this.explain([...this.there])
+      yield* this.explain(this.stock.items)
     })
 
   /** The queue was found empty: what is not there was taken by a pop whose reply was lost, or it is lost itself. */
   private explain(missing: ReadonlyArray<number>): Effect.Effect<void> {
     const { history, ledger } = this.work.book
-    this.excuses = this.excuses.filter((at) => at > history.now() - excuseMillis)
-    return Effect.forEach(
-      missing.filter((id) => this.there.delete(id)),
-      // One without an excuse stays without an execution, which the ledger finds.
-      (id) => (this.excuses.shift() === undefined ? Effect.void : ledger.executed(id)),
-      { discard: true }
-    )
+    // One without an excuse stays without an execution, which the ledger finds.
+    const excused = this.stock.excused(missing, history.now())
+    return Effect.forEach(excused, (id) => ledger.executed(id), { discard: true })
   }
 }
 

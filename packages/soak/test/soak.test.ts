@@ -4,6 +4,7 @@ import * as Faults from "../src/Faults.ts"
 import { Histogram } from "../src/Histogram.ts"
 import { History } from "../src/History.ts"
 import * as Payload from "../src/Payload.ts"
+import { Stock } from "../src/Stock.ts"
 import { parse } from "../src/Settings.ts"
 import * as Verdict from "../src/Verdict.ts"
 import { lastLine, run } from "./program.ts"
@@ -139,6 +140,46 @@ describe("its verdict", () => {
     assert.deepStrictEqual(Verdict.tooLittle(rare, 39), [])
     const few = { ...clean, byKind: { ...clean.byKind, watch: 999 } }
     assert.match(Verdict.tooLittle(few, 40).join(), /commands of the kind watch/)
+  })
+})
+
+describe("its account of a queue", () => {
+  const pushed = (stock: Stock, id: number) => {
+    stock.pushes()
+    stock.pushed(id)
+  }
+
+  it("excuses one item for each pop whose reply was lost, and no more", () => {
+    const stock = new Stock()
+    pushed(stock, 1)
+    pushed(stock, 2)
+    stock.mayHaveTaken(stock.pops(0))
+    assert.deepStrictEqual(stock.excused(stock.items, 1), [1])
+    assert.deepStrictEqual(stock.items, [])
+  })
+
+  it("knows a pop that can have taken nothing: nothing was there, and nothing was pushed beside it", () => {
+    const stock = new Stock()
+    const alone = stock.pops(0)
+    assert.isTrue(stock.wasEmptySince(alone))
+    // Given up while the reply with the item was on its way: the push beside it had begun before or after.
+    stock.pushes()
+    assert.isFalse(stock.wasEmptySince(alone))
+    const beside = stock.pops(1)
+    assert.isFalse(stock.wasEmptySince(beside))
+    stock.pushed(7)
+    assert.isFalse(stock.wasEmptySince(beside))
+    assert.isFalse(stock.wasEmptySince(stock.pops(2)))
+    stock.popped(7)
+    assert.isTrue(stock.wasEmptySince(stock.pops(3)))
+  })
+
+  it("takes an item that was popped before its push was acknowledged", () => {
+    const stock = new Stock()
+    stock.pushes()
+    stock.popped(3)
+    stock.pushed(3)
+    assert.deepStrictEqual(stock.items, [])
   })
 })
 
