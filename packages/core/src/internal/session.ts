@@ -27,6 +27,7 @@ import * as Resp from "../Resp.ts"
 import { withoutStack } from "./errors.ts"
 import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
+import { learned, partOf } from "./parts.ts"
 import { Batch } from "./respEncoder.ts"
 
 /** How a session ended. `refused`: the server will say the same next time. */
@@ -55,6 +56,8 @@ export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
  */
 export interface Sink {
   readonly upToDate: boolean
+  /** When the bytes came in whose replies are dispatched now, by `performance.now`. */
+  readonly readAt: number
   readonly write: (chunks: Chunks) => boolean
   readonly drained: Effect.Effect<void>
 }
@@ -89,9 +92,6 @@ export interface SessionLimits {
 /** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
 const BATCH_BYTES = 256 * 1024
 
-/** So that the server works while we resume callers: measured to be the largest gain there is. */
-const FLUSH_EVERY = 128
-
 /** Every frame is a reply to the oldest call that is not answered yet, or a push. */
 export class Session {
   readonly inFlight: EntryList<Call> = new EntryList<Call>()
@@ -124,6 +124,8 @@ export class Session {
   /** Nothing more is written; it ends with this when all that was written is answered. */
   private leaving: SessionEnd | undefined = undefined
   private flushScheduled = false
+  /** What a call costs us, its reply decoded and its caller resumed, in milliseconds. */
+  private callMillis = 0
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
@@ -302,15 +304,21 @@ export class Session {
   private resume(answered: ReadonlyArray<Call>): void {
     this.dispatching = true
     try {
-      for (let i = 0; i < answered.length; i++) {
+      const part = partOf(answered.length, this.callMillis)
+      for (let i = 0, written = 0; i < answered.length; i++) {
         const call = answered[i]
         if (call.outcome !== undefined) settle(call, call.outcome)
-        if (i % FLUSH_EVERY === FLUSH_EVERY - 1) this.kick()
+        if (i - written < part - 1) continue
+        this.kick()
+        written = i + 1
       }
     } finally {
       this.dispatching = false
     }
     this.kick()
+    if (answered.length > 0 && this.sink !== undefined) {
+      this.callMillis = learned(this.callMillis, answered.length, performance.now() - this.sink.readAt)
+    }
     this.owner.answered()
   }
 

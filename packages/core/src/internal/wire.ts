@@ -42,6 +42,9 @@ export class Wire {
     callback: (bytes, buffer) => this.feed(buffer.subarray(0, bytes))
   }
 
+  /** When the first of the bytes came in that are not pulled yet, or those pulled last. */
+  readAt = 0
+
   private readonly decoder: Resp.Decoder<Resp.Reply>
   private readonly onInbound: (bytes: Uint8Array) => SessionEnd | undefined
   private socket: Net.Socket | undefined = undefined
@@ -83,6 +86,7 @@ export class Wire {
   /** Decodes what came in and hands it over. Answers whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
+    if (this.decoded.length === 0) this.readAt = performance.now()
     const failure = this.decode(bytes)
     const end = this.onInbound(bytes)
     this.failure = failure ?? end
