@@ -59,6 +59,42 @@ describe("large bulks", () => {
     }
   })
 
+  it("leave what was given before as it is: memory that texts share never comes out", () => {
+    const text = (letter: string, length: number): Uint8Array => wireOf(Buffer.from(letter.repeat(length)))
+    const notText = Buffer.alloc(90_000, 0xff)
+    const push = Buffer.concat([Buffer.from(">3\r\n+message\r\n+c\r\n"), wireOf(notText)])
+    const wire = [
+      text("a", 100_000),
+      text("b", 60_000),
+      push,
+      wireOf(notText),
+      text("c", 90_000),
+      Buffer.concat([Buffer.from("!90000\r\n"), Buffer.alloc(90_000, 100), Buffer.from("\r\n")]),
+      text("e", 100_000)
+    ]
+    for (const size of [999, 20_000, 65_536]) {
+      // Two decoders, by turns: they share what is spare.
+      const decoders = [Resp.makeDecoder({}), Resp.makeDecoder({ volatile: true })]
+      const outs: Array<Array<Resp.Decoded<Resp.Reply>>> = [[], []]
+      for (const chunk of pieces(Buffer.concat(wire), size)) {
+        for (const [index, decoder] of decoders.entries()) {
+          assert.isUndefined(decoder.push(new Uint8Array(chunk), outs[index] ?? [])?.message)
+        }
+      }
+      for (const [a, b, pushed, failed, c, error, e] of outs) {
+        assert.deepStrictEqual(
+          [a, b, c, e],
+          ["a".repeat(100_000), "b".repeat(60_000), "c".repeat(90_000), "e".repeat(100_000)]
+        )
+        assert.instanceOf(pushed, Resp.Push)
+        const payload = pushed.data[2]
+        assert.isTrue(payload instanceof Uint8Array && notText.equals(payload))
+        assert.instanceOf(failed, Resp.ReplyFailure)
+        assert.instanceOf(error, Resp.ReplyError)
+      }
+    }
+  })
+
   it("take at most 2.3 times their size while they come", () => {
     const size = 32 * 2 ** 20
     const chunk = Buffer.alloc(65_536, 97)

@@ -13,6 +13,23 @@ const small = 16 * 1024
 
 const empty = new Uint8Array(0)
 
+/** The largest memory that is kept for the next text. */
+const largestSpare = 4 * 1024 * 1024
+
+/**
+ * Memory for texts, which are copied out of it: a fresh buffer costs more than the copy. One for all connections, lent to the
+ * value that is being put together.
+ */
+let spare: Uint8Array = empty
+
+/** Lends the spare memory, if it is large enough. */
+const borrow = (length: number): Uint8Array | undefined => {
+  if (length > spare.length) return undefined
+  const lent = spare.subarray(0, length)
+  spare = empty
+  return lent
+}
+
 /** An uninitialised buffer with memory of its own. The caller overwrites all of it. */
 const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
 
@@ -32,10 +49,11 @@ export class Gather {
 
   /**
    * Adds bytes `from` to `to` of `chunk`. `length` is that of the whole value, or -1 when it is not known. A `kept` chunk
-   * is not changed by its owner, so a large piece of it need not be copied before its time.
+   * is not changed by its owner, so a large piece of it need not be copied before its time. What is a `text` is given back.
    */
-  add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean): void {
+  add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean, text: boolean): void {
     const size = to - from
+    if (text && this.received === 0 && length > small) this.whole = borrow(length)
     if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * 4 >= length)) {
       this.closeSegment()
       this.segment = empty
@@ -57,6 +75,12 @@ export class Gather {
     this.move(value, this.received)
     this.clear()
     return value
+  }
+
+  /** The memory of a value that was finished is not needed any more. */
+  giveBack(value: Uint8Array): void {
+    const { buffer } = value
+    if (buffer.byteLength > spare.length && buffer.byteLength <= largestSpare) spare = new Uint8Array(buffer)
   }
 
   /** Drops what there is. */

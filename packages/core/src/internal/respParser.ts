@@ -467,7 +467,8 @@ export class Parser<V> {
         this.state = AtValue
         return this.endBody(chunk, from, to, false)
       }
-      this.gather.add(chunk, from, to, this.kind === StreamChunk ? -1 : this.bodyLength, !this.volatile)
+      const length = this.kind === StreamChunk ? -1 : this.bodyLength
+      this.gather.add(chunk, from, to, length, !this.volatile, !this.assembly.bytes)
     }
     this.pos = to
     this.bodyLeft -= size
@@ -670,6 +671,7 @@ export class Parser<V> {
     const { bytes, inPush } = this.assembly
     const text = bytes ? undefined : exactText(buffer, from, to)
     if (text === undefined && !bytes && !inPush) return this.failText(notText(buffer, from, to))
+    if (own && text !== undefined) this.gather.giveBack(buffer)
     const value = text ?? (own ? buffer.subarray(from, to) : this.ownBytes(buffer, from, to))
     this.assembly.deliver(
       format === undefined ? this.builder.bulk(value, streamed) : this.builder.verbatim(format, value)
