@@ -67,8 +67,8 @@ describe("large bulks", () => {
       text("a", 100_000),
       text("b", 60_000),
       push,
-      wireOf(notText),
       text("c", 90_000),
+      wireOf(notText),
       Buffer.concat([Buffer.from("!90000\r\n"), Buffer.alloc(90_000, 100), Buffer.from("\r\n")]),
       text("e", 100_000)
     ]
@@ -81,7 +81,7 @@ describe("large bulks", () => {
           assert.isUndefined(decoder.push(new Uint8Array(chunk), outs[index] ?? [])?.message)
         }
       }
-      for (const [a, b, pushed, failed, c, error, e] of outs) {
+      for (const [a, b, pushed, c, failed, error, e] of outs) {
         assert.deepStrictEqual(
           [a, b, c, e],
           ["a".repeat(100_000), "b".repeat(60_000), "c".repeat(90_000), "e".repeat(100_000)]
