@@ -72,10 +72,15 @@ describe("large bulks", () => {
       Buffer.concat([Buffer.from("!90000\r\n"), Buffer.alloc(90_000, 100), Buffer.from("\r\n")]),
       text("e", 100_000)
     ]
-    for (const size of [999, 20_000, 65_536]) {
-      // Two decoders, by turns: they share what is spare.
-      const decoders = [Resp.makeDecoder({}), Resp.makeDecoder({ volatile: true })]
-      const outs: Array<Array<Resp.Decoded<Resp.Reply>>> = [[], []]
+    // Several decoders, by turns: they share what is spare.
+    for (const [size, count] of [
+      [999, 1],
+      [20_000, 2],
+      [65_536, 1],
+      [65_536, 3]
+    ] as const) {
+      const decoders = Array.from({ length: count }, () => Resp.makeDecoder({ volatile: true }))
+      const outs = decoders.map((): Array<Resp.Decoded<Resp.Reply>> => [])
       for (const chunk of pieces(Buffer.concat(wire), size)) {
         for (const [index, decoder] of decoders.entries()) {
           assert.isUndefined(decoder.push(new Uint8Array(chunk), outs[index] ?? [])?.message)
