@@ -178,6 +178,54 @@ describe("FaultProxy", () => {
     })
   )
 
+  it.live("keeps no connection whose server has gone unnoticed, and was written to", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make([
+        (connection) =>
+          connection
+            .expect(["PING"])
+            .pipe(Effect.andThen(connection.send("+PONG\r\n")), Effect.andThen(connection.close))
+      ])
+      const proxy = yield* FaultProxy.make(server)
+      yield* proxy.inject(Fault.blackHole("toClient"))
+      const client = yield* dial(proxy, "PING\r\n")
+      yield* server.done
+      // The first write is answered by a reset, the second fails.
+      for (let written = 12; written <= 18; written += 6) {
+        client.socket.write("PING\r\n")
+        while ((yield* proxy.bytes).toServer < written) yield* Effect.sleep(1)
+        yield* Effect.sleep(10)
+      }
+      client.socket.destroy()
+      while ((yield* proxy.connections) > 0) yield* Effect.sleep(1)
+    })
+  )
+
+  it.live("keeps no connection whose server took no more and has gone unnoticed", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make([
+        (connection) =>
+          Effect.gen(function* () {
+            yield* connection.expect(["PING"])
+            yield* connection.pauseReading
+            yield* connection.send("+PONG\r\n")
+            yield* connection.closed
+          })
+      ])
+      const proxy = yield* FaultProxy.make(server)
+      const hole = yield* proxy.inject(Fault.blackHole("toClient"))
+      const client = yield* dial(proxy, "PING\r\n")
+      yield* hole.awaitHit
+      // More than all buffers on the way hold: what is left waits for a server that will never take it.
+      client.socket.write("x".repeat(32_000_000))
+      yield* Effect.sleep(100)
+      assert.isAbove(client.socket.writableLength, 0)
+      yield* server.stop
+      client.socket.destroy()
+      while ((yield* proxy.connections) > 0) yield* Effect.sleep(1)
+    })
+  )
+
   it.live("cuts a connection whose client does not read", () =>
     Effect.gen(function* () {
       const { proxy } = yield* proxied()

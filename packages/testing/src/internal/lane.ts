@@ -72,10 +72,9 @@ export class Lane {
     source.on("end", () => this.onSourceEnd())
     // A failed source has no "end".
     source.on("close", () => this.onSourceEnd())
-    sink.on("drain", () => {
-      this.awaitsDrain = false
-      this.pump()
-    })
+    sink.on("drain", () => this.onDrain())
+    // A sink that is gone never drains, nor does one whose last write failed.
+    sink.on("close", () => this.onDrain())
   }
 
   /** The end of the source does not get through now. */
@@ -125,6 +124,11 @@ export class Lane {
     this.sourceEnded = true
     if (this.swallows) this.context.onSettled()
     else this.pump()
+  }
+
+  private onDrain(): void {
+    this.awaitsDrain = false
+    this.pump()
   }
 
   /** Passes on what may pass now, and sets the timer for the rest. */
