@@ -278,8 +278,11 @@ export class Player {
   /**
    * Corruption ends the session by itself. One that went on was silent for its callers, until the health check (or, with
    * nothing else to end it, nobody) ended it. It may also have hit none but leases; but then the connection answers.
+   *
+   * Over TLS silence is right where the length of a record was changed: the rest of that record is waited for.
    */
   private checkCorruption(lane: Lane, life: number, injectedAt: number, hitAt: number): void {
+    if (this.server.tls !== undefined) return
     const { at, kind } = lane.lastEnd
     const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + 2 * silentMillis)
     const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || !serverWorks

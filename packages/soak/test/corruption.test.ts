@@ -2,7 +2,8 @@
  * Corruption: a byte of a reply is changed where every decoder must notice. One check: fail closed. The replies before that
  * byte are right, no reply after it is delivered, the session ends, and the next one works.
  *
- * A changed byte in a *payload* is what no client can detect, since RESP has no checksums. TLS is the answer to that.
+ * A changed byte in a *payload* is what no client can detect, since RESP has no checksums. TLS is the answer to that: there
+ * any changed byte of a record ends the session.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisService, type RedisError, type Resp } from "@relive/core"
@@ -65,13 +66,24 @@ const exchange = (index: number, protocol: 2 | 3): Exchange => {
   }
 }
 
-const services = (protocol: 2 | 3) => {
-  const server = RedisServer.layer()
+const services = (protocol: 2 | 3, tls = false) => {
+  const server = RedisServer.layer({ tls })
   const proxy = Layer.provideMerge(FaultProxy.layer(RedisServer.RedisServer, { seed: 5 }), server)
   const redis = Layer.unwrap(
-    Effect.map(FaultProxy.FaultProxy, ({ host, port }) =>
-      Redis.layer({ host, port, protocol, backoffFirst: 1, backoffInitial: 1, stableAfter: 1, start: "await" })
-    )
+    Effect.gen(function* () {
+      const { host, port } = yield* FaultProxy.FaultProxy
+      const { tls } = yield* RedisServer.RedisServer
+      const common = {
+        host,
+        port,
+        protocol,
+        backoffFirst: 1,
+        backoffInitial: 1,
+        stableAfter: 1,
+        start: "await"
+      } as const
+      return Redis.layer(tls === undefined ? common : { ...common, tls: { ca: tls.ca } })
+    })
   )
   return Layer.provideMerge(redis, proxy)
 }
@@ -85,7 +97,7 @@ const makeAll = (protocol: 2 | 3) => {
   return Effect.map(made, (exits) => ({ all, exits }))
 }
 
-const sessionHas = (protocol: 2 | 3, fault: Fault.Fault) =>
+const sessionHas = (protocol: 2 | 3, fault: Fault.Fault, kind = "protocol") =>
   Effect.gen(function* () {
     const server = yield* RedisServer.RedisServer
     const proxy = yield* FaultProxy.FaultProxy
@@ -108,7 +120,7 @@ const sessionHas = (protocol: 2 | 3, fault: Fault.Fault) =>
     for (const exit of exits.slice(first)) {
       const error = failureOf(exit)
       assert.ok(error?.reason._tag === "ConnectionError", "no reply is delivered after the first that failed")
-      assert.strictEqual(error.reason.kind, "protocol")
+      assert.strictEqual(error.reason.kind, kind)
       assert.strictEqual(error.reason.delivery, "unknown")
     }
     // The next session is a good one.
@@ -138,3 +150,17 @@ for (const protocol of [2, 3] as const) {
     }
   })
 }
+
+describe("TLS: a corrupted record ends the session, and nothing after it is delivered", () => {
+  for (const how of ["flip", "insert", "duplicate"] as const) {
+    for (const afterBytes of depths) {
+      // A CR of the ciphertext is a byte like any other.
+      it.live(`${how}, after ${afterBytes} bytes`, () =>
+        sessionHas(3, Fault.corrupt({ at: "cr", how, afterBytes }), "disconnected").pipe(
+          Effect.provide(services(3, true)),
+          Effect.provideService(References.MinimumLogLevel, "None")
+        )
+      )
+    }
+  }
+})
