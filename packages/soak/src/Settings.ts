@@ -10,7 +10,7 @@ import type * as RedisOptions from "@relive/core/RedisOptions"
 export interface Settings {
   readonly seconds: number
   readonly seed: number
-  /** Over TLS. Its count of left sockets is not to be trusted yet: see the README. */
+  /** Over TLS: the connections, and our own questions to the server. */
   readonly tls: boolean
   /** Nothing but the JSON on stdout. */
   readonly json: boolean

@@ -19,9 +19,9 @@ const tell = (text: string): void => {
   process.stderr.write(`${text}\n`)
 }
 
-const introduce = ({ seconds, seed }: Settings): void => {
+const introduce = ({ seconds, seed, tls }: Settings): void => {
   const names = connections.map(({ name }) => name).join(", ")
-  tell(`soak: ${seconds} s, seed ${seed}; ${names}; at most ${rate.most} commands/s`)
+  tell(`soak: ${seconds} s, seed ${seed}${tls ? ", over TLS" : ""}; ${names}; at most ${rate.most} commands/s`)
   tell(`soak: chosen for all of them (milliseconds): ${JSON.stringify(common)}`)
 }
 

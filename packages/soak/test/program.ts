@@ -1,7 +1,9 @@
 /** Programs of this package, run as a user does. */
+import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
+import * as Verdict from "../src/Verdict.ts"
 
 export interface Ended {
   readonly exitCode: number | null
@@ -24,3 +26,14 @@ export const run = (file: string, args: ReadonlyArray<string>): Effect.Effect<En
 
 /** The last line, which is JSON. */
 export const lastLine = ({ stdout }: Ended): unknown => JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "")
+
+/** The report of a soak that must have held all laws. */
+export const heldAllLaws = (ended: Ended): object => {
+  // A machine that is busy with all the other tests may be too slow for the load; a broken law is 1.
+  const tooSlow = ended.exitCode === 2 && /commands a second|faults a second/.test(ended.stderr)
+  assert.ok(ended.exitCode === 0 || tooSlow, ended.stderr)
+  const report = lastLine(ended)
+  assert.ok(typeof report === "object" && report !== null)
+  for (const name of Verdict.badCounts) assert.strictEqual(Reflect.get(report, name), 0, name)
+  return report
+}

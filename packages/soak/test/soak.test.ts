@@ -7,7 +7,7 @@ import * as Payload from "../src/Payload.ts"
 import { Stock } from "../src/Stock.ts"
 import { parse } from "../src/Settings.ts"
 import * as Verdict from "../src/Verdict.ts"
-import { lastLine, run } from "./program.ts"
+import { heldAllLaws, run } from "./program.ts"
 
 const fields = [
   "commands",
@@ -61,13 +61,7 @@ describe("the soak", () => {
     () =>
       Effect.gen(function* () {
         const ended = yield* run("main.ts", ["--seconds", "20", "--seed", "4", "--json"])
-        // A machine that is busy with all the other tests may be too slow for the load; a broken law is 1.
-        const tooSlow = ended.exitCode === 2 && /commands a second|faults a second/.test(ended.stderr)
-        assert.ok(ended.exitCode === 0 || tooSlow, ended.stderr)
-        const report = lastLine(ended)
-        assert.ok(typeof report === "object" && report !== null)
-        assert.deepStrictEqual(Object.keys(report), fields)
-        for (const name of Verdict.badCounts) assert.strictEqual(Reflect.get(report, name), 0, name)
+        assert.deepStrictEqual(Object.keys(heldAllLaws(ended)), fields)
         assert.match(ended.stderr, /"backoffInitial":\d+/)
         assert.match(ended.stderr, /"stableAfter":\d+/)
       }),
