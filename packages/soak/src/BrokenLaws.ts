@@ -18,6 +18,7 @@ export interface Mutant {
 const connection = "packages/core/src/internal/connection.ts"
 const service = "packages/core/src/internal/service.ts"
 const session = "packages/core/src/internal/session.ts"
+const transport = "packages/core/src/internal/transport.ts"
 const wire = "packages/core/src/internal/wire.ts"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -41,6 +42,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: wire,
     from: "this.failure = failure ?? end\n",
     to: "this.failure = end\n"
+  },
+  {
+    name: "leave-open",
+    breaks: "only a secured socket is destroyed: a plain one stays open after its session",
+    file: transport,
+    from: "safe?.destroy()\n      raw?.destroy()\n",
+    to: "safe?.destroy()\n"
   },
   {
     name: "forget-to-settle",
