@@ -7,7 +7,7 @@
  *
  * Two things it cannot do: it has accepted a connection before it knows whether the server takes it, so that a server
  * that is down looks like a reset, not like a refusal (use `Fault.refuse` for that); and what is inside of TLS it can
- * delay and cut but not corrupt.
+ * delay and cut but not corrupt: there a corruption changes some byte of a record.
  *
  * **Example** (A connection is cut, and the server does not notice)
  *
