@@ -66,9 +66,9 @@ describe("large bulks", () => {
     const wire = [
       text("a", 100_000),
       text("b", 60_000),
+      wireOf(notText),
       push,
       text("c", 90_000),
-      wireOf(notText),
       Buffer.concat([Buffer.from("!90000\r\n"), Buffer.alloc(90_000, 100), Buffer.from("\r\n")]),
       text("e", 100_000)
     ]
@@ -86,7 +86,7 @@ describe("large bulks", () => {
           assert.isUndefined(decoder.push(new Uint8Array(chunk), outs[index] ?? [])?.message)
         }
       }
-      for (const [a, b, pushed, c, failed, error, e] of outs) {
+      for (const [a, b, failed, pushed, c, error, e] of outs) {
         assert.deepStrictEqual(
           [a, b, c, e],
           ["a".repeat(100_000), "b".repeat(60_000), "c".repeat(90_000), "e".repeat(100_000)]
