@@ -74,11 +74,14 @@ const headerLength = (length: number): number => {
   return size
 }
 
-/** Makes payloads. Needs one turn per command, so one encoder serves everybody. */
+/**
+ * Makes payloads. Needs one turn per command, so one encoder serves everybody.
+ *
+ * The text is handed from step to step and not kept in a field: each store of it there would cost as much as the rest.
+ */
 export class Encoder {
   /** Bytes of the payload that was made last. */
   bytes = 0
-  private text = ""
   private parts: Array<string | Uint8Array> | undefined = undefined
   private failure: ArgumentFailure | undefined = undefined
   private command = 0
@@ -86,32 +89,30 @@ export class Encoder {
   /** One command. */
   encode(command: Command): Payload | ArgumentFailure {
     this.begin()
-    this.add(command)
-    return this.finish()
+    return this.finish(this.add("", command))
   }
 
   /** Many commands, to be written together. */
   encodeAll(commands: ReadonlyArray<Command>): Payload | ArgumentFailure {
     this.begin()
     if (commands.length === 0) return new ArgumentFailure("The pipeline is empty: give it at least one command", 0, -1)
+    let text = ""
     for (let index = 0; index < commands.length && this.failure === undefined; index++) {
       this.command = index
-      this.add(commands[index])
+      text = this.add(text, commands[index])
     }
-    return this.finish()
+    return this.finish(text)
   }
 
   private begin(): void {
     this.bytes = 0
-    this.text = ""
     this.parts = undefined
     this.failure = undefined
     this.command = 0
   }
 
-  private finish(): Payload | ArgumentFailure {
-    const { failure, parts, text } = this
-    this.text = ""
+  private finish(text: string): Payload | ArgumentFailure {
+    const { failure, parts } = this
     this.parts = undefined
     if (failure !== undefined) return failure
     if (parts === undefined) return text
@@ -119,62 +120,66 @@ export class Encoder {
     return parts
   }
 
-  private add(command: Command): void {
+  /** Adds a command behind `before`; answers the text that is not in a part yet. */
+  private add(before: string, command: Command): string {
     if (!Array.isArray(command)) return this.fail("is not a command: give an array of its name and arguments", -1)
     const count = command.length
     if (count === 0) return this.fail("is empty: give at least the command's name", -1)
     const head = `*${count}`
-    this.text += head
+    let text = before + head
     this.bytes += head.length + 2
-    for (let index = 0; index < count && this.failure === undefined; index++) this.addArgument(command[index], index)
-    this.text += "\r\n"
+    for (let index = 0; index < count; index++) {
+      const argument: Argument = command[index]
+      text = typeof argument === "string" ? this.addText(text, argument, index) : this.addOther(text, argument, index)
+      if (this.failure !== undefined) return ""
+    }
+    return `${text}\r\n`
   }
 
-  private addArgument(argument: Argument, position: number): void {
-    if (typeof argument === "string") this.addText(argument, position)
-    else if (typeof argument === "number") this.addNumber(argument, position)
-    else if (typeof argument === "bigint") this.addAscii(argument.toString())
-    else if (argument instanceof Uint8Array) this.addBytes(argument)
-    else this.fail(`is ${kindOf(argument)}: ${remedy}`, position)
+  private addOther(text: string, argument: Argument, position: number): string {
+    if (typeof argument === "number") return this.addNumber(text, argument, position)
+    if (typeof argument === "bigint") return this.addAscii(text, argument.toString())
+    if (argument instanceof Uint8Array) return this.addBytes(text, argument)
+    return this.fail(`is ${kindOf(argument)}: ${remedy}`, position)
   }
 
-  private addNumber(value: number, position: number): void {
-    if (value - value === 0) this.addAscii(String(value))
-    else if (value === Infinity) this.addAscii("inf")
-    else if (value === -Infinity) this.addAscii("-inf")
-    else this.fail("is NaN, which Redis does not know", position)
+  private addNumber(text: string, value: number, position: number): string {
+    if (value - value === 0) return this.addAscii(text, String(value))
+    if (value === Infinity) return this.addAscii(text, "inf")
+    if (value === -Infinity) return this.addAscii(text, "-inf")
+    return this.fail("is NaN, which Redis does not know", position)
   }
 
-  private addAscii(text: string): void {
-    this.text += headerOf(text.length) + text
-    this.bytes += headerLength(text.length) + text.length
+  private addAscii(text: string, ascii: string): string {
+    this.bytes += headerLength(ascii.length) + ascii.length
+    return text + headerOf(ascii.length) + ascii
   }
 
-  private addText(text: string, position: number): void {
-    const bytes = byteLength(text)
-    if (bytes !== text.length && !text.isWellFormed()) {
+  private addText(text: string, argument: string, position: number): string {
+    const bytes = byteLength(argument)
+    if (bytes !== argument.length && !argument.isWellFormed()) {
       return this.fail("holds half of a surrogate pair, which is no text: give its bytes as a Uint8Array", position)
     }
     this.bytes += headerLength(bytes) + bytes
-    if (bytes < large) this.text += headerOf(bytes) + text
-    else this.addPart(bytes, text)
+    return bytes < large ? text + headerOf(bytes) + argument : this.addPart(text, bytes, argument)
   }
 
-  private addBytes(value: Uint8Array): void {
+  private addBytes(text: string, value: Uint8Array): string {
     const bytes = value.length
     this.bytes += headerLength(bytes) + bytes
-    this.addPart(bytes, bytes > byReference ? value : value.slice())
+    return this.addPart(text, bytes, bytes > byReference ? value : value.slice())
   }
 
-  private addPart(bytes: number, part: string | Uint8Array): void {
+  private addPart(text: string, bytes: number, part: string | Uint8Array): string {
     const parts = (this.parts ??= [])
-    parts.push(this.text + headerOf(bytes), part)
-    this.text = ""
+    parts.push(text + headerOf(bytes), part)
+    return ""
   }
 
-  private fail(problem: string, position: number): void {
+  private fail(problem: string, position: number): string {
     const where = position === -1 ? `Command ${this.command}` : `Argument ${position} of command ${this.command}`
     this.failure = new ArgumentFailure(`${where} (counted from 0) ${problem}`, this.command, position)
+    return ""
   }
 }
 
