@@ -80,6 +80,11 @@ const commands = {
   "conformance:resp": program("packages/core/conformance/resp.ts"),
   "conformance:docs": program("scripts/conformance-docs.ts"),
   bench: program("benchmarks/src/main.ts", { server: true }),
+  "bench:profile": program("benchmarks/src/profile.ts", { server: true }),
+  "bench:codec": program("benchmarks/src/codec.ts"),
+  "bench:supervision": program("packages/otp/benchmark/supervision.ts"),
+  "bench:pool-faults": program("benchmarks/src/poolFaults.ts", { server: true }),
+  "bench:charts": program("benchmarks/src/charts.ts"),
   soak: program("packages/soak/src/main.ts", { server: true }),
   "soak:mutants": program("packages/soak/src/mutants.ts", { server: true })
 }
