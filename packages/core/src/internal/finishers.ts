@@ -56,7 +56,10 @@ export class PipelineFinisher implements Finisher<ReadonlyArray<Element>> {
   }
 }
 
-const isQueued = (reply: Element | undefined): boolean => reply === "QUEUED"
+const isQueued = (reply: Element): boolean => reply === "QUEUED"
+
+/** Waits for EXEC or was refused: it has not run by itself. */
+const isHeld = (reply: Element): boolean => isQueued(reply) || reply instanceof Resp.ReplyError
 
 /** The outcome of `MULTI`, the commands and `EXEC`, from their replies in order. */
 const transactionOutcome = (call: Call, replies: ReadonlyArray<Element>): Outcome<ReadonlyArray<Element>> => {
@@ -64,14 +67,16 @@ const transactionOutcome = (call: Call, replies: ReadonlyArray<Element>): Outcom
   const exec = replies[replies.length - 1]
   const queued = replies.slice(1, -1)
   if (multi instanceof Resp.ReplyError) return failure(ranOutside(multi, queued))
-  if (exec === null) return failure(new WatchConflict())
-  if (exec instanceof Resp.ReplyError) {
-    // Any other error than EXECABORT leaves the connection inside of MULTI.
-    call.broken = exec.code !== "EXECABORT"
-    return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
+  if (multi === "OK" && queued.every(isHeld)) {
+    if (exec === null) return failure(new WatchConflict())
+    if (exec instanceof Resp.ReplyError) {
+      // Any other error than EXECABORT leaves the connection inside of MULTI.
+      call.broken = exec.code !== "EXECABORT"
+      return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
+    }
+    if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
+    if (queued.every(isQueued) && Array.isArray(exec)) return Exit.succeed(exec)
   }
-  if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
-  if (multi === "OK" && queued.every(isQueued) && Array.isArray(exec)) return Exit.succeed(exec)
   call.broken = true
   const refused = queued.find((reply) => reply instanceof Resp.ReplyError)
   return failure(ranOutside(refused ?? notATransaction, queued))

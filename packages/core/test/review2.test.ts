@@ -1,0 +1,45 @@
+/**
+ * What a second look found: cases at the edges of the calls, the options and the table, each by what must hold.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Redis, RedisService } from "@relive/core"
+import type { RedisOptions } from "@relive/core"
+import { FakeServer, RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { reasonOf, serving } from "./behaviours/support.ts"
+
+const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
+  Layer.unwrap(Effect.map(RedisServer.RedisServer, ({ url }) => Redis.layer({ url, ...options }))).pipe(
+    Layer.provideMerge(RedisServer.layer(server))
+  )
+
+describe("law 2: a transaction that is said to be discarded has not run", () => {
+  for (const ender of ["EXEC", "DISCARD"]) {
+    it.live(`also when a lease's own ${ender} in it has ended it early`, () =>
+      Effect.gen(function* () {
+        const lease = yield* Redis.lease
+        const reason = yield* reasonOf(lease.transaction([["SET", "a", 1], [ender], ["SET", "b", 2]]))
+        assert.strictEqual(yield* Redis.command(["GET", "b"]), "2")
+        assert.ok(reason._tag === "ReplyError")
+        assert.strictEqual(reason.delivery, "unknown")
+        assert.deepStrictEqual(reason.replies?.[2], "OK")
+      }).pipe(Effect.scoped, Effect.provide(withServer()))
+    )
+  }
+
+  for (const exec of ["*-1\r\n", "-EXECABORT discarded\r\n", "-ERR EXEC without MULTI\r\n"]) {
+    it.live(`also by a server that runs what it should queue (${exec.trim()})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make(
+          serving(([name]) => (name === "EXEC" ? exec : name === "MULTI" || name === "SET" ? "+OK\r\n" : undefined))
+        )
+        const reason = yield* reasonOf(Redis.transaction([["SET", "a", 1]])).pipe(
+          Effect.provide(Redis.layer({ port: fake.port }))
+        )
+        assert.ok(reason._tag === "ReplyError")
+        assert.strictEqual(reason.delivery, "unknown")
+      }).pipe(Effect.scoped)
+    )
+  }
+})
