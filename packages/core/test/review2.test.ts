@@ -5,9 +5,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisService } from "@relive/core"
 import type { RedisOptions } from "@relive/core"
 import { FakeServer, RedisServer } from "@relive/testing"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { reasonOf, serving } from "./behaviours/support.ts"
+import { TestClock } from "effect/testing"
+import { outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
 const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
   Layer.unwrap(Effect.map(RedisServer.RedisServer, ({ url }) => Redis.layer({ url, ...options }))).pipe(
@@ -42,4 +45,46 @@ describe("law 2: a transaction that is said to be discarded has not run", () => 
       }).pipe(Effect.scoped)
     )
   }
+})
+
+describe("the option `retry`", () => {
+  it.live("does not run a transaction again whose watched keys have changed: nothing would watch them", () =>
+    Effect.gen(function* () {
+      const lease = yield* Redis.lease
+      yield* lease.command(["WATCH", "k"])
+      yield* Redis.command(["SET", "k", "theirs"])
+      const own = Redis.transaction([["SET", "k", "own"]], { retry: { for: "any" } })
+      const reason = yield* reasonOf(Effect.provideService(own, RedisService, lease))
+      assert.strictEqual(reason._tag, "WatchConflict")
+      assert.strictEqual(yield* Redis.command(["GET", "k"]), "theirs")
+    }).pipe(Effect.scoped, Effect.provide(withServer()))
+  )
+
+  it.effect("leaves a blocking call the server's own time", () =>
+    Effect.gen(function* () {
+      const options = { timeout: 1000, healthCheckInterval: "infinite" } as const
+      const retry = { for: "unsent" } as const
+      const blocking = [
+        Redis.command(["BLPOP", "k", 60], { retry }),
+        Redis.pipeline(
+          [
+            ["BLPOP", "k", 20],
+            ["BLPOP", "k", 40]
+          ],
+          { retry }
+        )
+      ]
+      for (const call of blocking) {
+        const arrived = yield* Deferred.make<void>()
+        const late = Effect.as(Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never), "")
+        const fake = yield* FakeServer.make(serving(([name]) => (name === "BLPOP" ? late : undefined)))
+        const outcome = yield* submit(Effect.provide(outcomeOf(call), Redis.layer({ ...options, port: fake.port })))
+        yield* Deferred.await(arrived)
+        yield* TestClock.adjust(60_900)
+        assert.strictEqual(outcome.pollUnsafe(), undefined)
+        yield* TestClock.adjust(2000)
+        assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
+      }
+    }).pipe(Effect.scoped)
+  )
 })

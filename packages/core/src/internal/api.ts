@@ -19,7 +19,7 @@ import { isRedisError, RedisError } from "../RedisError.ts"
 import * as RedisOptions from "../RedisOptions.ts"
 import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import * as Resp from "../Resp.ts"
-import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
+import { blockingMillis, callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { nameOf, wordOf } from "./commandName.ts"
 import * as connectionTree from "./connectionTree.ts"
 import { monotonicMillis } from "./deadlines.ts"
@@ -53,7 +53,9 @@ const isRepeatable = (command: Resp.Command): boolean =>
 const call = <Self, Input, A>(
   tag: Key<Self>,
   run: (service: Service, input: Input, options: CallOptions | undefined) => Effect.Effect<A, RedisError>,
-  repeatable: (input: Input) => boolean
+  repeatable: (input: Input) => boolean,
+  /** How long the server may keep the reply back, in milliseconds. */
+  blocking: (input: Input) => number
 ) => {
   return (input: Input, options?: CallOptions): Effect.Effect<A, RedisError, Self> => {
     const retry = options?.retry
@@ -61,7 +63,9 @@ const call = <Self, Input, A>(
       return use(tag, (service) => run(service, input, options))
     }
     return use(tag, (service) =>
-      withRetry(retry, options, service.timeoutMillis, repeatable(input), (own) => run(service, input, own))
+      withRetry(retry, options, service.timeoutMillis + blocking(input), repeatable(input), (own) =>
+        run(service, input, own)
+      )
     )
   }
 }
@@ -180,7 +184,8 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
   const plain = call<Self, Resp.Command, Resp.Reply>(
     tag,
     (service, input, options) => service.command(input, options),
-    isRepeatable
+    isRepeatable,
+    (input) => blockingMillis([input])
   )
   function command<S extends Schema.Constraint>(
     command: Resp.Command,
@@ -206,17 +211,20 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     pipeline: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
       tag,
       (service, input, options) => service.pipeline(input, options),
-      (commands) => Array.isArray(commands) && commands.every(isRepeatable)
+      (commands) => Array.isArray(commands) && commands.every(isRepeatable),
+      (commands) => (Array.isArray(commands) ? blockingMillis(commands) : 0)
     ),
     transaction: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
       tag,
       (service, input, options) => service.transaction(input, options),
-      () => false
+      () => false,
+      () => 0
     ),
     noreply: call<Self, ReadonlyArray<Resp.Command>, void>(
       tag,
       (service, input, options) => service.noreply(input, options),
-      () => false
+      () => false,
+      () => 0
     ),
     lease: use(tag, (service) => service.lease),
     watch: makeWatch(tag),

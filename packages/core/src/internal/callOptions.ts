@@ -3,8 +3,10 @@
  *
  * @internal
  */
+import * as CommandTable from "../CommandTable.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { CallOptions } from "../RedisService.ts"
+import type * as Resp from "../Resp.ts"
 import { argumentError } from "./errors.ts"
 import { durationOrInfinite } from "./optionKinds.ts"
 
@@ -41,3 +43,13 @@ const longest = 2 ** 31 - 1
 /** What is left of a deadline, as the option: above zero, so that the call itself finds that it is over. */
 export const timeoutOption = (millis: number): number | "infinite" =>
   millis > longest ? "infinite" : Math.max(millis, 1)
+
+/** How long the server may block on these commands in all, in milliseconds; `Infinity` for ever. */
+export const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
+  let sum = 0
+  for (const command of commands) {
+    const millis = CommandTable.blockingTimeoutMillis(command)
+    sum += millis === 0 ? Infinity : (millis ?? 0)
+  }
+  return sum
+}

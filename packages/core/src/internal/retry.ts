@@ -19,6 +19,8 @@ const defaultSchedule = Schedule.min([Schedule.exponential("50 millis"), Schedul
 
 /** May this failure be followed by another attempt? */
 const mayRetry = (error: RedisError, how: RetryOptions["for"], repeatable: boolean): boolean => {
+  // What was watched is not any more: whoever watched starts over (`Redis.watch`).
+  if (error.reason._tag === "WatchConflict") return false
   if (error.isRetryable) return true
   if (how === "unsent" || (how === "readOnly" && !repeatable)) return false
   const { reason } = error

@@ -13,7 +13,7 @@ import type { CallOptions, PipelineReply, Service } from "../RedisService.ts"
 import type * as Resp from "../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "./call.ts"
 import type { Finisher } from "./call.ts"
-import { callTimeoutMillis, timeoutOption } from "./callOptions.ts"
+import { blockingMillis, callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { Connection } from "./connection.ts"
 import { argumentError, connectionError } from "./errors.ts"
 import { encoder } from "./encoder.ts"
@@ -36,16 +36,6 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
   (options?.decode === "bytes" ? BYTES : 0)
 
 const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
-
-/** How long the server may block on these commands in all, in milliseconds; `Infinity` for ever. */
-const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
-  let sum = 0
-  for (const command of commands) {
-    const millis = CommandTable.blockingTimeoutMillis(command)
-    sum += millis === 0 ? Infinity : (millis ?? 0)
-  }
-  return sum
-}
 
 type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
 
