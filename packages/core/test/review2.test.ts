@@ -2,13 +2,14 @@
  * What a second look found: cases at the edges of the calls, the options and the table, each by what must hold.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Redis, RedisService } from "@relive/core"
-import type { RedisOptions } from "@relive/core"
+import { Redis, RedisOptions, RedisService } from "@relive/core"
+import type { RedisError } from "@relive/core"
 import { FakeServer, RedisServer } from "@relive/testing"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import { TestClock } from "effect/testing"
 import { outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
@@ -64,7 +65,7 @@ describe("the option `retry`", () => {
     Effect.gen(function* () {
       const options = { timeout: 1000, healthCheckInterval: "infinite" } as const
       const retry = { for: "unsent" } as const
-      const blocking = [
+      const blocking: ReadonlyArray<Effect.Effect<unknown, RedisError.RedisError, RedisService>> = [
         Redis.command(["BLPOP", "k", 60], { retry }),
         Redis.pipeline(
           [
@@ -85,6 +86,21 @@ describe("the option `retry`", () => {
         yield* TestClock.adjust(2000)
         assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
       }
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the health check", () => {
+  it.effect("is not for calls that block: their own deadline is", () =>
+    Effect.gen(function* () {
+      const arrived = yield* Deferred.make<void>()
+      const late = Effect.as(Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never), "")
+      const fake = yield* FakeServer.make(serving(([name]) => (name === "BLPOP" ? late : undefined)))
+      const blocked = outcomeOf(Redis.command(["BLPOP", "k", 60]))
+      const outcome = yield* submit(Effect.provide(blocked, Redis.layer({ port: fake.port })))
+      yield* Deferred.await(arrived)
+      yield* TestClock.adjust("70 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
     }).pipe(Effect.scoped)
   )
 })

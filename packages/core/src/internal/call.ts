@@ -131,9 +131,9 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     return this.deadline === 0 ? Infinity : this.deadline + Math.max(4, Math.floor(this.timeoutMillis * 0.01))
   }
 
-  /** How long its reply may take, in milliseconds. */
+  /** How long its reply may take, in milliseconds, before the server is taken for dead. */
   get patience(): number {
-    return this.timeoutMillis === 0 ? Infinity : this.timeoutMillis
+    return this.timeoutMillis === 0 || (this.flags & BLOCKING) !== 0 ? Infinity : this.timeoutMillis
   }
 
   /** Forgets what a dead session had answered, so that the call can be written once more. */
