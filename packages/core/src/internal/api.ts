@@ -9,6 +9,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -23,7 +24,7 @@ import { blockingMillis, callTimeoutMillis, timeoutOption } from "./callOptions.
 import { nameOf, wordOf } from "./commandName.ts"
 import * as connectionTree from "./connectionTree.ts"
 import { monotonicMillis } from "./deadlines.ts"
-import { redisError } from "./errors.ts"
+import { argumentError, redisError } from "./errors.ts"
 import { namedService } from "./named.ts"
 import { withRetry } from "./retry.ts"
 import { pairs, scanStream, scored, texts } from "./scan.ts"
@@ -44,7 +45,7 @@ const schemaFailure = (command: Resp.Command, cause: Schema.SchemaError): RedisE
 
 const hasSchema = <S extends Schema.Constraint>(
   options: SchemaOptions<S> | CallOptions | undefined
-): options is SchemaOptions<S> => options !== undefined && "schema" in options && options.schema !== undefined
+): options is SchemaOptions<S> => Predicate.isObject(options) && "schema" in options && options.schema !== undefined
 
 const isRepeatable = (command: Resp.Command): boolean =>
   Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.repeatable) !== 0
@@ -201,6 +202,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
       return Effect.withFiber((fiber) => Context.getUnsafe(fiber.context, tag).command(command, undefined))
     }
     if (!hasSchema(options)) return plain(command, options)
+    if (!Schema.isSchema(options.schema)) return Effect.fail(argumentError("The option `schema` must be a Schema"))
     const decode = Schema.decodeUnknownEffect(options.schema)
     return Effect.flatMap(plain(command, options), (reply) =>
       Effect.mapError(decode(reply), (cause) => schemaFailure(command, cause))
