@@ -137,3 +137,20 @@ describe("options of a call that are not what they must be", () => {
     }).pipe(Effect.provide(withServer()))
   )
 })
+
+const refusalOf = (input: unknown): string => {
+  const result: ReturnType<typeof RedisOptions.resolve> = Reflect.apply(RedisOptions.resolve, undefined, [input])
+  return Result.match(result, { onFailure: ({ message }) => message, onSuccess: () => assert.fail("it was taken") })
+}
+
+describe("law 10: an error of the options shows no password", () => {
+  it("that is a number", () => {
+    assert.notInclude(refusalOf({ password: 31337424 }), "31337424")
+  })
+
+  it("that holds what separates the parts of a URL", () => {
+    for (const url of ["redis://user:6379/hunter2?x@host", "redis://user:1/hunter2?a=b@host"]) {
+      assert.notInclude(refusalOf(url), "hunter2")
+    }
+  })
+})

@@ -76,8 +76,10 @@ const parseOrThrow = (text: string): RedisUrl => {
   }
   const place = splitAuthority(authority)
   // An @ further right is most likely the end of a password with a / or ? in it, so what stands there is not shown.
-  if (!scheme.unix && path.includes("@")) {
-    malformed(`The ${name}:// URL has an @ in its path; in a username or password write @ as %40, / as %2F, ? as %3F`)
+  if (!scheme.unix && (path.includes("@") || (query.includes("@") && !isDatabase(path)))) {
+    malformed(
+      `The ${name}:// URL has an @ in its path or query; in a username or password write @ as %40, / as %2F, ? as %3F`
+    )
   }
   const credentials = splitUserinfo(place.userinfo)
   const shown = `${name}://${place.userinfo === undefined ? "" : "***@"}`
@@ -151,6 +153,9 @@ const readPort = (shown: string, text: string | undefined): number | undefined =
   }
   return port
 }
+
+/** Is there nothing but perhaps the number of a database? */
+const isDatabase = (path: string): boolean => /^(\/\d*)*$/.test(path)
 
 /** The first segment of the path; the others are ignored, as the registration of the scheme allows. */
 const readDatabase = (shown: string, path: string): number | undefined => {

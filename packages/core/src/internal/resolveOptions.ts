@@ -114,10 +114,12 @@ const showName = (name: string): string => JSON.stringify(name.length > 40 ? `${
 const wrong = (name: OptionName, where: string, what: string): string =>
   `The option \`${name}\`${where} must be ${name === "port" ? "a whole number from 1 to 65535" : kinds[name].must}, not ${what}`
 
+const shown = (name: OptionName, value: unknown): string => (name === "password" ? "something else" : describe(value))
+
 const checked = <A>(name: OptionName, kind: Kind<A, unknown>, given: Given | undefined): A | undefined => {
   if (given === undefined) return undefined
   const value = kind.check(given.value)
-  return value === undefined ? invalid(wrong(name, given.where, describe(given.value))) : value
+  return value === undefined ? invalid(wrong(name, given.where, shown(name, given.value))) : value
 }
 
 const resolveOrThrow = (input: unknown): Resolved => {
