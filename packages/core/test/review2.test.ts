@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { TestClock } from "effect/testing"
-import { outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
+import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
 const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
   Layer.unwrap(Effect.map(RedisServer.RedisServer, ({ url }) => Redis.layer({ url, ...options }))).pipe(
@@ -153,4 +153,30 @@ describe("law 10: an error of the options shows no password", () => {
       assert.notInclude(refusalOf(url), "hunter2")
     }
   })
+})
+
+describe("the effect of the option `password`", () => {
+  const ways: ReadonlyArray<readonly [how: string, end: Effect.Effect<never, unknown>]> = [
+    ["fails", Effect.fail("no vault")],
+    ["dies", Effect.die(new Error("no vault"))],
+    ["is interrupted", Effect.interrupt]
+  ]
+  for (const [how, end] of ways) {
+    it.live(`that ${how} is asked again, for connections and for leases, and an error names it`, () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer.make()
+        let asked = 0
+        // Each session asks; the first ones of the connection and of the lease get none.
+        const password = Effect.suspend(() => (++asked % 4 === 0 ? Effect.succeed("secret") : end))
+        yield* server.command(["CONFIG", "SET", "requirepass", "secret"])
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          const { lastError } = yield* Redis.status
+          assert.include(String(lastError?.message), "`password`")
+          assert.strictEqual(yield* Redis.command(["ECHO", "x"]), "x")
+          assert.strictEqual(yield* Redis.command(["BLPOP", "k", 0.01]), null)
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, password, ...eager })))
+      }).pipe(Effect.scoped)
+    )
+  }
 })

@@ -147,14 +147,17 @@ const shakeHands = Effect.fnUntraced(function* (
   }
 })
 
-/** Credentials are asked for anew per session, so that they may rotate. */
+/**
+ * Credentials are asked for anew per session, so that they may rotate. However their effect ends: also when it dies or
+ * interrupts itself, which must not be taken for an end of ours.
+ */
 const readSettings = (connection: Connection): Effect.Effect<handshake.Settings, SessionEnd> => {
   const { database, libraryName, libraryVersion, name, onConnect, password, username } = connection.options
   const secret =
     password === undefined
       ? Effect.succeed(undefined)
-      : Effect.mapError(Effect.map(password, Redacted.value), (cause) =>
-          connectFailed("the effect of the option `password` failed", cause)
+      : Effect.catchCause(Effect.map(password, Redacted.value), (cause) =>
+          Effect.fail(connectFailed("the effect of the option `password` failed", Cause.squash(cause)))
         )
   return Effect.map(secret, (password) => ({
     protocol: connection.protocol,
