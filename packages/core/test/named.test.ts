@@ -69,7 +69,9 @@ describe("a named connection", () => {
         { startImmediately: true }
       )
       yield* Deferred.await(closing)
-      assert.strictEqual(yield* cache.command(["PING"]), "PONG")
+      const leased = Effect.scoped(Effect.flatMap(cache.lease, (lease) => lease.command(["PING"])))
+      const replies = yield* Effect.all([cache.command(["PING"]), leased], { concurrency: "unbounded" })
+      assert.deepStrictEqual(replies, ["PONG", "PONG"])
       yield* Fiber.join(restart)
       assert.strictEqual((yield* Fiber.join(held))._tag, "Failure")
     }).pipe(Effect.provide(Registry.layer))

@@ -6,6 +6,7 @@
 import * as Registry from "@relive/otp/Registry"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../CommandTable.ts"
 import type { RedisError } from "../RedisError.ts"
@@ -111,9 +112,8 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
         use(options, blocking(commands), (service, own) => service.pipeline(commands, own)),
       transaction: (commands, options) => use(options, never, (service, own) => service.transaction(commands, own)),
       noreply: (commands, options) => use(options, never, (service, own) => service.noreply(commands, own)),
-      lease: Effect.flatMap(
-        use(undefined, never, (service) => Effect.succeed(service)),
-        (service) => service.lease
+      lease: Effect.flatMap(Effect.scope, (scope) =>
+        use(undefined, never, (service) => Scope.provide(service.lease, scope))
       ),
       get timeoutMillis() {
         return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
