@@ -180,3 +180,18 @@ describe("the effect of the option `password`", () => {
     )
   }
 })
+
+describe("noreply on a lease that is inside of MULTI", () => {
+  it.live("is no success, as nothing has run", () =>
+    Effect.gen(function* () {
+      const lease = yield* Redis.lease
+      yield* lease.command(["MULTI"])
+      const reason = yield* reasonOf(lease.noreply([["SET", "k", "v"]]))
+      assert.ok(reason._tag === "ReplyError")
+      assert.strictEqual(reason.delivery, "unknown")
+      assert.deepStrictEqual(reason.replies, ["QUEUED"])
+      // What EXEC would run now switches replies off: nobody can tell any more which is whose.
+      assert.deepStrictEqual(yield* outcomeOf(lease.command(["EXEC"])), ["closed", "unsent"])
+    }).pipe(Effect.scoped, Effect.provide(withServer()))
+  )
+})

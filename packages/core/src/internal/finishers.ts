@@ -137,7 +137,9 @@ export class NoReplyFinisher implements Finisher<void> {
 
   onReply(call: Call, reply: Answer): Outcome<void> | undefined {
     const element = toElement(reply, call.received === 1 ? "CLIENT REPLY" : this.names[call.received - 2])
-    const isRefusal = call.received === 1 && element instanceof Resp.ReplyError
+    // Inside of a MULTI all of it is queued, and what EXEC is answered then cannot be told from what is not.
+    if (call.received === 1) call.broken = isQueued(element)
+    const isRefusal = call.received === 1 && isHeld(element)
     if (call.received === 1 && !isRefusal) return Exit.void
     if (isRefusal) call.expected = this.names.length + 2
     this.replies.push(element)
