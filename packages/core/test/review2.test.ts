@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { TestClock } from "effect/testing"
+import { Batch, Encoder } from "../src/internal/respEncoder.ts"
 import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
 const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
@@ -194,4 +195,24 @@ describe("noreply on a lease that is inside of MULTI", () => {
       assert.deepStrictEqual(yield* outcomeOf(lease.command(["EXEC"])), ["closed", "unsent"])
     }).pipe(Effect.scoped, Effect.provide(withServer()))
   )
+})
+
+describe("commands that are longer together than a string can be", () => {
+  it("are encoded in parts", () => {
+    const value = "x".repeat(4000)
+    const together = Array.from({ length: 140_000 }, () => value)
+    for (const commands of [[["MSET", ...together]], together.map((text) => ["ECHO", text])]) {
+      const encoder = new Encoder()
+      const payload = encoder.encodeAll(commands)
+      assert.ok(Array.isArray(payload))
+      const batch = new Batch()
+      batch.add("x".repeat(1000))
+      batch.add(payload)
+      const lengths = batch.take().map((chunk) => chunk.length)
+      assert.strictEqual(
+        lengths.reduce((sum, length) => sum + length),
+        1000 + encoder.bytes
+      )
+    }
+  })
 })

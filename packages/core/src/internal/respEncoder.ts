@@ -54,6 +54,9 @@ export class ArgumentFailure {
 /** Texts and byte arrays from this size on are parts, and chunks, of their own. */
 const large = 4096
 
+/** Short texts are put together up to this length. */
+const longestText = 1024 * 1024
+
 /** Byte arrays above this size are not copied: the caller must not change them before they are written. */
 const byReference = 16 * 1024
 
@@ -132,8 +135,16 @@ export class Encoder {
       const argument: Argument = command[index]
       text = typeof argument === "string" ? this.addText(text, argument, index) : this.addOther(text, argument, index)
       if (this.failure !== undefined) return ""
+      if (text.length >= longestText) text = this.cut(text)
     }
     return `${text}\r\n`
+  }
+
+  /** Makes a part of what there is: the engine's strings have a longest length. */
+  private cut(text: string): string {
+    const parts = (this.parts ??= [])
+    parts.push(text)
+    return ""
   }
 
   private addOther(text: string, argument: Argument, position: number): string {
