@@ -32,6 +32,9 @@ export interface PoolSettings {
 /** The best of the members' states stands for the pool. */
 const ranks: ReadonlyArray<ConnectionState> = ["ready", "handshaking", "connecting", "backoff", "failed"]
 
+/** How often to look for room at least, in milliseconds. */
+const PAUSE_MILLIS = 5
+
 export class PoolState {
   readonly slots: ReadonlyArray<Slot>
   readonly changes: PubSub.PubSub<StatusChange>
@@ -134,7 +137,8 @@ export class PoolState {
 
   /** Settles who is usable, and the state as a whole, after a change of a member's; answers whether that has changed. */
   private update(cause: RedisError | undefined): StatusChange | undefined {
-    this.usable = this.closing ? [] : this.usableNow()
+    // Frozen, as strategies of users get it into their hands.
+    this.usable = Object.freeze(this.closing ? [] : this.usableNow())
     const previous = this.state
     const state = this.stateNow()
     if (state === previous || previous === "closed") return undefined
@@ -196,7 +200,8 @@ export class PoolState {
       const due = connection.downSince + this.settings.moveAfterMillis
       if (due <= now) this.moveFrom(connection, index, targets)
       // What had no room waits for some.
-      if (connection.queued > 0) next = Math.min(next, Math.max(due, now + this.settings.moveAfterMillis))
+      const again = now + Math.max(this.settings.moveAfterMillis, PAUSE_MILLIS)
+      if (connection.queued > 0) next = Math.min(next, Math.max(due, again))
     }
     return next
   }
