@@ -33,8 +33,10 @@ const argumentsOf = (options: ScanOptions): ReadonlyArray<string | number | Uint
 const cursorText = (cursor: Resp.Reply | undefined): string | undefined =>
   cursor instanceof Uint8Array ? new TextDecoder().decode(cursor) : typeof cursor === "string" ? cursor : undefined
 
+type Page = ReadonlyArray<Resp.Reply>
+
 /**
- * The pages of one scan, each turned into elements by `read`. The server may give an element more than once, and an empty
+ * The pages of one scan, each turned into elements by `read`, or `undefined` when there is anything else in it. The server may give an element more than once, and an empty
  * page before the end.
  */
 export const scanStream = <A, R>(
@@ -42,47 +44,50 @@ export const scanStream = <A, R>(
   name: string,
   key: ReadonlyArray<string | Uint8Array>,
   options: ScanOptions,
-  read: (page: ReadonlyArray<Resp.Reply>) => ReadonlyArray<A>
+  read: (page: Page) => ReadonlyArray<A> | undefined
 ): Stream.Stream<A, RedisError, R> =>
   Stream.paginate("0", (cursor) =>
     Effect.flatMap(send([name, ...key, cursor, ...argumentsOf(options)], callOptionsOf(options)), (reply) => {
       if (!Array.isArray(reply)) return Effect.fail(unexpected(name))
       const [next, page]: ReadonlyArray<Resp.Reply> = reply
       const nextCursor = cursorText(next)
-      if (nextCursor === undefined || !Array.isArray(page)) return Effect.fail(unexpected(name))
-      return Effect.succeed([read(page), nextCursor === "0" ? Option.none() : Option.some(nextCursor)] as const)
+      const elements = Array.isArray(page) ? read(page) : undefined
+      if (nextCursor === undefined || elements === undefined) return Effect.fail(unexpected(name))
+      return Effect.succeed([elements, nextCursor === "0" ? Option.none() : Option.some(nextCursor)] as const)
     })
   )
 
 const isText = (reply: Resp.Reply | undefined): reply is string | Uint8Array =>
   typeof reply === "string" || reply instanceof Uint8Array
 
-export const texts = (page: ReadonlyArray<Resp.Reply>): ReadonlyArray<string | Uint8Array> => page.filter(isText)
+export const texts = (page: Page): ReadonlyArray<string | Uint8Array> | undefined =>
+  page.every(isText) ? page : undefined
 
-export const pairs = (
-  page: ReadonlyArray<Resp.Reply>
-): ReadonlyArray<readonly [string | Uint8Array, string | Uint8Array]> => {
+export const pairs = (page: Page): ReadonlyArray<readonly [string | Uint8Array, string | Uint8Array]> | undefined => {
   const out: Array<readonly [string | Uint8Array, string | Uint8Array]> = []
-  for (let i = 0; i + 1 < page.length; i += 2) {
+  for (let i = 0; i < page.length; i += 2) {
     const key = page[i]
     const value = page[i + 1]
-    if (isText(key) && isText(value)) out.push([key, value])
+    if (!isText(key) || !isText(value)) return undefined
+    out.push([key, value])
   }
   return out
 }
 
-const scoreOf = (score: Resp.Reply): number => {
+const scoreOf = (score: Resp.Reply | undefined): number => {
   if (typeof score === "number") return score
   const text = cursorText(score)
   if (text === "inf") return Infinity
-  return text === "-inf" ? -Infinity : Number(text)
+  return text === "-inf" ? -Infinity : Number(text ?? NaN)
 }
 
-export const scored = (page: ReadonlyArray<Resp.Reply>): ReadonlyArray<readonly [string | Uint8Array, number]> =>
-  pairsOf(page).flatMap(([member, score]) => (isText(member) ? [[member, scoreOf(score)] as const] : []))
-
-const pairsOf = (page: ReadonlyArray<Resp.Reply>): ReadonlyArray<readonly [Resp.Reply, Resp.Reply]> => {
-  const out: Array<readonly [Resp.Reply, Resp.Reply]> = []
-  for (let i = 0; i + 1 < page.length; i += 2) out.push([page[i] ?? null, page[i + 1] ?? null])
+export const scored = (page: Page): ReadonlyArray<readonly [string | Uint8Array, number]> | undefined => {
+  const out: Array<readonly [string | Uint8Array, number]> = []
+  for (let i = 0; i < page.length; i += 2) {
+    const member = page[i]
+    const score = scoreOf(page[i + 1])
+    if (!isText(member) || Number.isNaN(score)) return undefined
+    out.push([member, score])
+  }
   return out
 }
