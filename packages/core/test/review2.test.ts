@@ -111,6 +111,23 @@ describe("the health check", () => {
 const untyped = (options: unknown): Effect.Effect<unknown, RedisError.RedisError, RedisService> =>
   Effect.suspend(() => Reflect.apply(Redis.command, undefined, [["INCR", "n"], options]))
 
+describe("what is no command", () => {
+  it.live("is the caller's error, also with the option `retry`", () =>
+    Effect.gen(function* () {
+      const options = { retry: { for: "unsent" } }
+      for (const call of [Redis.command, Redis.pipeline, Redis.transaction, Redis.noreply]) {
+        for (const given of [null, "PING", [null], [], [[]]]) {
+          const effect: Effect.Effect<unknown, RedisError.RedisError, RedisService> = Effect.suspend(() =>
+            Reflect.apply(call, undefined, [given, options])
+          )
+          const isEmptyTransaction = call === Redis.transaction && Array.isArray(given) && given.length === 0
+          if (!isEmptyTransaction) assert.strictEqual((yield* reasonOf(effect))._tag, "RedisArgumentError")
+        }
+      }
+    }).pipe(Effect.provide(withServer()))
+  )
+})
+
 describe("options of a call that are not what they must be", () => {
   it.live("are the caller's error, and nothing is sent", () =>
     Effect.gen(function* () {

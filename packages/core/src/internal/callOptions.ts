@@ -64,7 +64,8 @@ export const timeoutOption = (millis: number): number | "infinite" =>
 export const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
   let sum = 0
   for (const command of commands) {
-    const millis = CommandTable.blockingTimeoutMillis(command)
+    // What is no command is refused elsewhere.
+    const millis = Array.isArray(command) ? CommandTable.blockingTimeoutMillis(command) : undefined
     sum += millis === 0 ? Infinity : (millis ?? 0)
   }
   return sum
