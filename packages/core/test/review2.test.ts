@@ -92,19 +92,25 @@ describe("the option `retry`", () => {
   )
 })
 
-describe("the health check", () => {
-  it.effect("is not for calls that block: their own deadline is", () =>
-    Effect.gen(function* () {
-      const arrived = yield* Deferred.make<void>()
-      const late = Effect.as(Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never), "")
-      const fake = yield* FakeServer.make(serving(([name]) => (name === "BLPOP" ? late : undefined)))
-      const blocked = outcomeOf(Redis.command(["BLPOP", "k", 60]))
-      const outcome = yield* submit(Effect.provide(blocked, Redis.layer({ port: fake.port })))
-      yield* Deferred.await(arrived)
-      yield* TestClock.adjust("70 seconds")
-      assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
-    }).pipe(Effect.scoped)
-  )
+describe("the health check leaves a call its own deadline", () => {
+  for (const [what, command, millis] of [
+    ["blocks", ["BLPOP", "k", 60], 65_000],
+    ["has a timeout that is longer than the check's interval", ["HANG"], 20_000]
+  ] as const) {
+    it.effect(`when it ${what}`, () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<void>()
+        const late = Effect.as(Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never), "")
+        const fake = yield* FakeServer.make(serving(([name]) => (name === command[0] ? late : undefined)))
+        const options = command[0] === "HANG" ? { timeout: millis } : {}
+        const call = Effect.provide(outcomeOf(Redis.command(command, options)), Redis.layer({ port: fake.port }))
+        const outcome = yield* submit(call)
+        yield* Deferred.await(arrived)
+        yield* TestClock.adjust(millis * 1.03)
+        assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
+      }).pipe(Effect.scoped)
+    )
+  }
 })
 
 /** As a program without types may call it. */

@@ -131,9 +131,14 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     return this.deadline === 0 ? Infinity : this.deadline + Math.max(4, Math.floor(this.timeoutMillis * 0.01))
   }
 
-  /** How long its reply may take, in milliseconds, before the server is taken for dead. */
+  /**
+   * How long its reply may take, in milliseconds, before the server is taken for dead: so long that its own deadline, if it
+   * is waited for, was noticed before.
+   */
   get patience(): number {
-    return this.timeoutMillis === 0 || (this.flags & BLOCKING) !== 0 ? Infinity : this.timeoutMillis
+    const millis = this.timeoutMillis
+    if (millis === 0 || (this.flags & BLOCKING) !== 0) return Infinity
+    return (this.flags & INTERNAL) !== 0 ? millis : millis + Math.max(10, Math.ceil(millis * 0.02))
   }
 
   /** Forgets what a dead session had answered, so that the call can be written once more. */
