@@ -268,3 +268,22 @@ describe("a scan", () => {
     }).pipe(Effect.scoped)
   )
 })
+
+describe("an argument of bytes", () => {
+  it.live("is what it was when the call was made, whatever becomes of a small one later", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const gate = yield* Deferred.make<string>()
+      yield* server.command(["CONFIG", "SET", "requirepass", "secret"])
+      yield* Effect.gen(function* () {
+        for (const bytes of [Buffer.from("before"), new TextEncoder().encode("before")]) {
+          const set = yield* submit(Redis.command(["SET", "k", bytes]))
+          bytes.fill(0x2a)
+          yield* Deferred.succeed(gate, "secret")
+          yield* Fiber.join(set)
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "before")
+        }
+      }).pipe(Effect.provide(Redis.layer({ port: server.port, password: Deferred.await(gate) })))
+    }).pipe(Effect.scoped)
+  )
+})

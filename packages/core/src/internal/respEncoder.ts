@@ -178,7 +178,8 @@ export class Encoder {
   private addBytes(text: string, value: Uint8Array): string {
     const bytes = value.length
     this.bytes += headerLength(bytes) + bytes
-    return this.addPart(text, bytes, bytes > byReference ? value : value.slice())
+    // Not `slice`: that of a `Buffer` copies nothing.
+    return this.addPart(text, bytes, bytes > byReference ? value : new Uint8Array(value))
   }
 
   private addPart(text: string, bytes: number, part: string | Uint8Array): string {
