@@ -287,3 +287,23 @@ describe("an argument of bytes", () => {
     }).pipe(Effect.scoped)
   )
 })
+
+describe("a server that does not take HELLO", () => {
+  for (const said of [
+    "ERR handle request, command 'HELLO' is not allowed",
+    "ERR command not supported",
+    "ERR unsupported command `HELLO`",
+    "unknown command 'HELLO'"
+  ]) {
+    it.live(`is spoken to in RESP2, whatever its words (${said})`, () =>
+      Effect.gen(function* () {
+        const hello: FakeServer.Handler = ([name]) => (name === "HELLO" ? `-${said}\r\n` : undefined)
+        const fake = yield* FakeServer.make((connection) => connection.serve(hello, FakeServer.handshake))
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* Redis.command(["PING"]), "PONG")
+          assert.strictEqual((yield* Redis.status).protocol, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+      }).pipe(Effect.scoped)
+    )
+  }
+})
