@@ -63,6 +63,16 @@ describe("the option `retry`", () => {
     }).pipe(Effect.scoped, Effect.provide(withServer()))
   )
 
+  it.live("does not run a script again for an error that it may have made itself, after its writes", () =>
+    Effect.gen(function* () {
+      const script = Redis.script("redis.call('INCR', KEYS[1]) return redis.error_reply('BUSY come back later')")
+      const error = yield* Effect.flip(script(["n"], [], { retry: { for: "unsent" }, timeout: 300 }))
+      assert.strictEqual(error.reason._tag, "ReplyError")
+      assert.isFalse(error.isRetryable)
+      assert.strictEqual(yield* Redis.command(["GET", "n"]), "1")
+    }).pipe(Effect.provide(withServer()))
+  )
+
   it.effect("leaves a blocking call the server's own time", () =>
     Effect.gen(function* () {
       const options = { timeout: 1000, healthCheckInterval: "infinite" } as const

@@ -87,7 +87,8 @@ const knowsNoUsers = (error: Resp.ReplyError): boolean => /wrong number of argum
 const noUsers = "the server knows no ACL users: `username` is left out, and the password alone is sent"
 
 const knowsNoHello = (error: Resp.ReplyError): boolean =>
-  error.code === "NOPROTO" || (error.code === "ERR" && /unknown command|unsupported|not (supported|allowed|implemented)/i.test(error.message))
+  error.code === "NOPROTO" ||
+  (error.code === "ERR" && /unknown command|unsupported|not (supported|allowed|implemented)/i.test(error.message))
 
 const TRANSIENT = new Set(["LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "READONLY"])
 

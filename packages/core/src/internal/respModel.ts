@@ -79,6 +79,8 @@ const transientCodes: ReadonlySet<string> = new Set([
   "NOREPLICAS"
 ])
 
+const scripts = /^(EVAL|FCALL)/
+
 /**
  * An error that the server answered: the whole reply of a command, or an element of an aggregate (`EXEC`).
  *
@@ -130,9 +132,12 @@ export class ReplyError {
     return new ReplyError({ code: this.code, message: this.message, command })
   }
 
-  /** The server did not run the command, and what kept it from doing so passes by itself (`LOADING`, `BUSY`, …). */
+  /**
+   * The server did not run the command, and what kept it from doing so passes by itself (`LOADING`, `BUSY`, …). Never of a
+   * script or a function: these can answer any error themselves, and after their writes.
+   */
   get isRetryable(): boolean {
-    if (this.delivery !== undefined) return false
+    if (this.delivery !== undefined || (this.command !== undefined && scripts.test(this.command))) return false
     return transientCodes.has(this.code) || this.message === "ERR max number of clients reached"
   }
 
