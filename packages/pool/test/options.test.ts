@@ -49,7 +49,7 @@ describe("the options of a pool", () => {
     Effect.gen(function* () {
       for (const size of [0, 1.5, NaN, "3", 10_001]) assert.include(yield* message({ size }), "`size`")
       for (const strategy of ["least", 3, null]) assert.include(yield* message({ strategy }), "`strategy`")
-      for (const moveAfter of [-1, "soon", Infinity]) assert.include(yield* message({ moveAfter }), "`moveAfter`")
+      for (const moveAfter of [-1, "soon", Infinity, NaN]) assert.include(yield* message({ moveAfter }), "`moveAfter`")
       assert.include(yield* message({ stagger: -1 }), "`stagger`")
       assert.include(yield* message({ prot: 1 }), "prot")
     })

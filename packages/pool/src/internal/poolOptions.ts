@@ -41,7 +41,9 @@ const isNamed = (value: unknown): value is (typeof strategies)[number] => strate
 
 const isStrategy = (value: unknown): value is Strategy => typeof value === "function" || isNamed(value)
 
+/** `Duration` reads NaN as 0. */
 const millisOf = (input: Duration.Input): number | undefined => {
+  if (Number.isNaN(input)) return undefined
   const millis = Option.getOrUndefined(Option.map(Duration.fromInput(input), Duration.toMillis))
   return millis !== undefined && millis >= 0 && Number.isFinite(millis) ? millis : undefined
 }
