@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
+import type { ConnectionState } from "../src/RedisService.ts"
 import { Batch, Encoder } from "../src/internal/respEncoder.ts"
 import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
@@ -312,6 +313,35 @@ describe("a server that does not take HELLO", () => {
         yield* Effect.gen(function* () {
           assert.strictEqual(yield* Redis.command(["PING"]), "PONG")
           assert.strictEqual((yield* Redis.status).protocol, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+      }).pipe(Effect.scoped)
+    )
+  }
+})
+
+describe("a server that says why it refuses us, and closes at once", () => {
+  const cases: ReadonlyArray<readonly [said: string, state: ConnectionState, kind: string]> = [
+    ["-NOAUTH Authentication required.", "failed", "handshake"],
+    ["-WRONGPASS invalid username-password pair or user is disabled.", "failed", "handshake"],
+    ["-LOADING Redis is loading the dataset in memory", "backoff", "connect"]
+  ]
+  for (const [said, state, kind] of cases) {
+    it.live(`is believed (${said})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make((connection) =>
+          Effect.gen(function* () {
+            yield* connection.command
+            yield* connection.send(`${said}\r\n`)
+            yield* connection.end
+            yield* connection.silent
+          })
+        )
+        yield* Effect.gen(function* () {
+          yield* awaitState(state)
+          const reason = (yield* Redis.status).lastError?.reason
+          assert.ok(reason?._tag === "ConnectionError")
+          assert.strictEqual(reason.kind, kind)
+          assert.include(reason.message, said.slice(1))
         }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
       }).pipe(Effect.scoped)
     )

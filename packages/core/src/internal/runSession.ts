@@ -39,15 +39,21 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
     case "SessionEnd":
       return error
     case "ProtocolError": {
-      if (error.truncated) return disconnected("the server closed the connection in the middle of a reply", error)
+      if (error.truncated) {
+        const cut = disconnected("the server closed the connection in the middle of a reply", error)
+        return session.refusal?.() ?? cut
+      }
       // Before the first good reply it is no Redis at all, and will be none next time.
       if (session.readyAt === Infinity) return notRedis(session, error)
       const detail = `the server broke the protocol: ${error.message}`
       return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
     }
-    case "WireClosed":
+    case "WireClosed": {
+      const refusal = session.refusal?.()
+      if (refusal !== undefined) return refusal
       if (error.cause === undefined) return disconnected(`the server closed the connection${early}`)
       return refusesUs(error.cause) ?? disconnected(`the connection was lost${early}`, error.cause)
+    }
   }
 }
 
@@ -89,15 +95,27 @@ const reader = (connection: Connection, session: Session, wire: Wire): Effect.Ef
     })
   )
 
+type Refused = Extract<handshake.Verdict, { readonly _tag: "Refused" }>
+
+const refused = ({ detail, error, transient }: Refused): SessionEnd =>
+  sessionEnd({ kind: transient ? "connect" : "handshake", detail, refused: !transient, cause: error })
+
 /** Writes one batch of the handshake and waits for its replies. */
-const exchange = (connection: Connection, session: Session, batch: handshake.Batch) =>
+const exchange = (connection: Connection, session: Session, settings: handshake.Settings, batch: handshake.Batch) =>
   Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
     const payload = encoder.encodeAll(batch.commands)
     if (payload instanceof ArgumentFailure) {
       resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
       return
     }
+    const replies: Array<Answer> = []
+    // It may close without answering the rest.
+    session.refusal = () => {
+      const verdict = handshake.next(settings, batch, replies)
+      return verdict._tag === "Refused" ? refused(verdict) : undefined
+    }
     const finisher = new RawFinisher((reply) => {
+      replies.push(reply)
       // Not inside of the dispatch, which is in the middle of its state.
       if (handshake.turnsAway(reply)) queueMicrotask(() => resume(Effect.succeed([reply])))
     })
@@ -127,19 +145,13 @@ const shakeHands = Effect.fnUntraced(function* (
 ) {
   let batch = handshake.start(settings)
   for (;;) {
-    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, batch))
+    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
+    session.refusal = undefined
     if (verdict._tag === "Ready") {
       session.protocol = verdict.protocol
       return
     }
-    if (verdict._tag === "Refused") {
-      return yield* sessionEnd({
-        kind: verdict.transient ? "connect" : "handshake",
-        detail: verdict.detail,
-        refused: !verdict.transient,
-        cause: verdict.error
-      })
-    }
+    if (verdict._tag === "Refused") return yield* refused(verdict)
     if (verdict.warning !== undefined) {
       yield* Effect.logWarning(`Redis at ${connection.options.address}: ${verdict.warning}`)
     }

@@ -106,6 +106,8 @@ export class Session {
   firstByte = -1
   /** Ends the socket, set once there is one. */
   destroy: (() => void) | undefined = undefined
+  /** Why the server refuses us, by what it has answered of the handshake so far. */
+  refusal: (() => SessionEnd | undefined) | undefined = undefined
   /** Runs when the session has ended. */
   onEnd: (() => void) | undefined = undefined
   onPush: ((push: Resp.Push<Resp.Reply>) => void) | undefined = undefined
