@@ -347,3 +347,47 @@ describe("a server that says why it refuses us, and closes at once", () => {
     )
   }
 })
+
+describe("while calls fail at once, so do those that need a connection of their own", () => {
+  const blocking = [
+    Redis.command(["BLPOP", "k", 1]),
+    Effect.scoped(Redis.lease),
+    Redis.watch(["k"], Effect.succeed([]))
+  ]
+  /** None of them dials. */
+  const failAtOnce = (fake: FakeServer.FakeServer, outcome: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const dials = yield* fake.accepted
+      for (const call of [Redis.command(["GET", "k"]), ...blocking]) {
+        const calling: Effect.Effect<unknown, RedisError.RedisError, RedisService> = call
+        assert.deepStrictEqual(yield* outcomeOf(calling), outcome)
+      }
+      assert.strictEqual(yield* fake.accepted, dials)
+    })
+
+  it.live("in `failed`", () =>
+    Effect.gen(function* () {
+      const refusing: FakeServer.Handler = ([name]) => (name === "HELLO" ? "-WRONGPASS no\r\n" : undefined)
+      const fake = yield* FakeServer.make((connection) => connection.serve(refusing, FakeServer.handshake))
+      yield* Effect.andThen(awaitState("failed"), failAtOnce(fake, ["handshake", "unsent"])).pipe(
+        Effect.provide(Redis.layer({ port: fake.port, backoffCap: "1 minute" }))
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live('in `backoff` with `whenDown: "fail"`', () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving())
+      yield* Effect.gen(function* () {
+        yield* awaitState("ready")
+        yield* (yield* fake.connection(0)).reset
+        yield* awaitState("backoff")
+        yield* failAtOnce(fake, ["disconnected", "unsent"])
+      }).pipe(
+        Effect.provide(
+          Redis.layer({ port: fake.port, whenDown: "fail", backoffInitial: "1 minute", backoffCap: "1 minute" })
+        )
+      )
+    }).pipe(Effect.scoped)
+  )
+})

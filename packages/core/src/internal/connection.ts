@@ -11,6 +11,7 @@ import { Mailbox } from "@relive/otp/Mailbox"
 import type { EntryList } from "@relive/otp/Mailbox"
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import type { Hooks, RedisConnection } from "../RedisConnection.ts"
 import { TimeoutError } from "../RedisError.ts"
@@ -78,7 +79,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   private session: Session | undefined = undefined
   private lastError: RedisError | undefined = undefined
   /** Why calls are refused at once, while they are. */
-  private refusing: Outcome | undefined = undefined
+  refusing: Exit.Exit<never, RedisError> | undefined = undefined
   /** How many sessions in a row have ended without a byte from the server. */
   mutes = 0
   private closing = false

@@ -110,7 +110,7 @@ export class Leases {
   /** Uninterruptible but for what it gives to `restore`, so that no lease is lost on the way to its holder. */
   private take(timeout: number, restore: Restore): Effect.Effect<Lease, RedisError> {
     return Effect.suspend(() => {
-      if (this.owner.isClosing) return Effect.fail(this.closed())
+      if (this.owner.refusing !== undefined) return this.owner.refusing
       const deadline = this.owner.now() + timeout
       // Nobody passes those who wait.
       if (this.waiters.size === 0) {
