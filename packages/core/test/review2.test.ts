@@ -51,6 +51,25 @@ describe("law 2: a transaction that is said to be discarded has not run", () => 
   }
 })
 
+describe("a transaction", () => {
+  it.live("whose EXEC answers more or less than there were commands is no success", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) => (name === "EXEC" ? "*1\r\n+OK\r\n" : name === "MULTI" ? "+OK\r\n" : "+QUEUED\r\n"))
+      )
+      yield* Effect.gen(function* () {
+        for (const count of [0, 2]) {
+          const commands = Array.from({ length: count }, () => ["SET", "k", "v"])
+          const reason = yield* reasonOf(Redis.transaction(commands))
+          assert.ok(reason._tag === "ReplyError")
+          assert.strictEqual(reason.delivery, "unknown")
+        }
+        assert.deepStrictEqual(yield* Redis.transaction([["SET", "k", "v"]]), ["OK"])
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("the option `retry`", () => {
   it.live("does not run a transaction again whose watched keys have changed: nothing would watch them", () =>
     Effect.gen(function* () {

@@ -75,7 +75,8 @@ const transactionOutcome = (call: Call, replies: ReadonlyArray<Element>): Outcom
       return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
     }
     if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
-    if (queued.every(isQueued) && Array.isArray(exec)) return Exit.succeed(exec)
+    const isWhole = queued.every(isQueued) && Array.isArray(exec) && exec.length === queued.length
+    if (isWhole) return Exit.succeed(exec)
   }
   call.broken = true
   const refused = queued.find((reply) => reply instanceof Resp.ReplyError)
