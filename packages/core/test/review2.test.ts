@@ -204,7 +204,13 @@ describe("law 10: an error of the options shows no password", () => {
   })
 
   it("that holds what separates the parts of a URL", () => {
-    for (const url of ["redis://user:6379/hunter2?x@host", "redis://user:1/hunter2?a=b@host"]) {
+    for (const url of [
+      "redis://user:6379/hunter2?x@host",
+      "redis://user:1/hunter2?a=b@host",
+      "redis://user:1/hunter2%40host:6379",
+      "redis://user:1/hunter2:x[::1]:1/0",
+      "redis://user:1/1?hunter2/x.sock?db=1"
+    ]) {
       assert.notInclude(refusalOf(url), "hunter2")
     }
   })

@@ -163,7 +163,9 @@ const readDatabase = (shown: string, path: string): number | undefined => {
   if (segment === "") return undefined
   const database = /^\d{1,10}$/.test(segment) ? Number(segment) : -1
   if (database < 0 || database > 2147483647) {
-    malformed(`The database of the URL ${shown}… must be a whole number from 0, not ${JSON.stringify(`/${segment}`)}`)
+    // With anything but letters and digits in it, it is most likely a part of a password.
+    const what = /^[\w.-]+$/.test(segment) ? JSON.stringify(`/${segment}`) : "what it is"
+    malformed(`The database of the URL ${shown}… must be a whole number from 0, not ${what}`)
   }
   return database
 }

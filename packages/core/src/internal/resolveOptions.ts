@@ -98,9 +98,9 @@ const readUrl = (text: string): ReadonlyMap<OptionName, Given> => {
   return given
 }
 
-/** Where there is an @, this may be the rest of a password with a ? in it, and no query at all. */
+/** Where there is an @, or what is in no name, this may be the rest of a password with a ? in it, and no query at all. */
 const unknownParameter = (name: string, query: ReadonlyMap<string, string>): string => {
-  if ([...query].some(([one, value]) => one.includes("@") || value.includes("@"))) {
+  if (/[^\w-]/.test(name) || [...query].some(([one, value]) => one.includes("@") || value.includes("@"))) {
     return "The URL names an option that there is not; if this is a part of a password, write its @ as %40, / as %2F, ? as %3F"
   }
   if (!isOptionName(name))
