@@ -13,7 +13,13 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import type { ConnectionState } from "../src/RedisService.ts"
+import * as Resp from "../src/Resp.ts"
+import { Call, INTERNAL } from "../src/internal/call.ts"
+import type { Outcome } from "../src/internal/call.ts"
+import * as finishers from "../src/internal/finishers.ts"
 import { Batch, Encoder } from "../src/internal/respEncoder.ts"
+import { Session, sessionEnd } from "../src/internal/session.ts"
+import type { Owner } from "../src/internal/session.ts"
 import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "./behaviours/support.ts"
 
 const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
@@ -415,4 +421,24 @@ describe("while calls fail at once, so do those that need a connection of their 
       )
     }).pipe(Effect.scoped)
   )
+})
+
+describe("a session that ends before its handshake was written", () => {
+  it("does not say that it was answered", () => {
+    const owner: Owner = {
+      now: () => 0,
+      take: () => undefined,
+      hasCall: () => false,
+      expire: () => {},
+      answered: () => {},
+      ended: () => {},
+      demoted: () => undefined
+    }
+    const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())
+    const outcomes: Array<Outcome> = []
+    const resume = (outcome: Outcome) => outcomes.push(outcome)
+    session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, finishers.command, 1, 0, 0, resume))
+    session.die(sessionEnd({ kind: "disconnected", detail: "lost", refused: false }))
+    assert.deepStrictEqual(outcomes, [])
+  })
 })

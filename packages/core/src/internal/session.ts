@@ -383,7 +383,8 @@ export class Session {
     this.parked = undefined
     this.destroy?.()
     this.owner.ended(this, end)
-    for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) settle(call, Exit.void)
+    // Whoever waits for these waits for the end as well: they were not answered.
+    for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) call.settled = true
     this.onEnd?.()
   }
 }
