@@ -442,3 +442,18 @@ describe("a session that ends before its handshake was written", () => {
     assert.deepStrictEqual(outcomes, [])
   })
 })
+
+describe("a blocking call that got no connection of its own in time", () => {
+  it.live("is named by its error", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      yield* fake.stop
+      const reason = yield* Effect.provide(
+        reasonOf(Redis.command(["BLPOP", "k", 1], { timeout: 50 })),
+        Redis.layer({ port: fake.port, ...eager })
+      )
+      assert.ok(reason._tag === "TimeoutError")
+      assert.deepStrictEqual([reason.command, reason.phase, reason.delivery], ["BLPOP", "queued", "unsent"])
+    }).pipe(Effect.scoped)
+  )
+})

@@ -46,6 +46,9 @@ const fresh = { dirty: false, released: false }
 
 const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", refused: false })
 
+const dialTooLate = (command: string, timeoutMillis: number): RedisError =>
+  redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis }))
+
 class Waiter {
   granted: Grant | undefined = undefined
   resume: (() => void) | undefined = undefined
@@ -90,11 +93,17 @@ export class Leases {
     for (const end of [...this.pausing]) end()
   }
 
-  /** A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial. */
-  acquire(timeout: number): Effect.Effect<Lease, RedisError, Scope.Scope> {
+  /**
+   * A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial; `command` is what
+   * it is for, as an error names it.
+   */
+  acquire(timeout: number, command = "LEASE"): Effect.Effect<Lease, RedisError, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
       const asked = this.owner.now()
-      return Effect.tap(this.take(timeout, restore), (lease) => {
+      const taken = Effect.catchReason(this.take(timeout, restore), "RedisError", "TimeoutError", () =>
+        Effect.fail(dialTooLate(command, timeout))
+      )
+      return Effect.tap(taken, (lease) => {
         this.onWaited?.(this.owner.now() - asked)
         return Effect.addFinalizer(() => this.giveBack(lease))
       })
@@ -199,7 +208,7 @@ export class Leases {
 
   /** Dials until it succeeds, as the connection itself does while it is down: by its backoff, within the deadline. */
   private dial(timeout: number, deadline: number, attempt: number, restore: Restore): Effect.Effect<Lease, RedisError> {
-    const orElse = () => Effect.fail(this.dialTooLate(timeout))
+    const orElse = () => Effect.fail(dialTooLate("LEASE", timeout))
     const left = () => Math.max(1, deadline - this.owner.now())
     const ready = (lease: Lease) =>
       Effect.suspend(() => Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse })).pipe(
@@ -228,10 +237,6 @@ export class Leases {
       return Effect.sync(() => this.pausing.delete(end))
     })
     return Effect.raceFirst(Effect.sleep(millis), refused)
-  }
-
-  private dialTooLate(timeoutMillis: number): RedisError {
-    return redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command: "LEASE", timeoutMillis }))
   }
 
   private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() => {

@@ -78,7 +78,7 @@ class ConnectionService extends Discreet implements Service {
     const refused = this.refusal(command, flags, "shared")
     if (refused !== undefined) return Effect.fail(refused)
     if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
-    return this.onLease([command], options, (lease, own) => lease.one(command, flags, own))
+    return this.onLease(wordOf(command), [command], options, (lease, own) => lease.one(command, flags, own))
   }
 
   private one(
@@ -103,7 +103,7 @@ class ConnectionService extends Discreet implements Service {
     if (commands.length === 0) return Effect.fail(empty("The pipeline"))
     if ((group.any & Flags.blocking) === 0) return this.many(commands, group, options)
     if (this.held !== undefined) return this.many(commands, group, this.blockingOptions(commands, options))
-    return this.onLease(commands, options, (lease, own) => lease.many(commands, group, own))
+    return this.onLease("PIPELINE", commands, options, (lease, own) => lease.many(commands, group, own))
   }
 
   private many(
@@ -171,6 +171,7 @@ class ConnectionService extends Discreet implements Service {
 
   /** Runs a blocking call on a connection of its own, acquired within the call's deadline. */
   private onLease<A>(
+    word: string,
     commands: ReadonlyArray<Resp.Command>,
     options: CallOptions | undefined,
     run: (lease: ConnectionService, options: CallOptions) => Effect.Effect<A, RedisError>
@@ -181,7 +182,7 @@ class ConnectionService extends Discreet implements Service {
       if (typeof given !== "number") return Effect.fail(given)
       const deadline = this.connection.now() + given
       return Effect.scoped(
-        Effect.flatMap(this.leases.acquire(given), (lease) => {
+        Effect.flatMap(this.leases.acquire(given, nameOf(word)), (lease) => {
           const left = deadline - this.connection.now()
           const own =
             options?.timeout === undefined
