@@ -6,6 +6,9 @@
  * secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
  * when it falls behind, the socket is paused, and the server feels it.
  *
+ * It is read in slices: by itself a socket that has much is read 32 times in one turn of the event loop, 2 MiB, and all that
+ * time nobody else is served. So it is paused after each slice, until the loop has gone round.
+ *
  * Writing is synchronous: when `write` returns, the bytes are with the socket.
  *
  * @internal
@@ -32,6 +35,12 @@ type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, Failure>
 /** One read of the kernel, as large as libuv makes it. */
 const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
 
+/**
+ * So much is decoded in one turn: less than a millisecond for texts of an array, and ten for the smallest elements there are.
+ * The pause costs a few microseconds.
+ */
+const SLICE_BYTES = 256 * 1024
+
 /** So many replies may wait for their reader before the socket is paused. */
 const HIGH_WATER = 4096
 
@@ -50,7 +59,12 @@ export class Wire {
   private socket: Net.Socket | undefined = undefined
   private decoded: Array<Decoded> = []
   private failure: Failure | undefined = undefined
+  /** Is the reader behind? */
   private paused = false
+  /** Is the slice of this turn over? */
+  private resting = false
+  /** Bytes since the last rest. */
+  private slice = 0
   private waiter: ((pulled: Pulled) => void) | undefined = undefined
   private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
 
@@ -92,7 +106,26 @@ export class Wire {
     this.failure = failure ?? end
     this.deliver()
     this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
-    return !this.paused
+    this.slice += bytes.length
+    if (this.slice >= SLICE_BYTES) this.rest()
+    return !this.paused && !this.resting
+  }
+
+  /** Lets the others of this process have their turn. */
+  private rest(): void {
+    this.slice = 0
+    if (this.resting) return
+    this.resting = true
+    setImmediate(this.onRested)
+  }
+
+  private readonly onRested = (): void => {
+    this.resting = false
+    this.goOn()
+  }
+
+  private goOn(): void {
+    if (!this.paused && !this.resting) this.socket?.resume()
   }
 
   /** Thrown here, in the socket's own callback, a defect would end the program: memory that is not to be had, say. */
@@ -135,7 +168,7 @@ export class Wire {
     this.waiter = resume
     if (this.paused) {
       this.paused = false
-      this.socket?.resume()
+      this.goOn()
     }
     return Effect.sync(() => {
       this.waiter = undefined
