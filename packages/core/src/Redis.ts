@@ -262,6 +262,10 @@ export const command: Calls<RedisService>["command"] = calls.command
  * failure of the connection or the deadline fails the pipeline, and `received` of that error says how many replies had come.
  * A pipeline of nothing but read-only commands is repeated like a read.
  *
+ * One of more than 16 384 commands is encoded over several turns of the event loop, so that the rest of the program goes on:
+ * calls that are made meanwhile go before it, and its commands must not be changed until then. The same holds for
+ * `transaction` and `noreply`.
+ *
  * @category calls
  * @since 0.1.0
  */

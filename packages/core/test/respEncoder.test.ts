@@ -128,6 +128,29 @@ describe("sizes and batches", () => {
     }
   })
 
+  it("are the same when very many are encoded in steps", () => {
+    const random = new Random(1)
+    const commands = Array.from({ length: 500 }, () => command(random))
+    const expected = Buffer.concat(commands.map(plainly))
+    const encoder = new Encoder()
+    const steps = encoder.encodeInSteps(commands, 25)
+    let rests = 0
+    let step = steps.next()
+    for (; step.done !== true; step = steps.next()) rests++
+    assert.strictEqual(rests, 19)
+    assert.strictEqual(encoder.bytes, expected.length)
+    const batch = new Batch()
+    batch.add(payloadOf(step.value))
+    assert.isTrue(joined(batch.take()).equals(expected))
+  })
+
+  it("of many short commands are chunks of which none is large", () => {
+    const commands = Array.from({ length: 20_000 }, (_, i) => ["SET", `key:${i}`, "value"])
+    const chunks = chunksOf(Resp.encodePipeline(commands))
+    assert.isBelow(Math.max(...chunks.map((chunk) => chunk.length)), 70_000)
+    assert.isTrue(joined(chunks).equals(Buffer.concat(commands.map(plainly))))
+  })
+
   it("glue short texts into one chunk, and short bytes into one buffer", () => {
     const encoder = new Encoder()
     const batch = new Batch()

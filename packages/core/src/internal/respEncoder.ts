@@ -54,11 +54,14 @@ export class ArgumentFailure {
 /** Texts and byte arrays from this size on are parts, and chunks, of their own. */
 const large = 4096
 
-/** Short texts are put together up to this length. */
-const longestText = 1024 * 1024
-
 /** Byte arrays above this size are not copied: the caller must not change them before they are written. */
 const byReference = 16 * 1024
+
+/**
+ * Text of many arguments becomes bytes in parts of this size or a little more. Megabytes at once, in the writer, would hold the
+ * event loop, and all the pieces that the text is made of would live until then; and a string has a longest length.
+ */
+const textPart = 64 * 1024
 
 /** Up to this length a loop over the units is faster than asking for the length in UTF-8. */
 const loopLength = 8
@@ -99,12 +102,27 @@ export class Encoder {
   encodeAll(commands: ReadonlyArray<Command>): Payload | ArgumentFailure {
     this.begin()
     if (commands.length === 0) return new ArgumentFailure("The pipeline is empty: give it at least one command", 0, -1)
+    return this.finish(this.addAll("", commands, 0, commands.length))
+  }
+
+  /** As `encodeAll`, with a rest after so many commands each. Needs an encoder of its own. */
+  *encodeInSteps(commands: ReadonlyArray<Command>, step: number): Generator<void, Payload | ArgumentFailure> {
+    this.begin()
     let text = ""
-    for (let index = 0; index < commands.length && this.failure === undefined; index++) {
+    for (let from = 0; from < commands.length; from += step) {
+      if (from > 0) yield
+      text = this.addAll(text, commands, from, Math.min(from + step, commands.length))
+    }
+    return this.finish(text)
+  }
+
+  private addAll(before: string, commands: ReadonlyArray<Command>, from: number, to: number): string {
+    let text = before
+    for (let index = from; index < to && this.failure === undefined; index++) {
       this.command = index
       text = this.add(text, commands[index])
     }
-    return this.finish(text)
+    return text
   }
 
   private begin(): void {
@@ -135,15 +153,14 @@ export class Encoder {
       const argument: Argument = command[index]
       text = typeof argument === "string" ? this.addText(text, argument, index) : this.addOther(text, argument, index)
       if (this.failure !== undefined) return ""
-      if (text.length >= longestText) text = this.cut(text)
+      if (text.length >= textPart) text = this.cut(text)
     }
     return `${text}\r\n`
   }
 
-  /** Makes a part of what there is: the engine's strings have a longest length. */
   private cut(text: string): string {
     const parts = (this.parts ??= [])
-    parts.push(text)
+    parts.push(Buffer.from(text))
     return ""
   }
 

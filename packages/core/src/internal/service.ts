@@ -16,12 +16,14 @@ import type { Finisher } from "./call.ts"
 import { blockingMillis, callTimeoutMillis, timeoutOption } from "./callOptions.ts"
 import { Connection } from "./connection.ts"
 import { argumentError, connectionError } from "./errors.ts"
-import { encoder } from "./encoder.ts"
+import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "./encoder.ts"
+import type { Encoded } from "./encoder.ts"
 import * as finishers from "./finishers.ts"
 import { Discreet } from "./inspect.ts"
 import type { Lease, Leases } from "./leases.ts"
 import { nameOf, wordOf } from "./commandName.ts"
 import { ArgumentFailure } from "./respEncoder.ts"
+import type { Payload } from "./respEncoder.ts"
 import { partsOf } from "./shared.ts"
 
 const { Flags } = CommandTable
@@ -38,6 +40,9 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
 const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
 
 type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
+
+/** Submits commands that are encoded; answers what takes them back when their caller is interrupted. */
+type Submit<A> = (encoded: Encoded, options: CallOptions | undefined, resume: Resume<A>) => Effect.Effect<void> | void
 
 /** Several commands, checked: what they are together. */
 interface Group {
@@ -93,7 +98,8 @@ class ConnectionService extends Discreet implements Service {
       if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
       const target = this.target(command, options, undefined)
       const callFlags_ = callFlags(flags, flags, options)
-      return this.submit(target, payload, 1, wordOf(command), callFlags_, finishers.command, 1, options, resume)
+      const word = wordOf(command)
+      return this.submit(target, payload, encoder.bytes, 1, word, callFlags_, finishers.command, 1, options, resume)
     })
   }
 
@@ -111,41 +117,73 @@ class ConnectionService extends Discreet implements Service {
     group: Group,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
-    return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
-      const payload = encoder.encodeAll(commands)
-      if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
-      const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.PipelineFinisher(group.names)
-      const flags = callFlags(group.common, group.any, options)
-      const count = commands.length
-      return this.submit(target, payload, count, "PIPELINE", flags, finisher, count, options, resume)
-    })
+    const flags = callFlags(group.common, group.any, options)
+    return this.encoded<ReadonlyArray<PipelineReply>>(
+      commands,
+      options,
+      outside,
+      ({ bytes, count, payload }, own, resume) => {
+        const target = this.target(commands[0], options, commands)
+        const finisher = new finishers.PipelineFinisher(group.names)
+        return this.submit(target, payload, bytes, count, "PIPELINE", flags, finisher, count, own, resume)
+      }
+    )
   }
 
   readonly transaction: Service["transaction"] = (commands, options) => {
     const group = this.group(commands, "transaction")
     if ("reason" in group) return Effect.fail(group)
-    return Effect.callback<ReadonlyArray<PipelineReply>, RedisError>((resume) => {
-      const payload = encoder.encodeAll([["MULTI"], ...commands, ["EXEC"]])
-      if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
-      const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.TransactionFinisher(group.names)
-      const count = commands.length + 2
-      const flags = callFlags(0, 0, options)
-      return this.submit(target, payload, count, "MULTI", flags, finisher, count, options, resume)
-    })
+    const all = [["MULTI"], ...commands, ["EXEC"]]
+    return this.encoded<ReadonlyArray<PipelineReply>>(
+      all,
+      options,
+      inside,
+      ({ bytes, count, payload }, own, resume) => {
+        const target = this.target(commands[0], options, commands)
+        const finisher = new finishers.TransactionFinisher(group.names)
+        const flags = callFlags(0, 0, options)
+        return this.submit(target, payload, bytes, count, "MULTI", flags, finisher, count, own, resume)
+      }
+    )
   }
 
   readonly noreply: Service["noreply"] = (commands, options) => {
     const group = this.group(commands, "noreply")
     if ("reason" in group) return Effect.fail(group)
     if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
-    return Effect.callback<void, RedisError>((resume) => {
-      const payload = encoder.encodeAll([["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]])
-      if (payload instanceof ArgumentFailure) return resume(Effect.fail(inside(payload)))
+    const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]]
+    return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own, resume) => {
       const target = this.target(commands[0], options, commands)
       const finisher = new finishers.NoReplyFinisher(group.names)
-      return this.submit(target, payload, commands.length + 2, "NOREPLY", BARRIER, finisher, 1, options, resume)
+      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 1, own, resume)
+    })
+  }
+
+  /**
+   * Encodes commands and submits them, in the turn of their caller; when there are very many, in several turns, and with what
+   * is left of the deadline then.
+   */
+  private encoded<A>(
+    commands: ReadonlyArray<Resp.Command>,
+    options: CallOptions | undefined,
+    toError: (failed: ArgumentFailure) => RedisError,
+    submit: Submit<A>
+  ): Effect.Effect<A, RedisError> {
+    const submitted = (encoded: Encoded | ArgumentFailure, own: CallOptions | undefined, resume: Resume<A>) =>
+      encoded instanceof ArgumentFailure ? resume(Effect.fail(toError(encoded))) : submit(encoded, own, resume)
+    if (commands.length <= STEP_COMMANDS) {
+      return Effect.callback<A, RedisError>((resume) => submitted(encodeNow(commands), options, resume))
+    }
+    return Effect.suspend(() => {
+      const given = callTimeoutMillis(options, this.connection.options.timeoutMillis)
+      if (typeof given !== "number") return Effect.fail(given)
+      const deadline = this.connection.now() + given
+      return Effect.flatMap(encodeInTurns(commands), (encoded) =>
+        Effect.callback<A, RedisError>((resume) => {
+          const own = { ...options, timeout: timeoutOption(deadline - this.connection.now()) }
+          return submitted(encoded, own, resume)
+        })
+      )
     })
   }
 
@@ -247,7 +285,8 @@ class ConnectionService extends Discreet implements Service {
   /** Submits a call; answers what takes it back when its caller is interrupted. */
   private submit<A>(
     connection: Connection | RedisError,
-    payload: string | ReadonlyArray<string | Uint8Array>,
+    payload: Payload,
+    bytes: number,
     count: number,
     name: string,
     flags: number,
@@ -260,18 +299,7 @@ class ConnectionService extends Discreet implements Service {
     const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return resume(Effect.fail(timeout))
     if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
-    const call = new Call(
-      payload,
-      count,
-      encoder.bytes,
-      name,
-      flags,
-      finisher,
-      expected,
-      timeout,
-      connection.now(),
-      resume
-    )
+    const call = new Call(payload, count, bytes, name, flags, finisher, expected, timeout, connection.now(), resume)
     connection.submit(call)
     return call
   }
@@ -281,6 +309,8 @@ class ConnectionService extends Discreet implements Service {
     return connectionError({ kind: "closed", address: this.connection.options.address, detail }, "unsent")
   }
 }
+
+const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.message)
 
 /** The place of a wrong argument, counted without the command that was put before. */
 const inside = (failed: ArgumentFailure): RedisError =>
