@@ -1,12 +1,15 @@
 /**
  * Puts together a long value that comes in many chunks.
  *
- * Nothing is allocated because a header promised it: the final buffer is made when a quarter of the value has come, so
- * never more than four times what was received, and the rest is copied straight into it; with each chunk as much again of
+ * Nothing is allocated because a header promised it: the final buffer is made when an eighth of the value has come, so
+ * never more than eight times what was received, and the rest is copied straight into it; with each chunk as much again of
  * what came before is moved there. So the work is spread over the chunks, no chunk makes more of it than it is long, and
- * the peak is 1.25 times the value.
+ * the peak is 1.125 times the value.
  */
 import { Buffer } from "node:buffer"
+
+/** The final buffer is at most so many times what was received. */
+const ahead = 8
 
 /** Values up to this size get their buffer at once. Pieces below it are copied together. */
 const small = 16 * 1024
@@ -54,7 +57,7 @@ export class Gather {
   add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean, text: boolean): void {
     const size = to - from
     if (text && this.received === 0 && length > small) this.whole = borrow(length)
-    if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * 4 >= length)) {
+    if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * ahead >= length)) {
       this.closeSegment()
       this.segment = empty
       this.whole = allocate(length)
