@@ -18,10 +18,10 @@ import { serving } from "./behaviours/support.ts"
 const MiB = 2 ** 20
 
 /** So much may be decoded in one turn. Left to itself, a socket that has much is read up to 2 MiB. */
-const TURN_BYTES = 512 * 1024
+const TURN_BYTES = MiB
 
-/** So many bytes of a reply at most per reply that another caller gets meanwhile: sixteen turns, of which it needs a few. */
-const BYTES_PER_OTHER = 16 * TURN_BYTES
+/** So many bytes of a reply at most per reply that another caller gets meanwhile: at least eight turns, and it needs a few. */
+const BYTES_PER_OTHER = 8 * TURN_BYTES
 
 interface Cost {
   /** Bytes that were decoded in all, and in one turn at most. */

@@ -11,8 +11,8 @@ import { Wire } from "../src/internal/wire.ts"
 /** One read of the kernel. */
 const READ = 64 * 1024
 
-/** So much may be decoded in one turn. Left to itself a socket is read 32 times. */
-const MOST = 512 * 1024
+/** So much may be decoded in one turn. Left to itself a socket is read 32 times, 2 MiB. */
+const MOST = 2 ** 20
 
 /** A socket that counts how often it was told to go on. */
 class Paused extends Net.Socket {
@@ -82,7 +82,7 @@ describe("reading in slices", () => {
     Effect.gen(function* () {
       const { read, socket, wire } = makeWire()
       const replies = Buffer.from("+OK\r\n".repeat(READ / 5))
-      for (let i = 0; i < 5; i++) read(replies)
+      for (let i = 0; i < MOST / READ; i++) read(replies)
       yield* wire.pull
       yield* Effect.forkChild(wire.pull, { startImmediately: true })
       assert.strictEqual(socket.resumed, 0)
