@@ -190,17 +190,18 @@ export class WatchConflict extends Schema.TaggedError<WatchConflict>()("WatchCon
 }
 
 /**
- * No connection could be leased before the call's deadline: all `out` are in use, the oldest for `oldestMillis`.
+ * No connection could be leased before the call's deadline: all `out` are in use, the oldest of them for `oldest`
+ * milliseconds.
  *
  * @category errors
  * @since 0.1.0
  */
 export class LeaseTimeout extends Schema.TaggedError<LeaseTimeout>()("LeaseTimeout", {
   out: Schema.Number,
-  oldestMillis: Schema.Number
+  oldest: Schema.Number
 }) {
   override get message(): string {
-    return `No connection could be leased in time: ${this.out} are out, the oldest for ${Math.round(this.oldestMillis)} ms; raise \`leases\` or shorten their use`
+    return `No connection could be leased in time: ${this.out} are out, the oldest for ${Math.round(this.oldest)} ms; raise \`leases\` or shorten their use`
   }
 
   get isRetryable(): boolean {

@@ -2,7 +2,7 @@
  * A well-formed reply over a limit is passed to its end, whatever is in it, and fails its own slot only.
  */
 import * as Resp from "@relive/core/Resp"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { shown } from "./respMapping.ts"
 import { Random } from "./respStreams.ts"
 
@@ -243,23 +243,24 @@ describe("what is held while waiting", () => {
   })
 })
 
-describe("time", () => {
-  /** Milliseconds that `work` takes, the best of three. */
-  const took = (work: () => void): number => {
-    let best = Infinity
-    for (let round = 0; round < 3; round++) {
-      const start = performance.now()
-      work()
-      best = Math.min(best, performance.now() - start)
-    }
-    return best
-  }
-
-  const feedInPieces = (wire: Uint8Array, size: number): void => {
+describe("work", () => {
+  /** Feeds one reply in pieces of this size: how many bytes were copied from one array into another. */
+  const copiedInPieces = (wire: Uint8Array, size: number): number => {
+    let copied = 0
+    const original = Uint8Array.prototype.set
+    const counting = vi.spyOn(Uint8Array.prototype, "set").mockImplementation(function (this: Uint8Array, from, at) {
+      copied += from.length
+      original.call(this, from, at)
+    })
     const decoder = Resp.makeDecoder()
     const out: Array<Resp.Decoded<Resp.Reply>> = []
-    for (let at = 0; at < wire.length; at += size) decoder.push(wire.subarray(at, at + size), out)
+    for (let at = 0; at < wire.length; at += size) {
+      decoder.push(wire.subarray(at, at + size), out)
+      counting.mockClear()
+    }
+    counting.mockRestore()
     assert.strictEqual(out.length, 1)
+    return copied
   }
 
   const bulk = (length: number): Uint8Array =>
@@ -271,16 +272,19 @@ describe("time", () => {
       [1024, 8_000_000],
       [1, 200_000]
     ] as const) {
-      const small = took(() => feedInPieces(bulk(length), size))
-      const large = took(() => feedInPieces(bulk(length * 8), size))
-      assert.isBelow(large, small * 8 * 4, `${size}: ${small} ms, eight times as much ${large} ms`)
+      const copied = copiedInPieces(bulk(length), size)
+      assert.isAtLeast(copied, length)
+      assert.isAtMost(copied, 2 * length, `in pieces of ${size}`)
     }
   })
 
   it("grows with the length of a line and not with its square, byte by byte", () => {
-    const small = took(() => feedInPieces(simple(8000), 1))
-    const large = took(() => feedInPieces(simple(64_000), 1))
-    assert.isBelow(large, small * 8 * 4, `${small} ms, eight times as much ${large} ms`)
+    for (const length of [8_000, 64_000]) {
+      const copied = copiedInPieces(simple(length), 1)
+      assert.isAtLeast(copied, length)
+      // The line's memory is doubled when it is full.
+      assert.isAtMost(copied, 3 * length)
+    }
   })
 })
 

@@ -89,6 +89,17 @@ describe("the option `retry`", () => {
     }).pipe(Effect.scoped, Effect.provide(withServer()))
   )
 
+  it.live("does not load a script again for a NOSCRIPT that it made itself, after its writes", () =>
+    Effect.gen(function* () {
+      const script = Redis.script("redis.call('INCR', KEYS[1]) return redis.error_reply('NOSCRIPT of my own')")
+      yield* Effect.flip(script(["made"]))
+      assert.strictEqual(yield* Redis.command(["GET", "made"]), "1")
+      const error = yield* Effect.flip(script(["made"]))
+      assert.deepInclude(error.reason, { _tag: "ReplyError", code: "NOSCRIPT" })
+      assert.strictEqual(yield* Redis.command(["GET", "made"]), "2")
+    }).pipe(Effect.provide(withServer()))
+  )
+
   it.live("does not run a script again for an error that it may have made itself, after its writes", () =>
     Effect.gen(function* () {
       const script = Redis.script("redis.call('INCR', KEYS[1]) return redis.error_reply('BUSY come back later')")

@@ -86,6 +86,10 @@ const withDeadline = <Self, A>(
     })
   })
 
+/** The server does not know the script. In other words it may be an error that the script made itself, when it had run. */
+const isUnknownScript = ({ code, message }: Resp.ReplyError): boolean =>
+  code === "NOSCRIPT" && message.includes("No matching script")
+
 const makeScripts =
   <Self>(tag: Key<Self>, command: Calls<Self>["command"]): Calls<Self>["script"] =>
   (lua) => {
@@ -101,7 +105,7 @@ const makeScripts =
           "ReplyError",
           (reason, error) =>
             // EVAL loads the script and runs it in one step, so nothing can come between.
-            reason.code === "NOSCRIPT" ? command(call(`EVAL${suffix}`, lua, keys, args), left()) : Effect.fail(error)
+            isUnknownScript(reason) ? command(call(`EVAL${suffix}`, lua, keys, args), left()) : Effect.fail(error)
         )
       )
     }

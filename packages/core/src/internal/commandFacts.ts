@@ -129,12 +129,12 @@ role script|exists script|help slowlog|get slowlog|help slowlog|len time xgroup|
  * do instead.
  */
 export const neverSent: Readonly<Record<string, string>> = {
-  subscribe: "Use Redis.subscribe",
-  psubscribe: "Use Redis.psubscribe",
-  ssubscribe: "Use Redis.ssubscribe",
-  unsubscribe: "End the stream of Redis.subscribe instead",
-  punsubscribe: "End the stream of Redis.psubscribe instead",
-  sunsubscribe: "End the stream of Redis.ssubscribe instead",
+  subscribe: "Redis.subscribe is to do it, and is not part of this version yet",
+  psubscribe: "Redis.psubscribe is to do it, and is not part of this version yet",
+  ssubscribe: "Redis.ssubscribe is to do it, and is not part of this version yet",
+  unsubscribe: "It ends with the stream of Redis.subscribe, which is not part of this version yet",
+  punsubscribe: "It ends with the stream of Redis.psubscribe, which is not part of this version yet",
+  sunsubscribe: "It ends with the stream of Redis.ssubscribe, which is not part of this version yet",
   monitor: "Its output never ends; use redis-cli for it",
   sync: "It is for replicas",
   psync: "It is for replicas",

@@ -187,8 +187,8 @@ export class Leases {
     this.timeouts++
     let oldest = Infinity
     for (const lease of this.out) oldest = Math.min(oldest, lease.since)
-    const oldestMillis = oldest === Infinity ? 0 : this.owner.now() - oldest
-    return redisError(new LeaseTimeout({ out: this.out.size + this.opening, oldestMillis }))
+    const out = this.out.size + this.opening
+    return redisError(new LeaseTimeout({ out, oldest: oldest === Infinity ? 0 : this.owner.now() - oldest }))
   }
 
   /** Opens a lease in the room that was counted for it. */
