@@ -182,6 +182,8 @@ export class Player {
   /** Held while the server must not go away, or must not be asked. */
   private readonly serverLock: Semaphore.Semaphore
   private serverTroubleUntil = 0
+  /** Until when a session may yet end by the silence of a black hole; of a pool others have ended before. */
+  private readonly silencedUntil = new Map<Lane, number>()
   private readonly onBroken: (lane: Lane, law: Law, what: string) => void
 
   constructor(
@@ -271,6 +273,7 @@ export class Player {
       const patience = fault.kind === "corrupt" ? noticedWithinMillis : endsWithinMillis
       const hasEnded = yield* until(() => lane.endings > endings, patience)
       if (hasEnded || !fault.endsSession) this.count(fault.kind, lane.name)
+      if (fault.kind === "blackHole") this.silencedUntil.set(lane, hitAt + forMillis + endsWithinMillis)
       if (fault.kind === "corrupt") this.checkCorruption(lane, life, injectedAt, hitAt)
     })
   }
@@ -285,7 +288,8 @@ export class Player {
     if (this.server.tls !== undefined) return
     const { at, kind } = lane.lastEnd
     const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + 2 * silentMillis)
-    const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || !serverWorks
+    const isSilenced = (this.silencedUntil.get(lane) ?? 0) > injectedAt
+    const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || isSilenced || !serverWorks
     const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + silentMillis
     // Calls of the others were answered meanwhile: so neither the server nor our own event loop was held up all the time.
     if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > heldUpMillis) return
