@@ -30,6 +30,7 @@ const colours: Readonly<Record<AnyName, string>> = {
   relive: "#c2410c",
   "relive-pool": "#c2410c",
   "relive-spans": "#e8a582",
+  "relive-no-timeout": "#e8a582",
   "relive-metrics": "#e8a582",
   "relive-schema": "#e8a582",
   "node-redis": "#3b6ea5",

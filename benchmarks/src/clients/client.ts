@@ -34,13 +34,24 @@ export const clientNames = ["relive", "relive-pool", "node-redis", "ioredis", "i
 export type ClientName = (typeof clientNames)[number]
 
 /** Settings that are worth a figure of their own beside the one that counts. */
-export const variantNames = ["node-redis-no-timeout", "relive-spans", "relive-metrics", "relive-schema"] as const
+export const variantNames = [
+  "node-redis-no-timeout",
+  "relive-no-timeout",
+  "relive-spans",
+  "relive-metrics",
+  "relive-schema"
+] as const
 
 /** One of {@link variantNames}. */
 export type VariantName = (typeof variantNames)[number]
 
 /** What an option of ours costs: shown in `get-500` alone, and not in the quick run. */
-export const optionNames: ReadonlyArray<string> = ["relive-spans", "relive-metrics", "relive-schema"]
+export const optionNames: ReadonlyArray<string> = [
+  "relive-no-timeout",
+  "relive-spans",
+  "relive-metrics",
+  "relive-schema"
+]
 
 /** Anything that can be started. */
 export type AnyName = ClientName | VariantName
@@ -50,6 +61,7 @@ const loaders: Readonly<Record<AnyName, () => Promise<{ readonly client: Client 
   "relive-pool": () => import("./relivePool.ts"),
   "node-redis": () => import("./nodeRedis.ts"),
   "node-redis-no-timeout": () => import("./nodeRedisNoTimeout.ts"),
+  "relive-no-timeout": () => import("./reliveNoTimeout.ts"),
   "relive-spans": () => import("./reliveSpans.ts"),
   "relive-metrics": () => import("./reliveMetrics.ts"),
   "relive-schema": () => import("./reliveSchema.ts"),

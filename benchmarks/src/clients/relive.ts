@@ -23,7 +23,11 @@ interface Options {
 
 /** The part of `Redis` that the benchmarks use. */
 export interface RedisApi {
-  readonly layer: (options: { readonly host: string; readonly port: number }) => Layer.Layer<unknown, unknown>
+  readonly layer: (options: {
+    readonly host: string
+    readonly port: number
+    readonly timeout?: "infinite"
+  }) => Layer.Layer<unknown, unknown>
   readonly command: (args: Command, options?: Options) => Reply
   readonly pipeline: (commands: ReadonlyArray<Command>) => Reply
   readonly Telemetry?: Context.Reference<{ readonly spans: boolean; readonly metrics: boolean }> | undefined

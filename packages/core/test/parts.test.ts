@@ -30,4 +30,11 @@ describe("The parts of a batch of replies", () => {
     for (let round = 0; round < 40; round++) cost = learned(cost, 100, 0.1)
     assert.approximately(cost, 0.001, 0.0001)
   })
+
+  it("are soon the old ones again after a pause, however long it was", () => {
+    let cost = learned(0.001, 1, 10_000)
+    assert.isAtMost(partOf(500, cost), 8)
+    for (let round = 0; round < 15; round++) cost = learned(cost, 100, 0.1)
+    assert.isAtLeast(partOf(500, cost), 60)
+  })
 })

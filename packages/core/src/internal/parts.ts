@@ -24,6 +24,9 @@ export const partOf = (calls: number, callMillis: number): number => {
   return Math.min(partCalls, Math.ceil(calls / Math.max(2, millis / partMillis)))
 }
 
-/** What a call costs, learned from the batches of late: this one had `calls` and took `millis`. */
+/**
+ * What a call costs, learned from the batches of late: this one had `calls` and took `millis`. More than a part lasts makes no
+ * difference, and would only be remembered for longer after a pause.
+ */
 export const learned = (callMillis: number, calls: number, millis: number): number =>
-  callMillis + (millis / calls - callMillis) / 4
+  callMillis + (Math.min(millis / calls, partMillis) - callMillis) / 4
