@@ -1,7 +1,7 @@
 /**
- * What three pools of three connections do under the same five faults: ours, node-redis's `createClientPool`, and Effect's
- * `Redis.reserve` on node-redis. All with their defaults; run it with `node benchmarks/src/poolFaults.ts`. The table in
- * the README of `@relive/pool` is made from it.
+ * What pools of three connections do under the same five faults: ours, node-redis's `createClientPool`, Effect's
+ * `Redis.reserve` on node-redis, and, where it is installed (see `redix.ts`), Redix's pool of names. All with their defaults;
+ * run it with `npm run -s bench:pool-faults`. The table in the README of `@relive/pool` is made from it.
  *
  * Real servers behind a proxy that breaks things. A client that has not settled a call after `PATIENCE` is noted as pending.
  */
@@ -19,6 +19,7 @@ import * as EffectRedis from "effect/persistence/Redis"
 import * as Scope from "effect/Scope"
 import { setTimeout as sleep } from "node:timers/promises"
 import { createClientPool } from "redis"
+import { openRedix, redixFolder } from "./redix.ts"
 
 const SIZE = 3
 const PATIENCE = 7000
@@ -86,10 +87,18 @@ const effectReserve: Open = async ({ host, port }) => {
   }
 }
 
+const redix =
+  (folder: string): Open =>
+  async ({ host, port }) => {
+    const { call, close } = await openRedix(folder, host, port)
+    return { send: (args) => call(args, undefined), pop: (key) => call(["BLPOP", key, "0"], 200), close }
+  }
+
 const subjects: Readonly<Record<string, Open>> = {
   "@relive/pool": relive,
   "node-redis createClientPool": nodeRedis,
-  "Effect Redis.reserve": effectReserve
+  "Effect Redis.reserve": effectReserve,
+  ...(redixFolder === undefined ? {} : { "Redix, pool of names": redix(redixFolder) })
 }
 
 // ------------------------------------------------------------------------------------------------------------- noting
