@@ -46,8 +46,8 @@ const fresh = { dirty: false, released: false }
 
 const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", refused: false })
 
-const dialTooLate = (command: string, timeoutMillis: number): RedisError =>
-  redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis }))
+/** What a dial fails with that took too long. */
+type TooLate = () => Effect.Effect<never, RedisError>
 
 class Waiter {
   granted: Grant | undefined = undefined
@@ -100,10 +100,11 @@ export class Leases {
   acquire(timeout: number, command = "LEASE"): Effect.Effect<Lease, RedisError, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
       const asked = this.owner.now()
-      const taken = Effect.catchReason(this.take(timeout, restore), "RedisError", "TimeoutError", () =>
-        Effect.fail(dialTooLate(command, timeout))
-      )
-      return Effect.tap(taken, (lease) => {
+      const dialTooLate: TooLate = () =>
+        Effect.fail(
+          redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis: timeout }))
+        )
+      return Effect.tap(this.take(timeout, dialTooLate, restore), (lease) => {
         this.onWaited?.(this.owner.now() - asked)
         return Effect.addFinalizer(() => this.giveBack(lease))
       })
@@ -117,7 +118,7 @@ export class Leases {
   // ------------------------------------------------------------------------------------------------------ acquiring
 
   /** Uninterruptible but for what it gives to `restore`, so that no lease is lost on the way to its holder. */
-  private take(timeout: number, restore: Restore): Effect.Effect<Lease, RedisError> {
+  private take(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
     return Effect.suspend(() => {
       if (this.owner.refusing !== undefined) return this.owner.refusing
       const deadline = this.owner.now() + timeout
@@ -127,12 +128,14 @@ export class Leases {
         if (lease !== undefined) return Effect.succeed(lease)
         if (this.hasRoom) {
           this.opening++
-          return this.open(timeout, restore)
+          return this.open(timeout, dialTooLate, restore)
         }
       }
       return this.wait(timeout, restore).pipe(
         Effect.flatMap((grant) =>
-          grant._tag === "Lease" ? Effect.succeed(grant.lease) : this.open(deadline - this.owner.now(), restore)
+          grant._tag === "Lease"
+            ? Effect.succeed(grant.lease)
+            : this.open(deadline - this.owner.now(), dialTooLate, restore)
         )
       )
     })
@@ -192,8 +195,8 @@ export class Leases {
   }
 
   /** Opens a lease in the room that was counted for it. */
-  private open(timeout: number, restore: Restore): Effect.Effect<Lease, RedisError> {
-    return this.dial(timeout, this.owner.now() + timeout, 1, restore).pipe(
+  private open(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
+    return this.dial(this.owner.now() + timeout, 1, dialTooLate, restore).pipe(
       // In one step, so that its room is never free in between.
       Effect.onExit((exit) =>
         Effect.sync(() => {
@@ -207,17 +210,23 @@ export class Leases {
   }
 
   /** Dials until it succeeds, as the connection itself does while it is down: by its backoff, within the deadline. */
-  private dial(timeout: number, deadline: number, attempt: number, restore: Restore): Effect.Effect<Lease, RedisError> {
-    const orElse = () => Effect.fail(dialTooLate("LEASE", timeout))
+  private dial(
+    deadline: number,
+    attempt: number,
+    dialTooLate: TooLate,
+    restore: Restore
+  ): Effect.Effect<Lease, RedisError> {
     const left = () => Math.max(1, deadline - this.owner.now())
     const ready = (lease: Lease) =>
-      Effect.suspend(() => Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse })).pipe(
+      Effect.suspend(() =>
+        Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse: dialTooLate })
+      ).pipe(
         restore,
         Effect.onError(() => Effect.sync(() => this.terminate(lease)))
       )
     const again = Effect.suspend(() =>
-      this.owner.now() >= deadline ? orElse() : this.pause(Math.min(this.owner.redialMillis(attempt), left()))
-    ).pipe(restore, Effect.andThen(Effect.suspend(() => this.dial(timeout, deadline, attempt + 1, restore))))
+      this.owner.now() >= deadline ? dialTooLate() : this.pause(Math.min(this.owner.redialMillis(attempt), left()))
+    ).pipe(restore, Effect.andThen(Effect.suspend(() => this.dial(deadline, attempt + 1, dialTooLate, restore))))
     return this.start.pipe(
       Effect.tap(ready),
       Effect.catch((error) => (this.mayDialAgain(error) ? again : Effect.fail(error)))
