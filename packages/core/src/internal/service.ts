@@ -174,16 +174,23 @@ class ConnectionService extends Discreet implements Service {
     if (commands.length <= STEP_COMMANDS) {
       return Effect.callback<A, RedisError>((resume) => submitted(encodeNow(commands), options, resume))
     }
-    return Effect.suspend(() => {
-      const given = callTimeoutMillis(options, this.connection.options.timeoutMillis)
-      if (typeof given !== "number") return Effect.fail(given)
-      const deadline = this.connection.now() + given
-      return Effect.flatMap(encodeInTurns(commands), (encoded) =>
-        Effect.callback<A, RedisError>((resume) => {
-          const own = { ...options, timeout: timeoutOption(deadline - this.connection.now()) }
-          return submitted(encoded, own, resume)
-        })
+    return this.withDeadline(options, (_timeout, left) =>
+      Effect.flatMap(encodeInTurns(commands), (encoded) =>
+        Effect.callback<A, RedisError>((resume) => submitted(encoded, { ...options, timeout: left() }, resume))
       )
+    )
+  }
+
+  /** For what takes several steps: `timeout` in milliseconds is for all of them, `left` is the option for what is left. */
+  private withDeadline<A>(
+    options: CallOptions | undefined,
+    run: (timeout: number, left: () => number | "infinite") => Effect.Effect<A, RedisError>
+  ): Effect.Effect<A, RedisError> {
+    return Effect.suspend(() => {
+      const timeout = callTimeoutMillis(options, this.connection.options.timeoutMillis)
+      if (typeof timeout !== "number") return Effect.fail(timeout)
+      const deadline = this.connection.now() + timeout
+      return run(timeout, () => timeoutOption(deadline - this.connection.now()))
     })
   }
 
@@ -214,22 +221,15 @@ class ConnectionService extends Discreet implements Service {
     options: CallOptions | undefined,
     run: (lease: ConnectionService, options: CallOptions) => Effect.Effect<A, RedisError>
   ): Effect.Effect<A, RedisError> {
-    const inherited = this.connection.options.timeoutMillis
-    return Effect.suspend(() => {
-      const given = callTimeoutMillis(options, inherited)
-      if (typeof given !== "number") return Effect.fail(given)
-      const deadline = this.connection.now() + given
-      return Effect.scoped(
-        Effect.flatMap(this.leases.acquire(given, nameOf(word)), (lease) => {
-          const left = deadline - this.connection.now()
+    return this.withDeadline(options, (timeout, left) =>
+      Effect.scoped(
+        Effect.flatMap(this.leases.acquire(timeout, nameOf(word)), (lease) => {
           const own =
-            options?.timeout === undefined
-              ? this.blockingOptions(commands, options)
-              : { ...options, timeout: timeoutOption(left) }
+            options?.timeout === undefined ? this.blockingOptions(commands, options) : { ...options, timeout: left() }
           return run(this.of(lease), own)
         })
       )
-    })
+    )
   }
 
   /** The deadline of a blocking call: its own, else the server's timeout with the connection's as a grace. */
