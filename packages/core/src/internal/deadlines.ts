@@ -11,8 +11,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-// The global of the same name is a getter, which costs as much as the clock itself.
 import { performance } from "node:perf_hooks"
+
+/**
+ * Milliseconds with fractions, to measure what something costs; for deadlines see `monotonicMillis`. (The global `performance`
+ * is a getter in Node, which costs as much as the clock itself.)
+ */
+export const preciseMillis = (): number => performance.now()
 
 /** The clock that is in force where none was provided. */
 const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
@@ -22,7 +27,7 @@ const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
  * clock is read past its `bigint`, which costs half; small integers cost no memory in a call.
  */
 export const monotonicMillis = (clock: Clock.Clock): number =>
-  Math.floor(clock === liveClock ? performance.now() : Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+  Math.floor(clock === liveClock ? preciseMillis() : Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
 
 export class Deadlines {
   private readonly clock: Clock.Clock

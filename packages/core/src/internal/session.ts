@@ -24,6 +24,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { ConnectionErrorKind } from "../RedisError.ts"
 import * as Resp from "../Resp.ts"
+import { preciseMillis } from "./deadlines.ts"
 import { withoutStack } from "./errors.ts"
 import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
@@ -56,7 +57,7 @@ export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
  */
 export interface Sink {
   readonly upToDate: boolean
-  /** When the bytes came in whose replies are dispatched now, by `performance.now`. */
+  /** When the bytes came in whose replies are dispatched now, by `preciseMillis`. */
   readonly readAt: number
   readonly write: (chunks: Chunks) => boolean
   readonly drained: Effect.Effect<void>
@@ -307,19 +308,17 @@ export class Session {
     this.dispatching = true
     try {
       const part = partOf(answered.length, this.callMillis)
-      for (let i = 0, written = 0; i < answered.length; i++) {
+      for (let i = 0; i < answered.length; i++) {
         const call = answered[i]
         if (call.outcome !== undefined) settle(call, call.outcome)
-        if (i - written < part - 1) continue
-        this.kick()
-        written = i + 1
+        if ((i + 1) % part === 0) this.kick()
       }
     } finally {
       this.dispatching = false
     }
     this.kick()
     if (answered.length > 0 && this.sink !== undefined) {
-      this.callMillis = learned(this.callMillis, answered.length, performance.now() - this.sink.readAt)
+      this.callMillis = learned(this.callMillis, answered.length, preciseMillis() - this.sink.readAt)
     }
     this.owner.answered()
   }

@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type * as Resp from "../Resp.ts"
+import { preciseMillis } from "./deadlines.ts"
 import type { Chunks, SessionEnd } from "./session.ts"
 
 /** What comes out of the decoder. */
@@ -100,7 +101,7 @@ export class Wire {
   /** Decodes what came in and hands it over. Answers whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
-    if (this.decoded.length === 0) this.readAt = performance.now()
+    if (this.decoded.length === 0) this.readAt = preciseMillis()
     const failure = this.decode(bytes)
     const end = this.onInbound(bytes)
     this.failure = failure ?? end
