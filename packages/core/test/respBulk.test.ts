@@ -2,7 +2,7 @@
  * Large values, and whose memory the bytes of a reply are in.
  */
 import * as Resp from "@relive/core/Resp"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 
 const pattern = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31) & 0xff))
 
@@ -98,6 +98,24 @@ describe("large bulks", () => {
         assert.instanceOf(error, Resp.ReplyError)
       }
     }
+  })
+
+  it("are put together in the memory of the one before, but no more than 4 MiB of it is kept", () => {
+    const allocations = vi.spyOn(Buffer, "allocUnsafeSlow")
+    const decoder = Resp.makeDecoder({ volatile: true })
+    const allocatedFor = (length: number): number => {
+      allocations.mockClear()
+      const out: Array<Resp.Decoded<Resp.Reply>> = []
+      for (const chunk of pieces(wireOf(Buffer.alloc(length, 97)), 65_536)) decoder.push(chunk, out)
+      assert.strictEqual(out.length, 1)
+      return allocations.mock.calls.filter(([size]) => size === length).length
+    }
+    const largest = 4 * 2 ** 20
+    allocatedFor(largest)
+    assert.strictEqual(allocatedFor(largest), 0)
+    assert.strictEqual(allocatedFor(largest + 1), 1)
+    assert.strictEqual(allocatedFor(largest + 1), 1)
+    allocations.mockRestore()
   })
 
   it("take at most 2.3 times their size while they come", () => {
