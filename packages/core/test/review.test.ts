@@ -182,7 +182,7 @@ describe("law 4: one session's end is not another's", () => {
       const { call, connection, outcomes, start } = yield* makeParts({ whenDown: "fail" })
       const old = start().session
       connection.ready(old)
-      const sink = { upToDate: true, readAt: 0, write: () => true, drained: Effect.void }
+      const sink = { upToDate: true, write: () => true, drained: Effect.void }
       yield* submit(old.writer(sink))
       connection.submit(call("GET", REPEATABLE))
       connection.submit(call("INCR"))
@@ -391,7 +391,7 @@ describe("law 1: nobody waits behind a call that is gone", () => {
         const { session } = start()
         const texts: Array<string> = []
         const write = (chunks: ReadonlyArray<string | Uint8Array>) => texts.push(chunks.join("")) > 0
-        yield* submit(session.writer({ upToDate: true, readAt: 0, write, drained: Effect.void }))
+        yield* submit(session.writer({ upToDate: true, write, drained: Effect.void }))
         yield* submit(connection.deadlines.run)
         connection.ready(session)
         connection.submit(call("A"))
@@ -415,7 +415,7 @@ describe("law 8: a close waits for nothing that is over", () => {
       const { call, connection, outcomes, start } = yield* makeParts()
       const { session } = start()
       const more = yield* Deferred.make<void>()
-      yield* submit(session.writer({ upToDate: true, readAt: 0, write: () => false, drained: Deferred.await(more) }))
+      yield* submit(session.writer({ upToDate: true, write: () => false, drained: Deferred.await(more) }))
       connection.ready(session)
       connection.submit(call("A"))
       connection.submit(call("B", 0, 1, 10))
@@ -448,7 +448,7 @@ describe("law 1: a call that was given up does not keep a silent session alive",
     Effect.gen(function* () {
       const { call, connection, start } = yield* makeParts()
       const { session } = start()
-      yield* submit(session.writer({ upToDate: true, readAt: 0, write: () => true, drained: Effect.void }))
+      yield* submit(session.writer({ upToDate: true, write: () => true, drained: Effect.void }))
       connection.ready(session)
       const patient = call("PATIENT", 0, 1, Infinity)
       connection.submit(patient)

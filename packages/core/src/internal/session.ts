@@ -24,11 +24,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { ConnectionErrorKind } from "../RedisError.ts"
 import * as Resp from "../Resp.ts"
-import { preciseMillis } from "./deadlines.ts"
 import { withoutStack } from "./errors.ts"
 import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "./call.ts"
 import type { Finisher } from "./call.ts"
-import { learned, partOf } from "./parts.ts"
 import { Batch } from "./respEncoder.ts"
 
 /** How a session ended. `refused`: the server will say the same next time. */
@@ -57,8 +55,6 @@ export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>
  */
 export interface Sink {
   readonly upToDate: boolean
-  /** When the bytes came in whose replies are dispatched now, by `preciseMillis`. */
-  readonly readAt: number
   readonly write: (chunks: Chunks) => boolean
   readonly drained: Effect.Effect<void>
 }
@@ -127,8 +123,6 @@ export class Session {
   /** Nothing more is written; it ends with this when all that was written is answered. */
   private leaving: SessionEnd | undefined = undefined
   private flushScheduled = false
-  /** What a call costs us, its reply decoded and its caller resumed, in milliseconds. */
-  private callMillis = 0
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
@@ -304,22 +298,15 @@ export class Session {
     if (this.bytesCalls === 0) this.decoder.nextBytes = null
   }
 
+  /** All callers of a batch, and only then one write with what they have submitted: a write may be dear. */
   private resume(answered: ReadonlyArray<Call>): void {
     this.dispatching = true
     try {
-      const part = partOf(answered.length, this.callMillis)
-      for (let i = 0; i < answered.length; i++) {
-        const call = answered[i]
-        if (call.outcome !== undefined) settle(call, call.outcome)
-        if ((i + 1) % part === 0) this.kick()
-      }
+      for (const call of answered) if (call.outcome !== undefined) settle(call, call.outcome)
     } finally {
       this.dispatching = false
     }
     this.kick()
-    if (answered.length > 0 && this.sink !== undefined) {
-      this.callMillis = learned(this.callMillis, answered.length, preciseMillis() - this.sink.readAt)
-    }
     this.owner.answered()
   }
 

@@ -19,7 +19,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type * as Resp from "../Resp.ts"
-import { preciseMillis } from "./deadlines.ts"
 import type { Chunks, SessionEnd } from "./session.ts"
 
 /** What comes out of the decoder. */
@@ -51,9 +50,6 @@ export class Wire {
     buffer: sharedBuffer,
     callback: (bytes, buffer) => this.feed(buffer.subarray(0, bytes))
   }
-
-  /** When the first of the bytes came in that are not pulled yet, or those pulled last. */
-  readAt = 0
 
   private readonly decoder: Resp.Decoder<Resp.Reply>
   private readonly onInbound: (bytes: Uint8Array) => SessionEnd | undefined
@@ -101,7 +97,6 @@ export class Wire {
   /** Decodes what came in and hands it over. Answers whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
-    if (this.decoded.length === 0) this.readAt = preciseMillis()
     const failure = this.decode(bytes)
     const end = this.onInbound(bytes)
     this.failure = failure ?? end
