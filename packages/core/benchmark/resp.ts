@@ -6,7 +6,7 @@
  * machine compare the best ones only.
  */
 import * as Resp from "@relive/core/Resp"
-import { Batch, Encoder } from "../src/internal/respEncoder.ts"
+import { Batch, Encoder } from "../src/internal/resp/encoder.ts"
 
 const rounds = 25
 const roundMillis = 8

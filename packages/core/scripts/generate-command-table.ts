@@ -1,11 +1,11 @@
 /**
- * Writes `src/internal/commandTableData.ts` from what a real server says of its commands.
+ * Writes `src/internal/commands/data.ts` from what a real server says of its commands.
  *
  *     node packages/core/scripts/generate-command-table.ts [--print]
  *
  * It starts a server of its own (`RELIVE_REDIS_SERVER`, else `redis-server` on the PATH), asks for `COMMAND`, and stops it.
  * `--print` writes to stdout instead. What a newer server knows is not lost by generating from an older one: that list,
- * and everything that `COMMAND` does not say, is kept by hand in `src/internal/commandFacts.ts`.
+ * and everything that `COMMAND` does not say, is kept by hand in `src/internal/commands/facts.ts`.
  */
 import { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
@@ -98,4 +98,4 @@ const program = Effect.gen(function* () {
 
 const text = await Effect.runPromise(Effect.scoped(program))
 if (process.argv.includes("--print")) process.stdout.write(text)
-else writeFileSync(fileURLToPath(new URL("../src/internal/commandTableData.ts", import.meta.url)), text)
+else writeFileSync(fileURLToPath(new URL("../src/internal/commands/data.ts", import.meta.url)), text)

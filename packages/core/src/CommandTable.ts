@@ -9,10 +9,10 @@
  *
  * @since 0.1.0
  */
-import { changesNothing, leaseOnly, neverSent, newerCommands, blockingWithoutFlag } from "./internal/commandFacts.ts"
-import { timeoutPlaces, type TimeoutPlace } from "./internal/commandFacts.ts"
-import { commandTableData } from "./internal/commandTableData.ts"
-import type { Argument } from "./RedisOptions.ts"
+import { changesNothing, leaseOnly, neverSent, newerCommands, blockingWithoutFlag } from "./internal/commands/facts.ts"
+import { timeoutPlaces, type TimeoutPlace } from "./internal/commands/facts.ts"
+import { commandTableData } from "./internal/commands/data.ts"
+import type { Argument } from "./internal/resp/encoder.ts"
 
 /**
  * The bits of `flagsOf`.

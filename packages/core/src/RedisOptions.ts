@@ -21,25 +21,23 @@ import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
 import type { PeerCertificate } from "node:tls"
-import { optionsConfig } from "./internal/optionsConfig.ts"
-import { resolveOptions } from "./internal/resolveOptions.ts"
+import { optionsConfig } from "./internal/options/config.ts"
+import { resolveOptions } from "./internal/options/resolve.ts"
+import type { Command } from "./internal/resp/encoder.ts"
 import type { RedisArgumentError } from "./RedisError.ts"
 
-/**
- * One argument of a command. Numbers and bigints are sent in decimal, text as UTF-8, bytes as they are.
- *
- * @category models
- * @since 0.1.0
- */
-export type Argument = string | number | bigint | Uint8Array
-
-/**
- * A command: its name (and subcommand) and its arguments, each an element, as in `["SET", "key", "value"]`.
- *
- * @category models
- * @since 0.1.0
- */
-export type Command = ReadonlyArray<Argument>
+export {
+  /**
+   * @category models
+   * @since 0.1.0
+   */
+  type Argument,
+  /**
+   * @category models
+   * @since 0.1.0
+   */
+  type Command
+} from "./internal/resp/encoder.ts"
 
 /**
  * A password as options take it. Give an effect where it changes: it is run anew for each session, before the dial.

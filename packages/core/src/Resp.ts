@@ -35,8 +35,8 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
-import { type Builder, frameBuilder, replyBuilder } from "./internal/respBuilder.ts"
-import { ArgumentFailure, Batch, Encoder, type Command } from "./internal/respEncoder.ts"
+import { type Builder, frameBuilder, replyBuilder } from "./internal/resp/builder.ts"
+import { ArgumentFailure, Batch, Encoder, type Command } from "./internal/resp/encoder.ts"
 import {
   type Frame,
   defaultLimits,
@@ -45,8 +45,8 @@ import {
   type Push,
   type Reply,
   type ReplyFailure
-} from "./internal/respModel.ts"
-import { Parser } from "./internal/respParser.ts"
+} from "./internal/resp/model.ts"
+import { Parser } from "./internal/resp/parser.ts"
 
 export {
   /**
@@ -70,7 +70,7 @@ export {
    * @since 0.1.0
    */
   type Command
-} from "./internal/respEncoder.ts"
+} from "./internal/resp/encoder.ts"
 
 export {
   /**
@@ -178,7 +178,7 @@ export {
    * @since 0.1.0
    */
   type ReplySet
-} from "./internal/respModel.ts"
+} from "./internal/resp/model.ts"
 
 /**
  * What a decoder puts out: a reply as it is, a `Push`, which answers no call, or a `ReplyFailure` in the slot of a reply.

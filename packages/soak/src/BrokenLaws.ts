@@ -15,11 +15,11 @@ export interface Mutant {
   readonly to: string
 }
 
-const connection = "packages/core/src/internal/connection.ts"
-const service = "packages/core/src/internal/service.ts"
-const session = "packages/core/src/internal/session.ts"
-const transport = "packages/core/src/internal/transport.ts"
-const wire = "packages/core/src/internal/wire.ts"
+const connection = "packages/core/src/internal/connection/connection.ts"
+const service = "packages/core/src/internal/service/service.ts"
+const session = "packages/core/src/internal/connection/session.ts"
+const transport = "packages/core/src/internal/transport/dial.ts"
+const wire = "packages/core/src/internal/transport/wire.ts"
 
 export const mutants: ReadonlyArray<Mutant> = [
   {

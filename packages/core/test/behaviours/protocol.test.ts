@@ -1,4 +1,4 @@
-/** The codec's rows: bytes in, values out, whatever the chunks. The wider conformance cases are in `test/resp.test.ts`. */
+/** The codec's rows: bytes in, values out, whatever the chunks. The wider conformance cases are in `test/resp`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Resp } from "@relive/core"
 import { departs, encoded, notApplicable, overridden } from "./support.ts"

@@ -1,0 +1,124 @@
+/**
+ * The service behind a registered name, looked up at each call.
+ *
+ * @internal
+ */
+import * as Registry from "@relive/otp/Registry"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as CommandTable from "../../CommandTable.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type { CallOptions, Service, Status } from "../../RedisService.ts"
+import type * as Resp from "../../Resp.ts"
+import { callTimeoutMillis, timeoutOption } from "../call/options.ts"
+import { monotonicMillis } from "../clock.ts"
+import { connectionError } from "../errors.ts"
+
+/** While nobody is there to say another. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
+
+/** What nobody answers for: the name is down, and nothing of the call was sent. */
+const absent = (name: Registry.Name<Service>): RedisError =>
+  connectionError(
+    {
+      kind: "disconnected",
+      address: `name ${String(name.key)}`,
+      detail: "no connection is registered under this name: it is not started, or its supervisor is restarting it"
+    },
+    "unsent"
+  )
+
+type Use = <A>(
+  options: CallOptions | undefined,
+  blocks: () => boolean,
+  call: (service: Service, options: CallOptions | undefined) => Effect.Effect<A, RedisError, never>
+) => Effect.Effect<A, RedisError>
+
+/** How often to look whether one that is closing has left its name, in milliseconds. */
+const LOOK_AGAIN_MILLIS = 5
+
+/** The next one to have the name, when `gone` is closing. */
+const awaitNext = (
+  name: Registry.Name<Service>,
+  gone: Service | undefined
+): Effect.Effect<Service, never, Registry.Registry> =>
+  Effect.flatMap(Registry.awaitName(name), (service) =>
+    service === gone
+      ? Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), () => awaitNext(name, gone))
+      : Effect.succeed(service)
+  )
+
+/** Was the call refused because the connection was closing? Then it was not sent, and another one may have the name soon. */
+const isClosing = ({ reason }: RedisError): boolean =>
+  reason._tag === "ConnectionError" && reason.kind === "shutdown" && reason.delivery === "unsent"
+
+/** Calls whoever has the name; waits for somebody within the call's deadline, as for a connection that is down. */
+const makeUse =
+  (registry: Registry.Registry, name: Registry.Name<Service>): Use =>
+  (options, blocks, call) =>
+    Effect.flatMap(Clock.Clock, (clock) => {
+      const asked = monotonicMillis(clock)
+      const callNext = (gone: Service | undefined) => {
+        const total = callTimeoutMillis(options, gone?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS)
+        if (typeof total !== "number") return Effect.fail(total)
+        const left = () => Math.max(1, asked + total - monotonicMillis(clock))
+        return awaitNext(name, gone).pipe(
+          Effect.provideService(Registry.Registry, registry),
+          Effect.timeoutOrElse({ duration: left(), orElse: () => Effect.fail(absent(name)) }),
+          Effect.flatMap((next) => {
+            // What blocks has the server's own timeout to wait for, from when it is written.
+            const isOwn = options?.timeout === undefined && blocks()
+            return call(next, isOwn ? options : { ...options, timeout: timeoutOption(left()) })
+          })
+        )
+      }
+      const service = Registry.lookupUnsafe(registry, name)
+      if (service === undefined) return callNext(undefined)
+      return Effect.catch(call(service, options), (error) =>
+        isClosing(error) ? callNext(service) : Effect.fail(error)
+      )
+    })
+
+const never = () => false
+
+/** Does the server keep back its reply? */
+const blocking = (commands: ReadonlyArray<Resp.Command>) => () =>
+  Array.isArray(commands) &&
+  commands.some(
+    (command) => Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0
+  )
+
+export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
+  Effect.map(Registry.Registry, (registry) => {
+    const use = makeUse(registry, name)
+    const now = (): Service | undefined => Registry.lookupUnsafe(registry, name)
+    const down: Status = {
+      state: "backoff",
+      address: `name ${String(name.key)}`,
+      protocol: undefined,
+      sessions: 0,
+      queued: 0,
+      queuedBytes: 0,
+      inFlight: 0,
+      inFlightBytes: 0,
+      repeated: 0,
+      lastError: undefined
+    }
+    return {
+      command: (command, options) => use(options, blocking([command]), (service, own) => service.command(command, own)),
+      pipeline: (commands, options) =>
+        use(options, blocking(commands), (service, own) => service.pipeline(commands, own)),
+      transaction: (commands, options) => use(options, never, (service, own) => service.transaction(commands, own)),
+      noreply: (commands, options) => use(options, never, (service, own) => service.noreply(commands, own)),
+      lease: Effect.flatMap(Effect.scope, (scope) =>
+        use(undefined, never, (service) => Scope.provide(service.lease, scope))
+      ),
+      get timeoutMillis() {
+        return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
+      },
+      status: Effect.suspend(() => now()?.status ?? Effect.succeed(down)),
+      events: Stream.suspend(() => now()?.events ?? Stream.empty)
+    }
+  })

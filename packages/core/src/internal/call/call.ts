@@ -1,0 +1,164 @@
+/**
+ * One call: what a caller asked for, from its submission to its one settlement. It is the entry of the mailbox, then of
+ * the session's in-flight list, and after an interruption or a timeout the tombstone there whose reply is dropped.
+ *
+ * Plain mutable state, one shape, every field initialised: this object is made once per command on the hot path.
+ *
+ * @internal
+ */
+import type { EntryList, Entry } from "@relive/otp/Mailbox"
+import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import type * as Exit from "effect/Exit"
+import type { RedisError } from "../../RedisError.ts"
+import type * as Resp from "../../Resp.ts"
+import { nameOf } from "../commands/name.ts"
+import type { Payload } from "../resp/encoder.ts"
+
+/** What fills a reply slot. */
+export type Answer = Resp.Reply | Resp.ReplyFailure
+
+/** What a call settles with. */
+export type Outcome<A = unknown> = Exit.Exit<A, RedisError>
+
+/** May be written a second time when its session died before the answer: running it twice changes nothing. */
+export const REPEATABLE = 1
+/** Its replies are decoded in bytes mode. */
+export const BYTES = 2
+/** The connection's own (handshake, health): not counted, not tracked by the deadlines, never repeated. */
+export const INTERNAL = 4
+/** The server may keep its reply back: when its caller is gone, its connection must go too. */
+export const BLOCKING = 16
+/** How many replies it gets is not known before they come: nothing is written behind it until then. */
+export const BARRIER = 8
+
+/** Turns the replies of a call into its outcome. */
+export interface Finisher<A = unknown> {
+  /** Called with each reply, counted in `call.received`; `undefined` while more are to come. Runs no user code. */
+  readonly onReply: (call: Call, reply: Answer) => Outcome<A> | undefined
+}
+
+/** Resumes the caller. A method type, so that calls of all kinds can stand in one list. */
+export type Resume<A> = { resume(outcome: Outcome<A>): void }["resume"]
+
+/** Whoever holds a call can take it back. */
+export interface Holder {
+  readonly cancel: (call: Call) => void
+}
+
+/** As an effect it is its own cancellation: what runs when its caller is interrupted. */
+export class Call<A = unknown> extends Effectable.Class<void> implements Entry<Call> {
+  next: Call | undefined = undefined
+  previous: Call | undefined = undefined
+  list: EntryList<Call> | undefined = undefined
+
+  /** Dropped when it was written, unless it may be written again. */
+  payload: Payload
+  readonly count: number
+  readonly bytes: number
+  /** The command's first element, or what the call is. For errors see `name`. */
+  readonly word: string
+  readonly flags: number
+  readonly finisher: Finisher<A>
+  /** In milliseconds; 0 without a deadline. (Not `Infinity`: these fields stay small integers, which cost no memory.) */
+  readonly timeoutMillis: number
+  /** In whole milliseconds of the monotonic clock; 0 for none. */
+  readonly deadline: number
+
+  /** How many replies are expected in all. */
+  expected: number
+  /** How many replies have come. */
+  received = 0
+  /** Index of its first reply among all replies of its session: set when it is written. */
+  firstReply = 0
+  writtenAt = 0
+  repeated = false
+  settled = false
+  /** Its replies say that the session is not in the state that others rely on: it must end. */
+  broken = false
+  outcome: Outcome | undefined = undefined
+  readonly resume: Resume<A>
+  /** The connection that has it now, once it was submitted. */
+  holder: Holder | undefined = undefined
+
+  constructor(
+    payload: Payload,
+    count: number,
+    bytes: number,
+    word: string,
+    flags: number,
+    finisher: Finisher<A>,
+    expected: number,
+    timeoutMillis: number,
+    now: number,
+    resume: Resume<A>
+  ) {
+    super()
+    this.payload = payload
+    this.count = count
+    this.bytes = bytes
+    this.word = word
+    this.flags = flags
+    this.finisher = finisher
+    this.expected = expected
+    const millis = timeoutMillis === Infinity ? 0 : Math.max(1, Math.ceil(timeoutMillis))
+    this.timeoutMillis = millis
+    // Never early: `now` was rounded down.
+    this.deadline = millis === 0 ? 0 : now + millis + 1
+    this.resume = resume
+  }
+
+  override asEffect(): Effect.Effect<void> {
+    this.holder?.cancel(this)
+    return Effect.void
+  }
+
+  /** The command's name, for errors. Never an argument. */
+  get name(): string {
+    return nameOf(this.word)
+  }
+
+  /** Has its deadline passed? */
+  expired(now: number): boolean {
+    return this.deadline !== 0 && this.deadline <= now
+  }
+
+  /**
+   * The latest moment at which a passed deadline must have been noticed: late by at most 10 ms or 2 %, of which half is
+   * left to the timer.
+   */
+  get wakeBy(): number {
+    return this.deadline === 0 ? Infinity : this.deadline + Math.max(4, Math.floor(this.timeoutMillis * 0.01))
+  }
+
+  /**
+   * How long its reply may take, in milliseconds, before the server is taken for dead: so long that its own deadline, if it
+   * is waited for, was noticed before.
+   */
+  get patience(): number {
+    const millis = this.timeoutMillis
+    if (millis === 0 || (this.flags & BLOCKING) !== 0) return Infinity
+    return (this.flags & INTERNAL) !== 0 ? millis : millis + Math.max(10, Math.ceil(millis * 0.02))
+  }
+
+  /** Forgets what a dead session had answered, so that the call can be written once more. */
+  rewind(): void {
+    this.repeated = true
+    this.received = 0
+    this.writtenAt = 0
+  }
+}
+
+/** Settles a call that is in no list any more, once. This runs the caller's code: the state must be consistent before. */
+export const settle = (call: Call, outcome: Outcome): void => {
+  if (call.settled) return
+  call.settled = true
+  try {
+    call.resume(outcome)
+  } catch (thrown) {
+    // By an observer of the caller's fiber. The program is to see it, but others must not miss their replies for it.
+    queueMicrotask(() => {
+      throw thrown
+    })
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * How replies become the outcome of a call, by kind of call. Pure: they run between the decoder and the callers.
+ *
+ * @internal
+ */
+import * as Exit from "effect/Exit"
+import * as Resp from "../../Resp.ts"
+import type { Call, Answer, Finisher, Outcome } from "./call.ts"
+import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
+import type { PipelineReply } from "../../RedisService.ts"
+import { hideEchoes } from "../commands/echoes.ts"
+import { nameOf } from "../commands/name.ts"
+import { failure } from "../errors.ts"
+
+/** An error of the server knows what it answers. */
+const named = (element: PipelineReply, command: string | undefined): PipelineReply =>
+  element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
+
+/** The server's error as the answer to this command, without what it repeats of the arguments. */
+const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyError => {
+  const command = nameOf(word)
+  return new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
+}
+
+/** A reply as an element: what could not be delivered becomes its error. */
+const toElement = (reply: Answer, command: string | undefined): PipelineReply =>
+  reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
+
+/** One command: its reply, or its failure. */
+export const command: Finisher<Resp.Reply> = {
+  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> {
+    if (typeof reply === "object") {
+      if (reply instanceof Resp.ReplyError) return failure(answerTo(call.word, reply))
+      if (reply instanceof Resp.ReplyFailure) return failure(reply.error)
+    }
+    return Exit.succeed(reply)
+  }
+}
+
+/** Many commands: all replies, in order. `names` are those of the commands, for errors. */
+export class PipelineFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
+  private readonly names: ReadonlyArray<string>
+  /** Emptied by the first reply, so that a repeated pipeline starts anew. */
+  private elements: Array<PipelineReply> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.names = names
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+    if (call.received === 1) this.elements = []
+    this.elements.push(toElement(reply, this.names[call.received - 1]))
+    return call.received === call.expected ? Exit.succeed(this.elements) : undefined
+  }
+}
+
+const isQueued = (reply: PipelineReply): boolean => reply === "QUEUED"
+
+/** Waits for EXEC or was refused: it has not run by itself. */
+const isHeld = (reply: PipelineReply): boolean => isQueued(reply) || reply instanceof Resp.ReplyError
+
+/** The outcome of `MULTI`, the commands and `EXEC`, from their replies in order. */
+const transactionOutcome = (
+  call: Call,
+  replies: ReadonlyArray<PipelineReply>
+): Outcome<ReadonlyArray<PipelineReply>> => {
+  const multi = replies[0]
+  const exec = replies[replies.length - 1]
+  const queued = replies.slice(1, -1)
+  if (multi instanceof Resp.ReplyError) return failure(ranOutside(multi, queued))
+  if (multi === "OK" && queued.every(isHeld)) {
+    if (exec === null) return failure(new WatchConflict())
+    if (exec instanceof Resp.ReplyError) {
+      // Any other error than EXECABORT leaves the connection inside of MULTI.
+      call.broken = exec.code !== "EXECABORT"
+      return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
+    }
+    if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
+    const isWhole = queued.every(isQueued) && Array.isArray(exec) && exec.length === queued.length
+    if (isWhole) return Exit.succeed(exec)
+  }
+  call.broken = true
+  const refused = queued.find((reply) => reply instanceof Resp.ReplyError)
+  return failure(ranOutside(refused ?? notATransaction, queued))
+}
+
+const notATransaction = new Resp.ReplyError({
+  code: "ERR",
+  message: "the server did not answer MULTI and EXEC as it should"
+})
+
+const ranOutside = (error: Resp.ReplyError, replies: ReadonlyArray<PipelineReply>): Resp.ReplyError =>
+  new Resp.ReplyError({
+    code: error.code,
+    message: error.message,
+    command: error.command,
+    delivery: "unknown",
+    replies
+  })
+
+const queueErrorsOf = (queued: ReadonlyArray<PipelineReply>) =>
+  queued.flatMap((reply, index) =>
+    reply instanceof Resp.ReplyError ? [{ index, code: reply.code, message: reply.message }] : []
+  )
+
+/** `MULTI`, the commands, `EXEC`: the elements of EXEC's array. `names` are those of the commands. */
+export class TransactionFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
+  private readonly names: ReadonlyArray<string>
+  private readonly replies: Array<PipelineReply> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.names = names
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+    this.replies.push(toElement(reply, this.nameAt(call)))
+    if (call.received < call.expected) return undefined
+    const outcome = transactionOutcome(call, this.replies)
+    return Exit.map(outcome, (elements) => elements.map((element, i) => named(element, this.names[i])))
+  }
+
+  private nameAt(call: Call): string | undefined {
+    if (call.received === 1) return "MULTI"
+    return call.received === call.expected ? "EXEC" : this.names[call.received - 2]
+  }
+}
+
+/**
+ * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`: one reply, that of the last. When the first is refused, all are
+ * answered, and the commands have run.
+ */
+export class NoReplyFinisher implements Finisher<void> {
+  private readonly names: ReadonlyArray<string>
+  private readonly replies: Array<PipelineReply> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.names = names
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<void> | undefined {
+    const element = toElement(reply, call.received === 1 ? "CLIENT REPLY" : this.names[call.received - 2])
+    // Inside of a MULTI all of it is queued, and what EXEC is answered then cannot be told from what is not.
+    if (call.received === 1) call.broken = isQueued(element)
+    const isRefusal = call.received === 1 && isHeld(element)
+    if (call.received === 1 && !isRefusal) return Exit.void
+    if (isRefusal) call.expected = this.names.length + 2
+    this.replies.push(element)
+    if (call.received < call.expected) return undefined
+    const [refusal, ...rest] = this.replies
+    return failure(ranOutside(refusal instanceof Resp.ReplyError ? refusal : notATransaction, rest.slice(0, -1)))
+  }
+}
+
+/** The connection's own batches: the replies as they came, and each as it comes. */
+export class RawFinisher implements Finisher<ReadonlyArray<Answer>> {
+  private readonly replies: Array<Answer> = []
+  private readonly onEach: (reply: Answer) => void
+
+  constructor(onEach: (reply: Answer) => void) {
+    this.onEach = onEach
+  }
+
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Answer>> | undefined {
+    this.replies.push(reply)
+    this.onEach(reply)
+    return call.received === call.expected ? Exit.succeed(this.replies) : undefined
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The options of a call: they are checked here, and `timeout` is read, in milliseconds.
+ *
+ * @internal
+ */
+import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
+import * as CommandTable from "../../CommandTable.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type { CallOptions } from "../../RedisService.ts"
+import type * as Resp from "../../Resp.ts"
+import { argumentError } from "../errors.ts"
+import { durationOrInfinite } from "../options/kinds.ts"
+
+const timeoutKind = durationOrInfinite(0)
+
+const names: ReadonlySet<string> = new Set(["timeout", "decode", "retry", "route", "schema"])
+
+/** For callers whom no types hold: what is misspelt would otherwise do nothing, or something else. */
+const wrongOption = (options: CallOptions): RedisError | undefined => {
+  if (!Predicate.isObject(options)) {
+    return argumentError('The options of a call must be a record like { timeout: "1 second" }')
+  }
+  for (const name of Object.keys(options)) {
+    if (names.has(name)) continue
+    return argumentError(`A call has no option ${JSON.stringify(name)}; it has ${[...names].join(", ")}`)
+  }
+  const { decode, retry } = options
+  if (decode !== undefined && decode !== "text" && decode !== "bytes") {
+    return argumentError('The option `decode` must be "text" or "bytes"')
+  }
+  return retry === undefined || retry === false || isRetry(retry) ? undefined : argumentError(retryMust)
+}
+
+const retryMust = 'The option `retry` must be false or { for: "unsent" | "readOnly" | "any", schedule? }'
+
+const isRetry = (retry: unknown): boolean =>
+  Predicate.isObject(retry) &&
+  (retry.for === "unsent" || retry.for === "readOnly" || retry.for === "any") &&
+  (retry.schedule === undefined || Schedule.isSchedule(retry.schedule))
+
+/** None at all is as soon as can be told. (In a `Call` 0 is no deadline.) */
+const atLeastOne = (millis: number): number => Math.max(millis, 1)
+
+/** Milliseconds of a call's `timeout` (`Infinity` for none), or the error that names what is wrong with its options. */
+export const callTimeoutMillis = (options: CallOptions | undefined, inherited: number): number | RedisError => {
+  if (options === undefined) return atLeastOne(inherited)
+  const wrong = wrongOption(options)
+  if (wrong !== undefined) return wrong
+  const { timeout } = options
+  if (timeout === undefined) return atLeastOne(inherited)
+  const millis = timeoutKind.check(timeout)
+  return millis === undefined ? argumentError(`The option \`timeout\` must be ${timeoutKind.must}`) : atLeastOne(millis)
+}
+
+/** The longest that `timeout` takes. */
+const longest = 2 ** 31 - 1
+
+/** What is left of a deadline, as the option: above zero, so that the call itself finds that it is over. */
+export const timeoutOption = (millis: number): number | "infinite" =>
+  millis > longest ? "infinite" : Math.max(millis, 1)
+
+/** How long the server may block on these commands in all, in milliseconds; `Infinity` for ever. */
+export const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
+  let sum = 0
+  for (const command of commands) {
+    // What is no command is refused elsewhere.
+    const millis = Array.isArray(command) ? CommandTable.blockingTimeoutMillis(command) : undefined
+    sum += millis === 0 ? Infinity : (millis ?? 0)
+  }
+  return sum
+}

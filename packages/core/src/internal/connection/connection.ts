@@ -1,0 +1,503 @@
+/**
+ * A connection: the permanent identity behind its sessions. It owns the mailbox, the deadlines, the state and the counters;
+ * a session comes and goes. It dials nothing and restarts nothing: the supervisor does.
+ *
+ * Every call that is submitted is settled here exactly once: by its reply (through the session), its deadline, its
+ * interruption, the end of its session, or the close.
+ *
+ * @internal
+ */
+import { Mailbox } from "@relive/otp/Mailbox"
+import type { EntryList } from "@relive/otp/Mailbox"
+import type { Clock } from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import type { Hooks, RedisConnection } from "../../RedisConnection.ts"
+import { TimeoutError } from "../../RedisError.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type { Resolved } from "../../RedisOptions.ts"
+import type { ConnectionState, Status, StatusChange } from "../../RedisService.ts"
+import { BLOCKING, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
+import type { Call, Outcome } from "../call/call.ts"
+import { monotonicMillis } from "../clock.ts"
+import { Deadlines } from "./deadlines.ts"
+import { connectionError, failure, SharedFailure } from "../errors.ts"
+import { Discreet } from "../inspect.ts"
+import { delayMillis } from "./backoff.ts"
+import type { Owner, Room, Session } from "./session.ts"
+import { sessionEnd } from "../transport/sessionEnd.ts"
+import type { SessionEnd } from "../transport/sessionEnd.ts"
+
+const abandonedBlocking = sessionEnd({
+  kind: "closed",
+  detail: "a blocking command was given up, so its connection was closed: nothing is taken for nobody",
+  refused: false
+})
+
+const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended", refused: false })
+
+const becameReplica = sessionEnd({
+  kind: "disconnected",
+  detail: "the server has become a replica (READONLY); it is dialled anew, in case another one has its name now",
+  refused: false
+})
+
+/** What waits to be resumed: filled while the state changes, run when it has changed. */
+type Settlements = Array<readonly [Call, Outcome]>
+
+const run = (settlements: Settlements): void => {
+  for (const [call, outcome] of settlements) settle(call, outcome)
+}
+
+const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
+  failure(
+    new TimeoutError({
+      phase,
+      delivery: phase === "queued" && !call.repeated ? "unsent" : "unknown",
+      command: call.name,
+      timeoutMillis: call.timeoutMillis
+    })
+  )
+
+const noHooks: Hooks = {}
+
+export class Connection extends Discreet implements Owner, RedisConnection {
+  readonly options: Resolved
+  /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
+  readonly life: "permanent" | "single"
+  readonly clock: Clock
+  private readonly random: () => number
+  readonly deadlines: Deadlines
+  readonly changes: PubSub.PubSub<StatusChange>
+  /** Settled by the first ready session when it is `"auto"`. */
+  protocol: "auto" | 2 | 3
+  state: ConnectionState = "connecting"
+  /** Since when there is no ready session, by `now`. */
+  downSince: number | undefined
+
+  private readonly hooks: Hooks
+  private readonly mailbox: Mailbox<Call>
+  private session: Session | undefined = undefined
+  private lastError: RedisError | undefined = undefined
+  /** Why calls are refused at once, while they are. */
+  refusing: Exit.Exit<never, RedisError> | undefined = undefined
+  /** How many sessions in a row have ended without a byte from the server. */
+  mutes = 0
+  private closing = false
+  private closeBy = Infinity
+  private sessions = 0
+  private repeated = 0
+  private attempt = 0
+  private nextDelay = 0
+  private onDrained: (() => void) | undefined = undefined
+  private onFirst: Array<() => void> = []
+
+  constructor(
+    options: Resolved,
+    life: "permanent" | "single",
+    clock: Clock,
+    random: () => number,
+    changes: PubSub.PubSub<StatusChange>,
+    hooks: Hooks = noHooks
+  ) {
+    super()
+    this.options = options
+    this.life = life
+    this.random = random
+    this.clock = clock
+    this.changes = changes
+    this.protocol = options.protocol
+    this.hooks = hooks
+    this.downSince = monotonicMillis(clock)
+    this.deadlines = new Deadlines(clock, this.sweep)
+    this.mailbox = new Mailbox<Call>({
+      capacity: options.mailboxCommands,
+      capacityBytes: options.mailboxBytes,
+      whenFull: options.whenFull
+    })
+  }
+
+  toJSON(): unknown {
+    return { _tag: "RedisConnection", ...this.status }
+  }
+
+  readonly now = (): number => monotonicMillis(this.clock)
+
+  // -------------------------------------------------------------------------------------------------------- callers
+
+  /** Takes a call in. It may settle at once. */
+  submit(call: Call): void {
+    if (this.refusing !== undefined) return settle(call, this.refusing)
+    call.holder = this
+    const offer = this.mailbox.offer(call)
+    if (offer === "full") return settle(call, this.full())
+    this.deadlines.watch(call.wakeBy)
+    const session = this.session
+    if (session !== undefined && session.ready) session.wake()
+    else this.hooks.onWaiting?.(this)
+  }
+
+  /** The caller is gone: a call that was not written never is, a written one becomes a tombstone. */
+  readonly cancel = (call: Call): void => {
+    if (call.settled) return
+    call.settled = true
+    const wasQueued = this.mailbox.remove(call)
+    if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
+    // It may have been too large for what is in flight, and the next one is not.
+    if (wasQueued) this.session?.wake()
+    this.checkDrained()
+  }
+
+  private full(): Outcome {
+    const { mailboxBytes, mailboxCommands } = this.options
+    const detail = `the mailbox is full (${mailboxCommands} commands, ${mailboxBytes} bytes): submit less at a time, raise mailboxCommands or mailboxBytes, or let callers wait with whenFull: "suspend"`
+    return failure(connectionError({ kind: "mailbox-full", address: this.options.address, detail }, "unsent").reason)
+  }
+
+  // --------------------------------------------------------------------------------------------------------- moving
+
+  moveUnsent(to: RedisConnection): number {
+    if (!(to instanceof Connection)) throw new TypeError("Not a connection of @relive/core")
+    if (to === this || !to.accepting || to.clock !== this.clock) return 0
+    let moved = 0
+    for (let call = this.mailbox.take(); call !== undefined; call = this.mailbox.take()) {
+      if (!to.adopt(call)) {
+        this.mailbox.prepend(call)
+        break
+      }
+      moved += call.count
+    }
+    if (moved > 0) to.session?.wake()
+    this.checkDrained()
+    return moved
+  }
+
+  /** Takes a call over from another connection, if there is room in the queue itself. */
+  private adopt(call: Call): boolean {
+    const offer = this.mailbox.offer(call)
+    if (offer === "waiting") this.mailbox.remove(call)
+    if (offer !== "queued") return false
+    call.holder = this
+    this.deadlines.watch(call.wakeBy)
+    return true
+  }
+
+  // ------------------------------------------------------------------------------------------------------ deadlines
+
+  /** What else is refused when it closes: whoever waits for a lease. */
+  refuseOthers: () => void = () => {}
+
+  /** What else has deadlines here: the idle leases. */
+  sweepOthers: (now: number) => number = () => Infinity
+
+  private readonly sweep = (now: number): number => {
+    const expired: Settlements = []
+    let next = this.sweepList(this.mailbox.queue, now, "queued", expired)
+    next = Math.min(next, this.sweepList(this.mailbox.waiting, now, "queued", expired))
+    const inFlight = this.session?.inFlight
+    if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired))
+    for (const [call] of expired) this.mailbox.remove(call)
+    const session = this.session
+    const isAbandoned = expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.list !== undefined)
+    run(expired)
+    if (isAbandoned) session?.die(abandonedBlocking)
+    if (expired.length > 0) this.session?.wake()
+    this.checkDrained()
+    return Math.min(next, this.sweepOthers(now))
+  }
+
+  private sweepList(list: EntryList<Call>, now: number, phase: "queued" | "written", expired: Settlements): number {
+    let next = Infinity
+    for (let call = list.head; call !== undefined; call = call.next) {
+      if (call.settled || (call.flags & INTERNAL) !== 0) continue
+      if (call.expired(now)) expired.push([call, timeout(call, phase)])
+      else if (call.wakeBy < next) next = call.wakeBy
+    }
+    return next
+  }
+
+  expire(call: Call): void {
+    settle(call, timeout(call, "queued"))
+    this.checkDrained()
+  }
+
+  // -------------------------------------------------------------------------------------------------------- session
+
+  hasCall(room: Room): boolean {
+    const head = this.mailbox.queue.head
+    return head !== undefined && (room.empty || (head.count <= room.commands && head.bytes <= room.bytes))
+  }
+
+  take(room: Room): Call | undefined {
+    return this.hasCall(room) ? this.mailbox.take() : undefined
+  }
+
+  answered(): void {
+    if (this.closing) this.checkDrained()
+  }
+
+  /** A session starts: it is about to dial. */
+  starting(session: Session): void {
+    this.session = session
+    this.sessions++
+    // `failed` lasts through its retries until a session is ready.
+    if (this.state !== "failed" && !this.closing) this.change("connecting", undefined)
+  }
+
+  handshaking(): void {
+    if (this.state === "connecting") this.change("handshaking", undefined)
+  }
+
+  ready(session: Session): void {
+    // One that comes too late for the close has nothing to do any more.
+    if (session.end !== undefined || this.closing) return
+    this.protocol = session.protocol
+    session.readyAt = this.now()
+    session.lastInbound = session.readyAt
+    session.ready = true
+    this.refusing = undefined
+    this.lastError = undefined
+    this.downSince = undefined
+    this.change("ready", undefined)
+    this.first()
+    session.wake()
+  }
+
+  /**
+   * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS anew, gets away
+   * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session.
+   */
+  demoted(session: Session): SessionEnd | undefined {
+    const isYoung = this.now() - session.readyAt < this.options.stableAfterMillis
+    return isYoung || this.options.readonly || this.life === "single" ? undefined : becameReplica
+  }
+
+  /** The session has ended: decides what becomes of every call, then tells the callers. */
+  ended(session: Session, end: SessionEnd): void {
+    const shared = new SharedFailure({
+      kind: end.kind,
+      address: this.options.address,
+      detail: end.detail,
+      cause: end.cause
+    })
+    const failed: Settlements = []
+    const repeat: Array<Call> = []
+    for (let call = session.inFlight.shift(); call !== undefined; call = session.inFlight.shift()) {
+      if (call.settled) continue
+      if (this.mayRepeat(call)) repeat.push(call)
+      else failed.push([call, call.received === 0 ? shared.unknown : shared.cut(call.received)])
+    }
+    for (let call = repeat.pop(); call !== undefined; call = repeat.pop()) {
+      call.rewind()
+      this.repeated += call.count
+      this.mailbox.prepend(call)
+    }
+    // A session that was killed closes in the background: the next one may be there before it has ended.
+    const isReplaced = this.session !== undefined && this.session !== session
+    if (!isReplaced) this.lost(session, end, shared, failed)
+    run(failed)
+    this.first()
+    this.checkDrained()
+    this.session?.wake()
+  }
+
+  /** There is no session any more. */
+  private lost(session: Session, end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+    this.session = undefined
+    this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
+    this.planNext(session, end)
+    // While it closes there is no next session: what waits for one would only use up the time.
+    if (this.closing) this.failQueued(this.shutdown(), failed)
+    else this.goDown(end, shared, failed)
+  }
+
+  /** Takes out all that is queued, to fail. A read that is repeated was written once, so it can have run. */
+  private failQueued(shared: SharedFailure, failed: Settlements): void {
+    for (const call of this.mailbox.drain()) failed.push([call, call.repeated ? shared.unknown : shared.unsent])
+  }
+
+  private mayRepeat(call: Call): boolean {
+    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing && this.life === "permanent"
+  }
+
+  private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+    this.downSince ??= this.now()
+    const refuses = this.life === "single" ? this.leaseEnded(end) : shared
+    if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
+      this.refusing = refuses.unsent
+      this.hooks.onGivingUp?.(this, false)
+      this.failQueued(refuses, failed)
+    }
+    const error = connectionError(
+      { kind: end.kind, address: this.options.address, detail: end.detail, cause: end.cause },
+      "unsent"
+    )
+    this.lastError = error
+    this.change(end.refused || this.state === "failed" ? "failed" : "backoff", error)
+  }
+
+  private leaseEnded(end: SessionEnd): SharedFailure {
+    const detail = `the leased connection has ended (${end.detail}), and its state with it: acquire another lease`
+    return new SharedFailure({ kind: "closed", address: this.options.address, detail, cause: end.cause })
+  }
+
+  private planNext(session: Session, end: SessionEnd): void {
+    const stable = this.now() - session.readyAt >= this.options.stableAfterMillis
+    this.attempt = stable ? 0 : this.attempt + 1
+    const ended = end.refused ? "refused" : stable ? "stable" : "unstable"
+    this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random()) + this.dialDelayMillis
+  }
+
+  /** How long a lease that could not be dialled waits before its next dial, in milliseconds; the first one is 1. */
+  redialMillis(attempt: number): number {
+    return delayMillis(this.options, "unstable", attempt, this.random())
+  }
+
+  /** How long the owner wants a dial to wait, in milliseconds. */
+  get dialDelayMillis(): number {
+    return this.hooks.dialDelayMillis?.(this) ?? 0
+  }
+
+  /** How long the supervisor waits before it starts the next session, in milliseconds. */
+  get backoffMillis(): number {
+    return this.nextDelay
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- close
+
+  /** Refuses new calls. Those under way go on if there is a ready session, else the queued ones fail at once. */
+  /** `within` so many milliseconds, if that is less than `closeTimeout`. */
+  beginClose(within = Infinity): void {
+    if (this.closing) return
+    this.closing = true
+    this.closeBy = this.now() + Math.min(this.options.closeTimeoutMillis, within)
+    const failed: Settlements = []
+    const shared = this.shutdown()
+    // A lease that has ended says so, also when its scope has closed behind it.
+    if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
+    this.downSince ??= this.now()
+    this.hooks.onGivingUp?.(this, true)
+    if (this.session?.ready !== true) this.failQueued(shared, failed)
+    else this.change("draining", undefined)
+    run(failed)
+    this.refuseOthers()
+    this.first()
+  }
+
+  /** How long the close may still take, in milliseconds: one deadline for all that drains. */
+  get closeMillis(): number {
+    return Math.max(0, this.closeBy - this.now())
+  }
+
+  /** Waits until nothing is under way any more. */
+  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    this.onDrained = () => {
+      this.onDrained = undefined
+      resume(Effect.void)
+    }
+    this.checkDrained()
+    return Effect.sync(() => {
+      this.onDrained = undefined
+    })
+  })
+
+  /** Settles whatever is left. The last thing that happens to a connection. */
+  close(): void {
+    // After a kill there may be one: what it has in flight is settled here, as nobody watches its deadlines any more.
+    this.session?.die(killed)
+    this.beginClose()
+    const shared = this.shutdown()
+    const left: Settlements = []
+    this.hooks.onGivingUp?.(this, true)
+    this.failQueued(shared, left)
+    this.change("closed", undefined)
+    run(left)
+    this.first()
+  }
+
+  private shutdown(): SharedFailure {
+    return new SharedFailure({
+      kind: "shutdown",
+      address: this.options.address,
+      detail: "the connection is closing"
+    })
+  }
+
+  private checkDrained(): void {
+    if (this.onDrained === undefined || this.mailbox.depth > 0) return
+    for (let call = this.session?.inFlight.head; call !== undefined; call = call.next) {
+      if (!call.settled && (call.flags & INTERNAL) === 0) return
+    }
+    this.onDrained()
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- state
+
+  /** Waits until the first session is ready, or fails with why it could not be. */
+  readonly awaitFirst: Effect.Effect<void, RedisError> = Effect.callback<void, RedisError>((resume) => {
+    const look = (): void => {
+      if (this.state === "ready") resume(Effect.void)
+      else if (this.lastError !== undefined) resume(Effect.fail(this.lastError))
+      else if (this.closing)
+        resume(
+          Effect.fail(
+            connectionError(
+              { kind: "shutdown", address: this.options.address, detail: "the connection is closing" },
+              "unsent"
+            )
+          )
+        )
+      else this.onFirst.push(look)
+    }
+    look()
+  })
+
+  private first(): void {
+    const waiting = this.onFirst
+    if (waiting.length === 0) return
+    this.onFirst = []
+    for (const look of waiting) look()
+  }
+
+  get status(): Status {
+    return {
+      state: this.state,
+      address: this.options.address,
+      protocol: this.protocol === "auto" ? undefined : this.protocol,
+      sessions: this.sessions,
+      queued: this.mailbox.depth,
+      queuedBytes: this.mailbox.queue.bytes + this.mailbox.waiting.bytes,
+      inFlight: this.session?.inFlight.count ?? 0,
+      inFlightBytes: this.session?.inFlight.bytes ?? 0,
+      repeated: this.repeated,
+      lastError: this.lastError
+    }
+  }
+
+  get isClosing(): boolean {
+    return this.closing
+  }
+
+  get accepting(): boolean {
+    return this.refusing === undefined
+  }
+
+  get queued(): number {
+    return this.mailbox.depth
+  }
+
+  get inFlight(): number {
+    return this.session?.inFlight.count ?? 0
+  }
+
+  private change(state: ConnectionState, cause: RedisError | undefined): void {
+    const previous = this.state
+    if (previous === state || previous === "closed") return
+    this.state = state
+    const change: StatusChange = { previous, state, cause, sessions: this.sessions }
+    // Readers of the changes go on inside of the publishing: whoever chooses among connections must know before.
+    this.hooks.onChange?.(this, change)
+    PubSub.publishUnsafe(this.changes, change)
+  }
+}

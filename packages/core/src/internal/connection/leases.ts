@@ -1,0 +1,345 @@
+/**
+ * Leases: connections that nobody shares, for what is state of a connection or blocks it.
+ *
+ * A lease is a connection with one session, run as a temporary child. It is taken from the idle ones or opened anew, up to
+ * a bound; callers above it wait in the order they came. Given back clean it is kept for a while; given back dirty (its
+ * state was changed: no command tells whether it was cleaned), busy or broken it is closed.
+ *
+ * @internal
+ */
+import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type { SupervisorRef } from "@relive/otp/Supervisor"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import { LeaseTimeout, TimeoutError } from "../../RedisError.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type { Connection } from "./connection.ts"
+import { connectionError, redisError } from "../errors.ts"
+import { sessionEnd } from "../transport/sessionEnd.ts"
+import type { Session } from "./session.ts"
+
+/** What a lease's child hands out when it starts. */
+export interface LeaseParts {
+  readonly connection: Connection
+  readonly session: Session
+}
+
+export interface Lease extends LeaseParts {
+  /** A command that changes the connection's state was sent. */
+  dirty: boolean
+  /** Given back: whoever still holds it may not use it any more. */
+  released: boolean
+  /** When it was taken, or given back. */
+  since: number
+}
+
+/** The child spec of one lease; the child hands its parts out when it starts. */
+export type LeaseSpec = (handOut: (parts: LeaseParts) => void) => ChildSpec.ChildSpec<unknown>
+
+/** What a waiter is handed: a lease that was given back, or the room for a new one. */
+type Grant = { readonly _tag: "Lease"; readonly lease: Lease } | { readonly _tag: "Room" }
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const fresh = { dirty: false, released: false }
+
+const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", refused: false })
+
+/** What a dial fails with that took too long. */
+type TooLate = () => Effect.Effect<never, RedisError>
+
+class Waiter {
+  granted: Grant | undefined = undefined
+  resume: (() => void) | undefined = undefined
+}
+
+export class Leases {
+  private readonly owner: Connection
+  private readonly spec: LeaseSpec
+  private readonly idle: Array<Lease> = []
+  private readonly out = new Set<Lease>()
+  private readonly waiters = new Set<Waiter>()
+  /** Those who wait for their next dial. */
+  private readonly pausing = new Set<() => void>()
+  private opening = 0
+  private supervisor: SupervisorRef | undefined = undefined
+  /** How many callers got none in time. */
+  timeouts = 0
+  /** Told how long each caller waited for its lease, and had it, in milliseconds. */
+  onWaited: ((millis: number) => void) | undefined = undefined
+  onUsed: ((millis: number) => void) | undefined = undefined
+
+  constructor(owner: Connection, spec: LeaseSpec) {
+    this.owner = owner
+    this.spec = spec
+  }
+
+  /** The supervisor of the leases has started. */
+  attach(supervisor: SupervisorRef): void {
+    this.supervisor = supervisor
+  }
+
+  /** It is stopping: what waits fails. */
+  detach(): void {
+    this.supervisor = undefined
+    this.idle.length = 0
+    this.refuse()
+  }
+
+  /** Whoever waits is told that there will be none. */
+  refuse(): void {
+    for (const waiter of [...this.waiters]) waiter.resume?.()
+    for (const end of [...this.pausing]) end()
+  }
+
+  /**
+   * A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial; `command` is what
+   * it is for, as an error names it.
+   */
+  acquire(timeout: number, command = "LEASE"): Effect.Effect<Lease, RedisError, Scope.Scope> {
+    return Effect.uninterruptibleMask((restore) => {
+      const asked = this.owner.now()
+      const dialTooLate: TooLate = () =>
+        Effect.fail(
+          redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis: timeout }))
+        )
+      return Effect.tap(this.take(timeout, dialTooLate, restore), (lease) => {
+        this.onWaited?.(this.owner.now() - asked)
+        return Effect.addFinalizer(() => this.giveBack(lease))
+      })
+    })
+  }
+
+  get status(): { readonly out: number; readonly idle: number; readonly waiting: number } {
+    return { out: this.out.size, idle: this.idle.length, waiting: this.waiters.size }
+  }
+
+  // ------------------------------------------------------------------------------------------------------ acquiring
+
+  /** Uninterruptible but for what it gives to `restore`, so that no lease is lost on the way to its holder. */
+  private take(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
+    return Effect.suspend(() => {
+      if (this.owner.refusing !== undefined) return this.owner.refusing
+      const deadline = this.owner.now() + timeout
+      // Nobody passes those who wait.
+      if (this.waiters.size === 0) {
+        const lease = this.takeIdle()
+        if (lease !== undefined) return Effect.succeed(lease)
+        if (this.hasRoom) {
+          this.opening++
+          return this.open(timeout, dialTooLate, restore)
+        }
+      }
+      return this.wait(timeout, restore).pipe(
+        Effect.flatMap((grant) =>
+          grant._tag === "Lease"
+            ? Effect.succeed(grant.lease)
+            : this.open(deadline - this.owner.now(), dialTooLate, restore)
+        )
+      )
+    })
+  }
+
+  private get hasRoom(): boolean {
+    return this.out.size + this.opening < this.owner.options.leases
+  }
+
+  private takeIdle(): Lease | undefined {
+    for (let lease = this.idle.pop(); lease !== undefined; lease = this.idle.pop()) {
+      if (lease.session.ready) return this.markOut(lease)
+    }
+    return undefined
+  }
+
+  private markOut(lease: Lease): Lease {
+    const taken: Lease = { ...lease, ...fresh, since: this.owner.now() }
+    this.out.add(taken)
+    return taken
+  }
+
+  private wait(timeout: number, restore: Restore): Effect.Effect<Grant, RedisError> {
+    const waiter = new Waiter()
+    const granted = Effect.callback<Grant, RedisError>((resume) => {
+      waiter.resume = () => {
+        resume(waiter.granted === undefined ? Effect.fail(this.closed()) : Effect.succeed(waiter.granted))
+      }
+      this.waiters.add(waiter)
+    })
+    return granted.pipe(
+      Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(this.tooLate()) }),
+      restore,
+      // A grant may have come when the waiting was over already.
+      Effect.onExit((exit) => {
+        this.waiters.delete(waiter)
+        const grant = waiter.granted
+        return Exit.isSuccess(exit) || grant === undefined ? Effect.void : this.returnGrant(grant)
+      })
+    )
+  }
+
+  private returnGrant(grant: Grant): Effect.Effect<void> {
+    if (grant._tag === "Lease") return this.giveBack(grant.lease)
+    return Effect.sync(() => {
+      this.opening--
+      this.grantRoom()
+    })
+  }
+
+  private tooLate(): RedisError {
+    this.timeouts++
+    let oldest = Infinity
+    for (const lease of this.out) oldest = Math.min(oldest, lease.since)
+    const out = this.out.size + this.opening
+    return redisError(new LeaseTimeout({ out, oldest: oldest === Infinity ? 0 : this.owner.now() - oldest }))
+  }
+
+  /** Opens a lease in the room that was counted for it. */
+  private open(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
+    return this.dial(this.owner.now() + timeout, 1, dialTooLate, restore).pipe(
+      // In one step, so that its room is never free in between.
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          this.opening--
+          if (Exit.isFailure(exit)) return this.grantRoom()
+          exit.value.since = this.owner.now()
+          this.out.add(exit.value)
+        })
+      )
+    )
+  }
+
+  /** Dials until it succeeds, as the connection itself does while it is down: by its backoff, within the deadline. */
+  private dial(
+    deadline: number,
+    attempt: number,
+    dialTooLate: TooLate,
+    restore: Restore
+  ): Effect.Effect<Lease, RedisError> {
+    const left = () => Math.max(1, deadline - this.owner.now())
+    const ready = (lease: Lease) =>
+      Effect.suspend(() =>
+        Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse: dialTooLate })
+      ).pipe(
+        restore,
+        Effect.onError(() => Effect.sync(() => this.terminate(lease)))
+      )
+    const again = Effect.suspend(() =>
+      this.owner.now() >= deadline ? dialTooLate() : this.pause(Math.min(this.owner.redialMillis(attempt), left()))
+    ).pipe(restore, Effect.andThen(Effect.suspend(() => this.dial(deadline, attempt + 1, dialTooLate, restore))))
+    return this.start.pipe(
+      Effect.tap(ready),
+      Effect.catch((error) => (this.mayDialAgain(error) ? again : Effect.fail(error)))
+    )
+  }
+
+  /** Not after a refusal, nor when it closes. */
+  private mayDialAgain(error: RedisError): boolean {
+    return error.reason._tag === "ConnectionError" && error.isRetryable && this.owner.options.whenDown === "wait"
+  }
+
+  private pause(millis: number): Effect.Effect<void, RedisError> {
+    const refused = Effect.callback<never, RedisError>((resume) => {
+      const end = () => resume(Effect.fail(this.closed()))
+      if (this.owner.isClosing) return end()
+      this.pausing.add(end)
+      return Effect.sync(() => this.pausing.delete(end))
+    })
+    return Effect.raceFirst(Effect.sleep(millis), refused)
+  }
+
+  private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() => {
+    const supervisor = this.supervisor
+    if (supervisor === undefined) return Effect.fail(this.closed())
+    let parts: LeaseParts | undefined
+    const spec = this.spec((started) => {
+      parts = started
+    })
+    return supervisor.startChild(spec).pipe(
+      Effect.mapError(() => this.closed()),
+      Effect.flatMap(() =>
+        parts === undefined
+          ? Effect.fail(this.closed())
+          : Effect.succeed({ ...parts, ...fresh, since: this.owner.now() })
+      )
+    )
+  })
+
+  private closed(): RedisError {
+    return connectionError(
+      { kind: "shutdown", address: this.owner.options.address, detail: "the connection is closing" },
+      "unsent"
+    )
+  }
+
+  // ------------------------------------------------------------------------------------------------------ giving back
+
+  private giveBack(lease: Lease): Effect.Effect<void> {
+    return Effect.sync(() => {
+      lease.released = true
+      this.out.delete(lease)
+      this.onUsed?.(this.owner.now() - lease.since)
+      const reusable =
+        this.supervisor !== undefined &&
+        lease.session.ready &&
+        !lease.dirty &&
+        lease.session.inFlight.head === undefined &&
+        lease.connection.queued === 0
+      if (!reusable) {
+        // This resumes whoever still waited for it, and they may ask for another lease.
+        this.terminate(lease)
+        return this.grantRoom()
+      }
+      const waiter = this.nextWaiter()
+      if (waiter === undefined) this.keep(lease)
+      else this.grant(waiter, { _tag: "Lease", lease: this.markOut(lease) })
+    })
+  }
+
+  private keep(lease: Lease): void {
+    lease.since = this.owner.now()
+    this.idle.push(lease)
+    this.owner.deadlines.watch(lease.since + this.owner.options.leaseIdleMillis)
+  }
+
+  /** Ends the idle ones that were not used for long; answers when to look again. */
+  sweep(now: number): number {
+    const { leaseIdleMillis } = this.owner.options
+    while (this.idle.length > 0) {
+      const oldest = this.idle[0]
+      if (oldest === undefined || now < oldest.since + leaseIdleMillis) break
+      this.idle.shift()
+      oldest.session.die(unused)
+    }
+    const next = this.idle[0]
+    return next === undefined ? Infinity : next.since + leaseIdleMillis
+  }
+
+  /** To be called whenever there may be room again. */
+  private grantRoom(): void {
+    while (this.hasRoom) {
+      const waiter = this.nextWaiter()
+      if (waiter === undefined) return
+      this.opening++
+      this.grant(waiter, { _tag: "Room" })
+    }
+  }
+
+  private nextWaiter(): Waiter | undefined {
+    for (const waiter of this.waiters) {
+      this.waiters.delete(waiter)
+      return waiter
+    }
+    return undefined
+  }
+
+  private grant(waiter: Waiter, grant: Grant): void {
+    waiter.granted = grant
+    waiter.resume?.()
+  }
+
+  /** Ends the child. The socket goes at once: what was in flight on a lease has nobody who waits for it. */
+  private terminate(lease: Lease): void {
+    lease.session.die(unused)
+  }
+}

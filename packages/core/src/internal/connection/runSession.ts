@@ -1,0 +1,277 @@
+/**
+ * The body of a session: dial, handshake, then live until the end. Run as the supervised child of a connection.
+ *
+ * @internal
+ */
+import * as Process from "@relive/otp/Process"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import type * as Resp from "../../Resp.ts"
+import { Call, INTERNAL } from "../call/call.ts"
+import type { Answer } from "../call/call.ts"
+import type { Connection } from "./connection.ts"
+import { RawFinisher } from "../call/finishers.ts"
+import * as handshake from "./handshake.ts"
+import { encoder } from "../call/encoding.ts"
+import { ArgumentFailure } from "../resp/encoder.ts"
+import type { Session } from "./session.ts"
+import { sessionEnd } from "../transport/sessionEnd.ts"
+import type { SessionEnd } from "../transport/sessionEnd.ts"
+import { isTlsRecord, refusesUs, speaksTls } from "../transport/tls.ts"
+import { dial, whyItLeft } from "../transport/dial.ts"
+import { Wire } from "../transport/wire.ts"
+import type { WireClosed } from "../transport/wire.ts"
+
+const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
+  sessionEnd({ kind: "connect", detail, refused: false, cause })
+
+const disconnected = (detail: string, cause?: unknown): SessionEnd =>
+  sessionEnd({ kind: "disconnected", detail, refused: false, cause })
+
+export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
+
+/** What a failed socket, or a bad byte, says about the session. */
+const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
+  const early = session.readyAt === Infinity ? " before the handshake was finished" : ""
+  switch (error._tag) {
+    case "SessionEnd":
+      return error
+    case "ProtocolError": {
+      if (error.truncated) {
+        const cut = disconnected("the server closed the connection in the middle of a reply", error)
+        return session.refusal?.() ?? cut
+      }
+      // Before the first good reply it is no Redis at all, and will be none next time.
+      if (session.readyAt === Infinity) return notRedis(session, error)
+      const detail = `the server broke the protocol: ${error.message}`
+      return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
+    }
+    case "WireClosed": {
+      const refusal = session.refusal?.()
+      if (refusal !== undefined) return refusal
+      if (error.cause === undefined) return disconnected(`the server closed the connection${early}`)
+      return refusesUs(error.cause) ?? disconnected(`the connection was lost${early}`, error.cause)
+    }
+  }
+}
+
+const notRedis = (session: Session, cause: Resp.ProtocolError): SessionEnd =>
+  isTlsRecord(session.firstByte)
+    ? speaksTls
+    : sessionEnd({
+        kind: "handshake",
+        detail: `what listens there does not speak Redis's protocol: ${cause.message}`,
+        refused: true,
+        cause
+      })
+
+/** Turns the exit of a part into the end of the session. */
+const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
+  if (Exit.isSuccess(exit)) return disconnected("the session has ended")
+  const fail = exit.cause.reasons.find(Cause.isFailReason)
+  if (fail !== undefined) return fail.error
+  return Cause.hasInterruptsOnly(exit.cause)
+    ? shutdown
+    : sessionEnd({ kind: "disconnected", detail: "a defect in the session", refused: false, cause: exit.cause })
+}
+
+const endsSession = (session: Session) =>
+  Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) => Effect.sync(() => session.die(endOf(exit))))
+
+/** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
+const reader = (connection: Connection, session: Session, wire: Wire): Effect.Effect<void, SessionEnd> =>
+  Stream.fromPull(Effect.succeed(wire.pull)).pipe(
+    Stream.runForEachArray((frames) => {
+      const failure = session.dispatch(frames)
+      return failure === undefined ? Effect.void : Effect.fail(failure)
+    }),
+    Effect.catch((error) => {
+      const end = readFailed(session, error)
+      // Once may be a restart; a server that never says a word is worth a closer look.
+      const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.mutes > 0
+      return isMute ? Effect.flatMap(whyItLeft(connection.options, end), Effect.fail) : Effect.fail(end)
+    })
+  )
+
+type Refused = Extract<handshake.Verdict, { readonly _tag: "Refused" }>
+
+const refused = ({ detail, error, transient }: Refused): SessionEnd =>
+  sessionEnd({ kind: transient ? "connect" : "handshake", detail, refused: !transient, cause: error })
+
+/** Writes one batch of the handshake and waits for its replies. */
+const exchange = (connection: Connection, session: Session, settings: handshake.Settings, batch: handshake.Batch) =>
+  Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
+    const payload = encoder.encodeAll(batch.commands)
+    if (payload instanceof ArgumentFailure) {
+      resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
+      return
+    }
+    const replies: Array<Answer> = []
+    // It may close without answering the rest.
+    session.refusal = () => {
+      const verdict = handshake.next(settings, batch, replies)
+      return verdict._tag === "Refused" ? refused(verdict) : undefined
+    }
+    const finisher = new RawFinisher((reply) => {
+      replies.push(reply)
+      // Not inside of the dispatch, which is in the middle of its state.
+      if (handshake.turnsAway(reply)) queueMicrotask(() => resume(Effect.succeed([reply])))
+    })
+    session.submitInternal(
+      new Call<ReadonlyArray<Answer>>(
+        payload,
+        batch.commands.length,
+        encoder.bytes,
+        "HELLO",
+        INTERNAL,
+        finisher,
+        batch.commands.length,
+        connection.options.connectTimeoutMillis,
+        connection.now(),
+        (outcome) => {
+          // A failure is the end of the session, and whoever waits for that says why.
+          if (Exit.isSuccess(outcome)) resume(Effect.succeed(outcome.value))
+        }
+      )
+    )
+  })
+
+const shakeHands = Effect.fnUntraced(function* (
+  connection: Connection,
+  session: Session,
+  settings: handshake.Settings
+) {
+  let batch = handshake.start(settings)
+  for (;;) {
+    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
+    session.refusal = undefined
+    if (verdict._tag === "Ready") {
+      session.protocol = verdict.protocol
+      return
+    }
+    if (verdict._tag === "Refused") return yield* refused(verdict)
+    if (verdict.warning !== undefined) {
+      yield* Effect.logWarning(`Redis at ${connection.options.address}: ${verdict.warning}`)
+    }
+    batch = verdict.batch
+  }
+})
+
+/**
+ * Credentials are asked for anew per session, so that they may rotate. However their effect ends: also when it dies or
+ * interrupts itself, which must not be taken for an end of ours.
+ */
+const readSettings = (connection: Connection): Effect.Effect<handshake.Settings, SessionEnd> => {
+  const { database, libraryName, libraryVersion, name, onConnect, password, username } = connection.options
+  const secret =
+    password === undefined
+      ? Effect.succeed(undefined)
+      : Effect.catchCause(Effect.map(password, Redacted.value), (cause) =>
+          Effect.fail(connectFailed("the effect of the option `password` failed", Cause.squash(cause)))
+        )
+  return Effect.map(secret, (password) => ({
+    protocol: connection.protocol,
+    username,
+    password,
+    name,
+    database,
+    libraryName,
+    libraryVersion,
+    onConnect
+  }))
+}
+
+/** Dials and shakes hands. Reader and writer live in the scope of the process, so they go on while it terminates. */
+const establish = Effect.fnUntraced(function* (
+  connection: Connection,
+  session: Session,
+  decoder: Resp.Decoder<Resp.Reply>
+) {
+  const settings = yield* readSettings(connection)
+  const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
+  session.destroy = yield* dial(connection.options, wire, (secured) => {
+    session.stage = secured ? "handshake" : "tls"
+    connection.handshaking()
+  })
+  yield* Process.fork(reader(connection, session, wire).pipe(endsSession(session)), { label: "reader" })
+  yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
+  yield* shakeHands(connection, session, settings)
+})
+
+/** Ends a session that is silent for too long; sleeps in between. */
+const watchHealth = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> => {
+  const interval = connection.options.healthCheckIntervalMillis
+  if (interval === Infinity) return Effect.never
+  const silent = sessionEnd({
+    kind: "health-check",
+    detail: `the server said nothing for ${Math.round(interval)} ms or more while a command waited`,
+    refused: false
+  })
+  const look = Effect.suspend(() => {
+    const wait = session.checkHealth(interval)
+    if (wait > 0) return Effect.sleep(wait)
+    // Our own event loop may have been held up: what has come in meanwhile is read before this goes on.
+    return Effect.flatMap(Effect.yieldNow, () =>
+      session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent)
+    )
+  })
+  return Effect.forever(look)
+}
+
+/** Waits for the end of the session, whoever ended it. */
+const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
+  Effect.callback((resume) => {
+    const look = () => {
+      if (session.end !== undefined) resume(Effect.fail(session.end))
+    }
+    session.onEnd = look
+    look()
+  })
+
+/** What was not done in time. */
+const unfinished: Record<Session["stage"], string> = {
+  dial: "no connection was open",
+  tls: "the connection is open, but its TLS handshake was not finished",
+  handshake: "the connection is open, but the server did not answer the handshake"
+}
+
+const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
+  const { connectTimeoutMillis } = connection.options
+  const tooLate = () => Effect.fail(connectFailed(`${unfinished[session.stage]} within ${connectTimeoutMillis} ms`))
+  return establish(connection, session, decoder).pipe(
+    Effect.timeoutOrElse({ duration: connectTimeoutMillis, orElse: tooLate }),
+    Effect.flatMap(() => {
+      connection.ready(session)
+      return watchHealth(connection, session)
+    })
+  )
+}
+
+/**
+ * One session, from dial to end: never succeeds. An interruption alone does not end it: `closeSession` lets the calls
+ * under way finish first, and the scope's finalizer ends what is left.
+ */
+export const runSession = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) =>
+  Effect.suspend(() => {
+    connection.starting(session)
+    return Effect.raceFirst(awaitEnd(session), live(connection, session, decoder))
+  }).pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (!Exit.hasInterrupts(exit)) session.die(endOf(exit))
+      })
+    )
+  )
+
+/** The orderly end: what is under way may finish within `closeTimeout`, or `within` milliseconds if that is less. */
+export const closeSession = (connection: Connection, session: Session, within = Infinity): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (session.end !== undefined) return Effect.void
+    connection.beginClose(within)
+    // What blocks may block for ever.
+    if (!session.ready || session.blocked) return Effect.void
+    return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.closeMillis))
+  }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

@@ -1,0 +1,375 @@
+/**
+ * A session: one life of a connection, from its dial to its end. It is the supervised child; when it ends, for whatever
+ * reason, the supervisor starts the next.
+ *
+ * ```
+ *   mailbox ──take──▶ [writer fiber] ──▶ socket ──▶ [reader fiber: Stream of decoded replies] ──▶ dispatch ──▶ callers
+ *                          │                                                                        ▲
+ *                          └────────────────────────── in-flight list (in order) ──────────────────┘
+ * ```
+ *
+ * All its state is in this class, and it has one death path, `end`: whoever finds the session broken (reader, writer, health
+ * check, handshake, the supervisor) calls it, the first call counts, and it hands what was in flight back to the
+ * connection.
+ *
+ * Callers are resumed synchronously by Effect, so their code runs inside of `dispatch`. Hence the order there: first all
+ * state, then the callers.
+ *
+ * @internal
+ */
+import { EntryList } from "@relive/otp/Mailbox"
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Resp from "../../Resp.ts"
+import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
+import type { Finisher } from "../call/call.ts"
+import { Batch } from "../resp/encoder.ts"
+import { sessionEnd } from "../transport/sessionEnd.ts"
+import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
+
+/**
+ * What a session writes to. `write` is `false` when the next one has to wait for `drained`. `upToDate`: it is open, and
+ * nothing has come in that the session was not told of. While it is not, nothing is written: a call behind a reply that nobody
+ * waits for would be given that reply, and one behind the end would be lost.
+ */
+export interface Sink {
+  readonly upToDate: boolean
+  readonly write: (chunks: Chunks) => boolean
+  readonly drained: Effect.Effect<void>
+}
+
+/** What a session needs of its connection. */
+export interface Owner {
+  readonly now: () => number
+  /** The next call to write, if one may be written that is at most this large; it is out of the mailbox then. */
+  readonly take: (room: Room) => Call | undefined
+  readonly hasCall: (room: Room) => boolean
+  /** A call was found past its deadline before it was written. */
+  readonly expire: (call: Call) => void
+  /** A call was answered, or its tombstone was. */
+  readonly answered: () => void
+  readonly ended: (session: Session, end: SessionEnd) => void
+  /** The server says that it is a replica: is that a reason to leave it? */
+  readonly demoted: (session: Session) => SessionEnd | undefined
+}
+
+/** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
+export interface Room {
+  commands: number
+  bytes: number
+  empty: boolean
+}
+
+export interface SessionLimits {
+  readonly inFlightCommands: number
+  readonly inFlightBytes: number
+}
+
+/** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
+const BATCH_BYTES = 256 * 1024
+
+/** Every frame is a reply to the oldest call that is not answered yet, or a push. */
+export class Session {
+  readonly inFlight: EntryList<Call> = new EntryList<Call>()
+  ready = false
+  end: SessionEnd | undefined = undefined
+  protocol: 2 | 3 = 3
+  readyAt = Infinity
+  lastInbound = 0
+  /** How far it is, before it is ready. */
+  stage: "dial" | "tls" | "handshake" = "dial"
+  /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
+  firstByte = -1
+  /** Ends the socket, set once there is one. */
+  destroy: (() => void) | undefined = undefined
+  /** Why the server refuses us, by what it has answered of the handshake so far. */
+  refusal: (() => SessionEnd | undefined) | undefined = undefined
+  /** Runs when the session has ended. */
+  onEnd: (() => void) | undefined = undefined
+  onPush: ((push: Resp.Push<Resp.Reply>) => void) | undefined = undefined
+
+  private readonly owner: Owner
+  private readonly limits: SessionLimits
+  private sink: Sink | undefined = undefined
+  private readonly decoder: Resp.Decoder<Resp.Reply>
+  private readonly batch = new Batch()
+  private readonly internal: EntryList<Call> = new EntryList<Call>()
+  private readonly room: Room = { commands: 0, bytes: 0, empty: true }
+  private repliesWritten = 0
+  private dispatching = false
+  /** What came in has ended the session; it dies when the calls that were answered before are settled. */
+  private doomed = false
+  /** Nothing more is written; it ends with this when all that was written is answered. */
+  private leaving: SessionEnd | undefined = undefined
+  private flushScheduled = false
+  private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+  /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
+  private bytesCalls = 0
+  private cursor: Call | undefined = undefined
+
+  constructor(owner: Owner, limits: SessionLimits, decoder: Resp.Decoder<Resp.Reply>) {
+    this.owner = owner
+    this.limits = limits
+    this.decoder = decoder
+  }
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  /** Something may be there to write. Called after every submission, so it costs next to nothing when there is not. */
+  wake(): void {
+    // While replies are dispatched the callers submit their next commands: those go out together.
+    if (this.dispatching || this.parked === undefined || this.flushScheduled) return
+    if (this.inFlight.head === undefined) return this.kick()
+    this.flushScheduled = true
+    queueMicrotask(this.onMicrotask)
+  }
+
+  /** Writes a command of the connection's own, before the mailbox is looked at. */
+  submitInternal(call: Call): void {
+    this.internal.push(call)
+    if (!this.dispatching) this.kick()
+  }
+
+  private readonly onMicrotask = (): void => {
+    this.flushScheduled = false
+    this.kick()
+  }
+
+  /** Lets the parked writer go on; it takes what there is, writes and parks again before this returns. */
+  private kick(): void {
+    const parked = this.parked
+    if (parked === undefined || !this.hasWork()) return
+    this.parked = undefined
+    parked(Exit.void)
+  }
+
+  /** Parks the writer until there is something to write. */
+  private readonly park: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    // The writer may have been made to yield on its way here.
+    if (this.hasWork()) return resume(Exit.void)
+    this.parked = resume
+    return Effect.sync(() => {
+      this.parked = undefined
+    })
+  })
+
+  /**
+   * The writer fiber: writes all that is there in one go, heeds the socket's back-pressure, parks. Taking calls and handing
+   * them to the socket is one step, so that "written" means just that; callers whose time was over are told after it.
+   */
+  writer(sink: Sink): Effect.Effect<never> {
+    this.sink = sink
+    const step = Effect.suspend(() => {
+      const expired: Array<Call> = []
+      const chunks = this.takeBatch(expired)
+      const wantsMore = chunks === undefined || sink.write(chunks)
+      for (const call of expired) this.owner.expire(call)
+      return wantsMore ? this.park : sink.drained
+    })
+    return Effect.forever(step, { disableYield: true })
+  }
+
+  private measureRoom(): Room {
+    const room = this.room
+    const inFlight = this.inFlight
+    room.commands = this.limits.inFlightCommands - inFlight.count
+    room.bytes = this.limits.inFlightBytes - inFlight.bytes
+    room.empty = inFlight.head === undefined
+    return room
+  }
+
+  private hasWork(): boolean {
+    const newest = this.inFlight.tail
+    if (this.end !== undefined || this.doomed || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
+    if (this.sink?.upToDate === false) return false
+    return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
+  }
+
+  private takeBatch(expired: Array<Call>): Chunks | undefined {
+    if (!this.hasWork()) return undefined
+    const batch = this.batch
+    const now = this.owner.now()
+    let bytes = 0
+    while (bytes < BATCH_BYTES) {
+      const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
+      if (call === undefined) break
+      if (call.expired(now)) {
+        expired.push(call)
+        continue
+      }
+      call.writtenAt = now
+      call.firstReply = this.repliesWritten
+      this.repliesWritten += call.expected
+      this.inFlight.push(call)
+      if ((call.flags & BYTES) !== 0) this.expectBytes()
+      batch.add(call.payload)
+      // What is never written again need not be kept: a large value would be held until its reply.
+      if ((call.flags & REPEATABLE) === 0) call.payload = ""
+      bytes += call.bytes
+      if ((call.flags & BARRIER) !== 0) break
+    }
+    const chunks = batch.take()
+    return Arr.isArrayNonEmpty(chunks) ? chunks : undefined
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  /** Bytes came in and were decoded: any of them is a sign of life. Answers why they end the session, if they do. */
+  inbound(bytes: Uint8Array): SessionEnd | undefined {
+    this.lastInbound = this.owner.now()
+    if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
+    return this.surplus()
+  }
+
+  /** A reply that has begun while nothing is in flight: whoever was next would be given the rest of it. */
+  private surplus(): SessionEnd | undefined {
+    return this.inFlight.head === undefined && this.decoder.inReply ? unexpectedReply : undefined
+  }
+
+  /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */
+  dispatch(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>): SessionEnd | undefined {
+    if (this.end !== undefined) return undefined
+    const answered: Array<Call> = []
+    let failure: SessionEnd | undefined = undefined
+    for (let i = 0; i < frames.length; i++) {
+      const frame = frames[i]
+      if (typeof frame === "object") {
+        if (frame instanceof Resp.Push) {
+          this.onPush?.(frame)
+          continue
+        }
+        if (frame instanceof Resp.ReplyError && frame.code === "READONLY") this.leaving ??= this.owner.demoted(this)
+      }
+      const call = this.inFlight.head
+      if (call === undefined) {
+        failure = unexpectedReply
+        break
+      }
+      call.received++
+      const outcome = call.finisher.onReply(call, frame)
+      if (call.received < call.expected) continue
+      this.retire(call)
+      if (!call.settled) {
+        call.outcome = outcome
+        answered.push(call)
+      }
+      if (call.broken) {
+        // What comes behind would be the replies of a connection in a state that nobody asked for.
+        failure = brokenState
+        break
+      }
+    }
+    if (this.inFlight.head === undefined) failure ??= this.leaving ?? this.surplus()
+    // So that nothing which the callers submit now is written to a session that is over.
+    this.doomed = failure !== undefined || this.leaving !== undefined
+    this.resume(answered)
+    return failure
+  }
+
+  private retire(call: Call): void {
+    this.inFlight.shift()
+    // It may have had more replies than were expected when it was written; nothing was written behind it.
+    if ((call.flags & BARRIER) !== 0) this.repliesWritten = call.firstReply + call.expected
+    // Out of the list it leads nowhere.
+    if (this.cursor === call) this.cursor = undefined
+    if ((call.flags & BYTES) === 0) return
+    this.bytesCalls--
+    if (this.bytesCalls === 0) this.decoder.nextBytes = null
+  }
+
+  /** All callers of a batch, and only then one write with what they have submitted: a write may be dear. */
+  private resume(answered: ReadonlyArray<Call>): void {
+    this.dispatching = true
+    try {
+      for (const call of answered) if (call.outcome !== undefined) settle(call, call.outcome)
+    } finally {
+      this.dispatching = false
+    }
+    this.kick()
+    this.owner.answered()
+  }
+
+  private expectBytes(): void {
+    this.bytesCalls++
+    this.decoder.nextBytes = this.nextIsBytes
+  }
+
+  /** Asked by the decoder at the start of each reply while a call in flight wants bytes: which call is it for? */
+  private readonly nextIsBytes = (reply: number): boolean => {
+    let call = this.cursor ?? this.inFlight.head
+    while (call !== undefined && call.firstReply + call.expected <= reply) call = call.next
+    this.cursor = call
+    return call !== undefined && (call.flags & BYTES) !== 0
+  }
+
+  /** Does the server keep a reply back, or may it? */
+  get blocked(): boolean {
+    for (let call = this.inFlight.head; call !== undefined; call = call.next) {
+      if ((call.flags & BLOCKING) !== 0) return true
+    }
+    return false
+  }
+
+  // -------------------------------------------------------------------------------------------------------- health
+
+  /**
+   * How long nothing needs to be looked at, in milliseconds; 0 when the session has to be ended; it may write a `PING`.
+   * The oldest unanswered call may be silent for the larger of the interval and its own timeout; an idle session gets
+   * a `PING`, which is such a call.
+   */
+  checkHealth(interval: number): number {
+    const now = this.owner.now()
+    const oldest = this.inFlight.head
+    if (oldest === undefined) {
+      const idle = now - Math.max(this.lastInbound, this.readyAt)
+      if (idle < interval) return interval - idle
+      this.submitInternal(ping(interval, now))
+      return interval
+    }
+    const limit = Math.max(interval, this.patience(oldest))
+    const silent = now - Math.max(this.lastInbound, oldest.writtenAt)
+    return silent >= limit ? 0 : Math.min(limit - silent, interval)
+  }
+
+  /** Where the oldest call was given up, nobody waits for as long as it may take: the next one that is waited for may say less. */
+  private patience(oldest: Call): number {
+    let call: Call | undefined = oldest
+    while (call?.settled === true) call = call.next
+    return Math.min(oldest.patience, (call ?? oldest).patience)
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- end
+
+  /** The one death path. Synchronous; the first end counts. */
+  die(end: SessionEnd): void {
+    if (this.end !== undefined) return
+    this.end = end
+    this.ready = false
+    this.parked = undefined
+    this.destroy?.()
+    this.owner.ended(this, end)
+    // Whoever waits for these waits for the end as well: they were not answered.
+    for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) call.settled = true
+    this.onEnd?.()
+  }
+}
+
+const unexpectedReply = sessionEnd({
+  kind: "protocol",
+  detail: "the server sent a reply that no command was waiting for",
+  refused: false
+})
+
+const brokenState = sessionEnd({
+  kind: "protocol",
+  detail: "the server did not end a transaction as it should; the connection's state is not known",
+  refused: false
+})
+
+const ignoreReply: Finisher = { onReply: () => Exit.void }
+
+const pingPayload = "*1\r\n$4\r\nPING\r\n"
+
+const ping = (interval: number, now: number): Call =>
+  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, ignoreReply, 1, interval, now, () => {})

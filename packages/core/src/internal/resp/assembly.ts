@@ -1,0 +1,310 @@
+/**
+ * Puts parsed values together: the second half of the parser, which knows nothing of bytes.
+ *
+ * Open aggregates are `Level`s on a stack that is reused, so nothing recurses. A reply that fails (over a limit, or not
+ * text) leaves the stack and is passed with `Skip`; its failure is put out when it is over. Values are `muted` when nobody
+ * will see them: those of a failed reply, and those of attributes that the builder does not keep.
+ */
+import { type Attributes, type Builder, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
+import { Attribute, MapType, PushType, SetType, StreamEnd } from "./grammar.ts"
+import { Level } from "./level.ts"
+import { type DecodeError, type Limits, Push, ReplyFailure, ReplyLimitError } from "./model.ts"
+import { Skip } from "./skip.ts"
+
+/** One element of what a parser puts out. */
+export type Parsed<V> = V | Push<V> | ReplyFailure
+
+/** See the head of this file. */
+export class Assembly<V> {
+  /** Where complete replies go. */
+  out: Array<Parsed<V>> = []
+  /** Will nobody see the current value? */
+  muted = false
+  /** Is the current reply passed because it failed? */
+  skipping = false
+  /** Open aggregates. */
+  depth = 0
+  /** Is the current reply decoded as bytes? */
+  bytes: boolean
+  /** Asked with the number of a reply at its first byte: is it decoded as bytes? Null: as `defaultBytes` says. */
+  nextBytes: ((reply: number) => boolean) | null = null
+  /** Are pushes decoded as bytes? */
+  pushBytes: boolean
+
+  private readonly builder: Builder<V>
+  private readonly limits: Limits
+  private readonly defaultBytes: boolean
+  /** Replies that were put out. */
+  private replies = 0
+  private readonly levels: Array<Level<V>>
+  private top: Level<V>
+  /** Attributes that wait for the next value. */
+  private attributes: Attributes<V> | null = null
+  private readonly skip = new Skip()
+  private failure: DecodeError | ReplyLimitError | undefined = undefined
+  /** Is what fails a push? */
+  private failsPush = false
+
+  constructor(builder: Builder<V>, limits: Limits, bytes: boolean) {
+    this.builder = builder
+    this.limits = limits
+    this.defaultBytes = bytes
+    this.bytes = bytes
+    this.pushBytes = bytes
+    this.top = new Level(builder.absent)
+    this.levels = [this.top]
+  }
+
+  /** Is nothing begun? */
+  get idle(): boolean {
+    return this.depth === 0 && !this.skipping && this.attributes === null
+  }
+
+  /** Is no aggregate begun? */
+  get atTop(): boolean {
+    return this.depth === 0 && !this.skipping
+  }
+
+  /** Is the aggregate that is begun a reply? */
+  get inReply(): boolean {
+    if (this.depth === 0) return this.skipping && !this.failsPush
+    const { kind } = this.levels[0]
+    return kind !== PushType && kind !== Attribute
+  }
+
+  /** Is the current value an element of a push? */
+  get inPush(): boolean {
+    return this.depth > 0 && this.levels[0].kind === PushType
+  }
+
+  /** May a push come now? Only between replies. */
+  get mayPush(): boolean {
+    return this.skipping ? this.skip.atTop : this.depth === 0
+  }
+
+  /** May a streamed aggregate end now? Not between an attribute and its value, nor a key and its value. */
+  get mayEndStream(): boolean {
+    if (this.skipping) return this.skip.mayCloseStream
+    if (this.depth === 0 || this.top.left >= 0 || this.attributes !== null) return false
+    return this.top.kind !== MapType || this.top.count % 2 === 0
+  }
+
+  /** The type byte of a value, an attribute or a push was read. */
+  begin(type: number): void {
+    if (this.skipping) {
+      if (type !== StreamEnd) this.skip.begin()
+    } else if (this.depth === 0) {
+      if (type === PushType) this.bytes = this.pushBytes
+      else if (type !== Attribute) this.beginReply()
+    }
+  }
+
+  /** The first byte of a reply: sets its mode. */
+  beginReply(): void {
+    this.bytes = this.nextBytes === null ? this.defaultBytes : this.nextBytes(this.replies)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Values
+  // ---------------------------------------------------------------------------------------------------------------
+
+  /** A value without elements. */
+  deliver(value: V): void {
+    if (this.attributes !== null) this.deliver(this.describe(value))
+    else if (this.depth > 0) this.addValue(value)
+    else {
+      this.replies++
+      this.out.push(value)
+    }
+  }
+
+  private addValue(value: V): void {
+    const level = this.top
+    level.add(value)
+    level.left--
+    if (level.left <= 0) this.full(level)
+  }
+
+  private full(level: Level<V>): void {
+    if (level.left < 0) this.checkStream()
+    else this.close()
+  }
+
+  /** A value without elements that nobody will see. */
+  pass(): void {
+    if (!this.skipping) return this.deliver(this.builder.absent)
+    this.skip.leaf()
+    this.settle()
+  }
+
+  /** The value with the attributes that preceded it. */
+  private describe(value: V): V {
+    const attributes = this.attributes ?? []
+    this.attributes = null
+    return this.muted ? value : this.builder.attach(value, attributes)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Aggregates
+  // ---------------------------------------------------------------------------------------------------------------
+
+  /** The head of an aggregate, a pair counting two elements. False when it cannot even be passed. */
+  open(kind: number, elements: number): boolean {
+    if (!this.skipping) this.checkHead(elements)
+    if (!this.skipping) {
+      this.openLevel(kind, elements)
+      return true
+    }
+    if (kind === PushType) this.failsPush = true
+    const counted = kind === Attribute ? this.skip.openAttribute(elements) : this.skip.open(elements)
+    this.settle()
+    return counted
+  }
+
+  /** The head of a streamed aggregate. False when it cannot even be passed. */
+  openStream(kind: number): boolean {
+    if (!this.skipping) this.checkHead(0)
+    if (this.skipping) return this.skip.openStream(kind === MapType)
+    this.openLevel(kind, -1)
+    return true
+  }
+
+  /** The end mark of a streamed aggregate, where it may be. */
+  endStream(): void {
+    if (!this.skipping) return this.close()
+    this.skip.closeStream()
+    this.settle()
+  }
+
+  private checkHead(elements: number): void {
+    const { maxDepth, maxElements } = this.limits
+    if (elements > maxElements) this.fail(new ReplyLimitError("maxElements", maxElements))
+    else if (this.depth >= maxDepth) this.fail(new ReplyLimitError("maxDepth", maxDepth))
+  }
+
+  private openLevel(kind: number, left: number): void {
+    const mutes = kind === Attribute && !this.muted && !this.builder.keepsAttributes
+    if (mutes) this.muted = true
+    if (this.depth === this.levels.length) this.levels.push(new Level(this.builder.absent))
+    const level = this.levels[this.depth]
+    level.open(kind, this.containerOf(kind), left, this.attributes, mutes)
+    this.attributes = null
+    this.depth++
+    this.top = level
+    if (left === 0) this.close()
+  }
+
+  private containerOf(kind: number): Container {
+    if (this.muted) return Nothing
+    if (kind === MapType) return this.builder.mapContainer(this.bytes)
+    if (kind === SetType) return this.builder.setContainer(this.bytes)
+    return kind === Attribute ? Pairs : List
+  }
+
+  /** The innermost aggregate is complete, and with it perhaps those around it. */
+  private close(): void {
+    while (true) {
+      const level = this.top
+      this.depth--
+      this.top = this.levels[this.depth === 0 ? 0 : this.depth - 1]
+      if (level.kind === Attribute) return this.keepAttributes(level)
+      if (level.kind === PushType) return this.putPush(level)
+      const value = this.valueOf(level)
+      level.release(this.builder.absent)
+      if (this.depth === 0) return this.deliver(value)
+      this.top.add(value)
+      this.top.left--
+      if (this.top.left < 0) return this.checkStream()
+      if (this.top.left > 0) return
+    }
+  }
+
+  /** The value of a complete aggregate. */
+  private valueOf(level: Level<V>): V {
+    if (level.container === Nothing) return this.builder.absent
+    const value = this.contentOf(level, level.streamed)
+    return level.attributes === null ? value : this.builder.attach(value, level.attributes)
+  }
+
+  private contentOf(level: Level<V>, streamed: boolean): V {
+    switch (level.container) {
+      case Pairs:
+        return this.builder.mapOfPairs(level.pairs, streamed)
+      case Dictionary:
+        return this.builder.map(level.entries, streamed)
+      case Unique:
+        return this.builder.set(level.members, streamed)
+      default:
+        return level.kind === SetType
+          ? this.builder.setOfItems(level.items, streamed)
+          : this.builder.array(level.items, streamed)
+    }
+  }
+
+  /** A complete attribute waits for the next value; several in a row describe the same one. */
+  private keepAttributes(level: Level<V>): void {
+    const before = level.attributes ?? []
+    this.attributes = level.container === Nothing ? before : [...before, ...level.pairs]
+    if (level.mutes) this.muted = false
+    level.release(this.builder.absent)
+  }
+
+  private putPush(level: Level<V>): void {
+    const push = new Push(level.items, undefined)
+    level.release(this.builder.absent)
+    this.out.push(push)
+  }
+
+  /** A streamed aggregate got an element: is it too long now? */
+  private checkStream(): void {
+    const max = this.limits.maxElements
+    if (this.top.count > max) this.fail(new ReplyLimitError("maxElements", max), true)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Failures
+  // ---------------------------------------------------------------------------------------------------------------
+
+  /**
+   * The reply fails: what there is of it is dropped, and the rest is skipped. This happens while a value is read, except
+   * when a streamed aggregate was too long with the last one (`between`).
+   */
+  fail(error: DecodeError | ReplyLimitError, between = false): void {
+    this.failure = error
+    this.failsPush = this.inPush
+    this.skip.start()
+    for (let index = 0; index < this.depth; index++) this.skipLevel(this.levels[index])
+    if (!between) this.skip.begin()
+    this.drop()
+    this.skipping = true
+    this.muted = true
+  }
+
+  /** Drops all that is begun. */
+  drop(): void {
+    for (let index = 0; index < this.depth; index++) this.levels[index].release(this.builder.absent)
+    this.depth = 0
+    this.top = this.levels[0]
+    this.attributes = null
+  }
+
+  private skipLevel(level: Level<V>): void {
+    this.skip.begin()
+    if (level.kind === Attribute) this.skip.openAttribute(level.left)
+    else if (level.streamed) this.skip.openStream(level.kind === MapType, level.count % 2 === 1)
+    else this.skip.open(level.left)
+  }
+
+  /** If a failed reply was passed, its failure takes its place. */
+  private settle(): void {
+    if (!this.skip.done || this.failure === undefined) return
+    if (this.failsPush) this.out.push(new Push<V>([], this.failure))
+    else {
+      this.replies++
+      this.out.push(new ReplyFailure(this.failure))
+    }
+    this.failure = undefined
+    this.skipping = false
+    this.muted = false
+  }
+}

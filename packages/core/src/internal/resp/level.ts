@@ -1,0 +1,88 @@
+/**
+ * The stack of the parser: one `Level` for each open aggregate.
+ */
+import { type Attributes, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
+import { ArrayType } from "./grammar.ts"
+
+/** An open aggregate. Levels are reused; `release` drops what they hold. */
+export class Level<V> {
+  kind = ArrayType
+  container: Container = List
+  /** Elements still to come. Below zero: streamed, and `-1 - left` have come. */
+  left = 0
+  items: Array<V>
+  pairs: Array<[V, V]>
+  entries: Map<V, V>
+  members: Set<V>
+  /** Attributes of the aggregate itself. */
+  attributes: Attributes<V> | null = null
+  /** Is what is in it skipped, while what is around it is not? */
+  mutes = false
+  private key: V
+  private hasKey = false
+  /** What the containers not in use are; nothing is ever put in these. */
+  private readonly noItems: Array<V> = []
+  private readonly noPairs: Array<[V, V]> = []
+  private readonly noEntries: Map<V, V> = new Map()
+  private readonly noMembers: Set<V> = new Set()
+
+  constructor(absent: V) {
+    this.key = absent
+    this.items = this.noItems
+    this.pairs = this.noPairs
+    this.entries = this.noEntries
+    this.members = this.noMembers
+  }
+
+  /** Does an end mark close it, and not its length? */
+  get streamed(): boolean {
+    return this.left < 0
+  }
+
+  /** Elements that have come, if it is streamed. */
+  get count(): number {
+    return -1 - this.left
+  }
+
+  /** Begins an aggregate of `left` elements, or a streamed one (-1). */
+  open(kind: number, container: Container, left: number, attributes: Attributes<V> | null, mutes: boolean): void {
+    this.kind = kind
+    this.container = container
+    this.left = left
+    this.attributes = attributes
+    this.mutes = mutes
+    this.hasKey = false
+    if (container === List) this.items = []
+    else if (container === Pairs) this.pairs = []
+    else if (container === Dictionary) this.entries = new Map()
+    else if (container === Unique) this.members = new Set()
+  }
+
+  /** Adds an element: in a map, keys and values by turns. */
+  add(value: V): void {
+    if (this.container === List) this.items.push(value)
+    else if (this.container === Unique) this.members.add(value)
+    else if (this.container !== Nothing) this.addHalf(value)
+  }
+
+  /** Drops what it holds. */
+  release(absent: V): void {
+    this.key = absent
+    this.attributes = null
+    this.items = this.noItems
+    this.pairs = this.noPairs
+    this.entries = this.noEntries
+    this.members = this.noMembers
+  }
+
+  private addHalf(value: V): void {
+    if (!this.hasKey) {
+      this.key = value
+      this.hasKey = true
+      return
+    }
+    this.hasKey = false
+    if (this.container === Dictionary) this.entries.set(this.key, value)
+    else this.pairs.push([this.key, value])
+  }
+}

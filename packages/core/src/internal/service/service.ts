@@ -1,0 +1,326 @@
+/**
+ * The `Service` of one connection, shared or leased: checks and encodes a call in its caller's turn, and submits it.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as CommandTable from "../../CommandTable.ts"
+import type { Routing, Shared } from "../../RedisConnection.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
+import type * as Resp from "../../Resp.ts"
+import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
+import type { Finisher } from "../call/call.ts"
+import { blockingMillis, callTimeoutMillis, timeoutOption } from "../call/options.ts"
+import { Connection } from "../connection/connection.ts"
+import { argumentError, connectionError } from "../errors.ts"
+import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
+import type { Encoded } from "../call/encoding.ts"
+import * as finishers from "../call/finishers.ts"
+import { Discreet } from "../inspect.ts"
+import type { Lease, Leases } from "../connection/leases.ts"
+import { nameOf, wordOf } from "../commands/name.ts"
+import { ArgumentFailure } from "../resp/encoder.ts"
+import type { Payload } from "../resp/encoder.ts"
+import { partsOf } from "./shared.ts"
+
+const { Flags } = CommandTable
+
+/** What needs a look before it may be sent; everything else costs one table look-up. */
+const LOOK = Flags.never | Flags.leaseOnly | Flags.blocking
+
+/** The flags of a call from those that its commands have in common, and those that any of them has. */
+const callFlags = (common: number, any: number, options: CallOptions | undefined): number =>
+  ((common & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0) |
+  ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
+  (options?.decode === "bytes" ? BYTES : 0)
+
+const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
+
+type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
+
+/** Submits commands that are encoded; answers what takes them back when their caller is interrupted. */
+type Submit<A> = (encoded: Encoded, options: CallOptions | undefined, resume: Resume<A>) => Effect.Effect<void> | void
+
+/** Several commands, checked: what they are together. */
+interface Group {
+  readonly names: ReadonlyArray<string>
+  /** The table flags that all have, and those that any has. */
+  readonly common: number
+  readonly any: number
+}
+
+const notCommands = (what: string): RedisError =>
+  argumentError(`${what} must be an array of commands, each an array of its name and arguments`)
+
+const empty = (what: string): RedisError => argumentError(`${what} is empty: give it at least one command`)
+
+class ConnectionService extends Discreet implements Service {
+  private readonly connection: Connection
+  private readonly leases: Leases
+  /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
+  private readonly held: Lease | undefined
+  /** Set when there are several connections: then `connection` is the one that has no sessions. */
+  private readonly routing: Routing | undefined
+
+  constructor(connection: Connection, leases: Leases, held: Lease | undefined, routing: Routing | undefined) {
+    super()
+    this.connection = connection
+    this.leases = leases
+    this.held = held
+    this.routing = routing
+  }
+
+  toJSON(): unknown {
+    return { _tag: this.held === undefined ? "RedisService" : "RedisLease", address: this.connection.options.address }
+  }
+
+  readonly command: Service["command"] = (command, options) => {
+    const flags = flagsOf(command)
+    if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
+    const refused = this.refusal(command, flags, "shared")
+    if (refused !== undefined) return Effect.fail(refused)
+    if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
+    return this.onLease(wordOf(command), [command], options, (lease, own) => lease.one(command, flags, own))
+  }
+
+  private one(
+    command: Resp.Command,
+    flags: number,
+    options: CallOptions | undefined
+  ): Effect.Effect<Resp.Reply, RedisError> {
+    return Effect.callback<Resp.Reply, RedisError>((resume) => {
+      const refused = this.refusal(command, flags, "shared")
+      if (refused !== undefined) return resume(Effect.fail(refused))
+      const payload = encoder.encode(command)
+      if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
+      const target = this.target(command, options, undefined)
+      const callFlags_ = callFlags(flags, flags, options)
+      const word = wordOf(command)
+      return this.submit(target, payload, encoder.bytes, 1, word, callFlags_, finishers.command, 1, options, resume)
+    })
+  }
+
+  readonly pipeline: Service["pipeline"] = (commands, options) => {
+    const group = this.group(commands, "pipeline")
+    if ("reason" in group) return Effect.fail(group)
+    if (commands.length === 0) return Effect.fail(empty("The pipeline"))
+    if ((group.any & Flags.blocking) === 0) return this.many(commands, group, options)
+    if (this.held !== undefined) return this.many(commands, group, this.blockingOptions(commands, options))
+    return this.onLease("PIPELINE", commands, options, (lease, own) => lease.many(commands, group, own))
+  }
+
+  private many(
+    commands: ReadonlyArray<Resp.Command>,
+    group: Group,
+    options: CallOptions | undefined
+  ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
+    const flags = callFlags(group.common, group.any, options)
+    return this.encoded<ReadonlyArray<PipelineReply>>(
+      commands,
+      options,
+      outside,
+      ({ bytes, count, payload }, own, resume) => {
+        const target = this.target(commands[0], options, commands)
+        const finisher = new finishers.PipelineFinisher(group.names)
+        return this.submit(target, payload, bytes, count, "PIPELINE", flags, finisher, count, own, resume)
+      }
+    )
+  }
+
+  readonly transaction: Service["transaction"] = (commands, options) => {
+    const group = this.group(commands, "transaction")
+    if ("reason" in group) return Effect.fail(group)
+    const all = [["MULTI"], ...commands, ["EXEC"]]
+    return this.encoded<ReadonlyArray<PipelineReply>>(
+      all,
+      options,
+      inside,
+      ({ bytes, count, payload }, own, resume) => {
+        const target = this.target(commands[0], options, commands)
+        const finisher = new finishers.TransactionFinisher(group.names)
+        const flags = callFlags(0, 0, options)
+        return this.submit(target, payload, bytes, count, "MULTI", flags, finisher, count, own, resume)
+      }
+    )
+  }
+
+  readonly noreply: Service["noreply"] = (commands, options) => {
+    const group = this.group(commands, "noreply")
+    if ("reason" in group) return Effect.fail(group)
+    if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
+    const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]]
+    return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own, resume) => {
+      const target = this.target(commands[0], options, commands)
+      const finisher = new finishers.NoReplyFinisher(group.names)
+      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 1, own, resume)
+    })
+  }
+
+  /**
+   * Encodes commands and submits them, in the turn of their caller; when there are very many, in several turns, and with what
+   * is left of the deadline then.
+   */
+  private encoded<A>(
+    commands: ReadonlyArray<Resp.Command>,
+    options: CallOptions | undefined,
+    toError: (failed: ArgumentFailure) => RedisError,
+    submit: Submit<A>
+  ): Effect.Effect<A, RedisError> {
+    const submitted = (encoded: Encoded | ArgumentFailure, own: CallOptions | undefined, resume: Resume<A>) =>
+      encoded instanceof ArgumentFailure ? resume(Effect.fail(toError(encoded))) : submit(encoded, own, resume)
+    if (commands.length <= STEP_COMMANDS) {
+      return Effect.callback<A, RedisError>((resume) => submitted(encodeNow(commands), options, resume))
+    }
+    return this.withDeadline(options, (_timeout, left) =>
+      Effect.flatMap(encodeInTurns(commands), (encoded) =>
+        Effect.callback<A, RedisError>((resume) => submitted(encoded, { ...options, timeout: left() }, resume))
+      )
+    )
+  }
+
+  /** For what takes several steps: `timeout` in milliseconds is for all of them, `left` is the option for what is left. */
+  private withDeadline<A>(
+    options: CallOptions | undefined,
+    run: (timeout: number, left: () => number | "infinite") => Effect.Effect<A, RedisError>
+  ): Effect.Effect<A, RedisError> {
+    return Effect.suspend(() => {
+      const timeout = callTimeoutMillis(options, this.connection.options.timeoutMillis)
+      if (typeof timeout !== "number") return Effect.fail(timeout)
+      const deadline = this.connection.now() + timeout
+      return run(timeout, () => timeoutOption(deadline - this.connection.now()))
+    })
+  }
+
+  get lease(): Effect.Effect<Service, RedisError, Scope.Scope> {
+    return Effect.map(this.leases.acquire(this.connection.options.timeoutMillis), (lease) => this.of(lease))
+  }
+
+  get status(): Service["status"] {
+    return this.routing?.status ?? Effect.sync(() => this.connection.status)
+  }
+
+  get events(): Service["events"] {
+    return this.routing?.events ?? Stream.fromPubSub(this.connection.changes)
+  }
+
+  get timeoutMillis(): number {
+    return this.connection.options.timeoutMillis
+  }
+
+  private of(lease: Lease): ConnectionService {
+    return new ConnectionService(lease.connection, this.leases, lease, undefined)
+  }
+
+  /** Runs a blocking call on a connection of its own, acquired within the call's deadline. */
+  private onLease<A>(
+    word: string,
+    commands: ReadonlyArray<Resp.Command>,
+    options: CallOptions | undefined,
+    run: (lease: ConnectionService, options: CallOptions) => Effect.Effect<A, RedisError>
+  ): Effect.Effect<A, RedisError> {
+    return this.withDeadline(options, (timeout, left) =>
+      Effect.scoped(
+        Effect.flatMap(this.leases.acquire(timeout, nameOf(word)), (lease) => {
+          const own =
+            options?.timeout === undefined ? this.blockingOptions(commands, options) : { ...options, timeout: left() }
+          return run(this.of(lease), own)
+        })
+      )
+    )
+  }
+
+  /** The deadline of a blocking call: its own, else the server's timeout with the connection's as a grace. */
+  private blockingOptions(commands: ReadonlyArray<Resp.Command>, options: CallOptions | undefined): CallOptions {
+    if (options?.timeout !== undefined) return options
+    const millis = blockingMillis(commands) + this.connection.options.timeoutMillis
+    return { ...options, timeout: timeoutOption(millis) }
+  }
+
+  private group(commands: ReadonlyArray<Resp.Command>, where: CommandTable.Where): Group | RedisError {
+    if (!Array.isArray(commands)) return notCommands(`The argument of ${where}`)
+    const names: Array<string> = []
+    let common = ~0
+    let any = 0
+    for (const command of commands) {
+      if (!Array.isArray(command)) return notCommands(`The argument of ${where}`)
+      const flags = CommandTable.flagsOf(command)
+      const refused = this.refusal(command, flags, where)
+      if (refused !== undefined) return refused
+      common &= flags
+      any |= flags
+      names.push(wordOf(command))
+    }
+    return { names, common, any }
+  }
+
+  private refusal(command: Resp.Command, flags: number, where: CommandTable.Where): RedisError | undefined {
+    if ((flags & LOOK) !== 0) {
+      const refused = CommandTable.refusal(command, this.held === undefined ? where : "lease")
+      if (refused !== undefined) return argumentError(refused)
+      if ((flags & Flags.leaseOnly) !== 0 && this.held !== undefined) this.held.dirty = true
+    }
+    if (this.connection.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
+      return argumentError(
+        `${nameOf(wordOf(command))} may change data, and this connection has the option \`readonly\``
+      )
+    }
+    return undefined
+  }
+
+  /** The connection a call goes to. Asked in the turn in which it is submitted, so that the choice is not old when it counts. */
+  private target(
+    command: Resp.Command | undefined,
+    options: CallOptions | undefined,
+    group: ReadonlyArray<Resp.Command> | undefined
+  ): Connection | RedisError {
+    if (this.routing === undefined) return this.connection
+    const chosen = this.routing.choose(command ?? [], options, group)
+    if (chosen instanceof Connection || "reason" in chosen) return chosen
+    throw new TypeError("Not a connection of @relive/core")
+  }
+
+  /** Submits a call; answers what takes it back when its caller is interrupted. */
+  private submit<A>(
+    connection: Connection | RedisError,
+    payload: Payload,
+    bytes: number,
+    count: number,
+    name: string,
+    flags: number,
+    finisher: Finisher<A>,
+    expected: number,
+    options: CallOptions | undefined,
+    resume: Resume<A>
+  ): Effect.Effect<void> | void {
+    if (!(connection instanceof Connection)) return resume(Effect.fail(connection))
+    const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
+    if (typeof timeout !== "number") return resume(Effect.fail(timeout))
+    if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
+    const call = new Call(payload, count, bytes, name, flags, finisher, expected, timeout, connection.now(), resume)
+    connection.submit(call)
+    return call
+  }
+
+  private givenBack(): RedisError {
+    const detail = "the lease was given back when its scope closed: acquire another one"
+    return connectionError({ kind: "closed", address: this.connection.options.address, detail }, "unsent")
+  }
+}
+
+const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.message)
+
+/** The place of a wrong argument, counted without the command that was put before. */
+const inside = (failed: ArgumentFailure): RedisError =>
+  argumentError(failed.message.replace(/ommand \d+/, () => `ommand ${Math.max(0, failed.command - 1)}`))
+
+export const makeService = (connection: Connection, leases: Leases): Service =>
+  new ConnectionService(connection, leases, undefined, undefined)
+
+/** See `RedisConnection.routed`. */
+export const makeRouted = (shared: Shared, routing: Routing): Service => {
+  const { manager, observe, waiting } = partsOf(shared)
+  return observe(new ConnectionService(waiting, manager, undefined, routing))
+}

@@ -1,0 +1,48 @@
+/**
+ * What several connections to one server have in common: a waiting room, and the leases. See `RedisConnection.Shared`.
+ *
+ * @internal
+ */
+import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type { LeaseCounts, Shared } from "../../RedisConnection.ts"
+import type { Resolved } from "../../RedisOptions.ts"
+import type { Service } from "../../RedisService.ts"
+import type { Connection } from "../connection/connection.ts"
+import type { Leases } from "../connection/leases.ts"
+
+export class SharedParts implements Shared {
+  readonly waiting: Connection
+  readonly manager: Leases
+  readonly children: ReadonlyArray<ChildSpec.ChildSpec>
+
+  /** Wraps the services over them, where spans or metrics are on. */
+  readonly observe: (service: Service) => Service
+
+  constructor(
+    waiting: Connection,
+    manager: Leases,
+    children: ReadonlyArray<ChildSpec.ChildSpec>,
+    observe: (service: Service) => Service
+  ) {
+    this.waiting = waiting
+    this.observe = observe
+    this.manager = manager
+    this.children = children
+  }
+
+  get options(): Resolved {
+    return this.waiting.options
+  }
+
+  get leases(): LeaseCounts {
+    return this.manager.status
+  }
+
+  readonly close = (): void => this.waiting.close()
+}
+
+/** The interface is public, its only implementation is not. */
+export const partsOf = (shared: Shared): SharedParts => {
+  if (shared instanceof SharedParts) return shared
+  throw new TypeError("Not made by RedisConnection.makeShared")
+}

@@ -1,0 +1,303 @@
+/**
+ * A connection and its supervision: a supervisor over the session and what serves it.
+ *
+ * ```
+ *   connection (supervisor: mailbox, state)
+ *   ├─ deadlines (worker: one timer for all calls)
+ *   ├─ leases (dynamic supervisor; one temporary child per leased connection)
+ *   ├─ session (worker, restarted with backoff: dial, handshake, reader, writer)
+ *   └─ intake (worker; nothing but the begin of the close)
+ * ```
+ *
+ * The connection contains no restart loop of its own: the session fails, and the supervisor starts the next one.
+ *
+ * @internal
+ */
+import * as ChildSpec from "@relive/otp/ChildSpec"
+import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
+import * as Process from "@relive/otp/Process"
+import * as Registry from "@relive/otp/Registry"
+import * as Supervisor from "@relive/otp/Supervisor"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { ChildSpecOptions } from "../../Redis.ts"
+import type { ChildOptions, Hooks, RedisConnection, Shared } from "../../RedisConnection.ts"
+import { RedisError } from "../../RedisError.ts"
+import * as RedisOptions from "../../RedisOptions.ts"
+import type { Service, StatusChange } from "../../RedisService.ts"
+import * as Resp from "../../Resp.ts"
+import { Connection } from "../connection/connection.ts"
+import { Leases } from "../connection/leases.ts"
+import { StateLog } from "../telemetry/logging.ts"
+import type { LeaseSpec } from "../connection/leases.ts"
+import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
+import { makeService } from "./service.ts"
+import { Session } from "../connection/session.ts"
+import { partsOf, SharedParts } from "./shared.ts"
+import { makeObserve, publish } from "../telemetry/telemetry.ts"
+import type { OnChange } from "../telemetry/telemetry.ts"
+
+/** How many changes of state a slow reader of `events` may be behind. */
+const KEPT_CHANGES = 64
+
+/** A kill comes this much after the close's own deadline: only a defect of ours could need it. */
+const SHUTDOWN_GRACE_MILLIS = 1000
+
+/** The identity; whatever is left is settled when the scope closes, as the last thing. */
+const makeConnection = (
+  options: RedisOptions.Resolved,
+  life: "permanent" | "single",
+  hooks?: Hooks
+): Effect.Effect<Connection, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const random = yield* Random.Random
+    const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
+    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks)
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(
+        Effect.sync(() => connection.close()),
+        PubSub.shutdown(changes)
+      )
+    )
+    return connection
+  })
+
+/** Writes the log of a connection with the loggers of whoever made it. */
+const makeLog = (options: RedisOptions.Resolved, label: string | undefined): Effect.Effect<StateLog> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const subject = { ...options, name: label ?? options.name }
+    // A logger that throws is its owner's to find: it must not end a session.
+    return Effect.succeed(new StateLog(subject, (line) => void Effect.runSyncExitWith(context)(line)))
+  })
+
+interface Told {
+  readonly connection: Connection
+  /** Set once there is what can be measured. */
+  metrics: OnChange | undefined
+}
+
+/** A connection whose changes are told: to the log, to metrics if they are on, and to the hooks of its owner. */
+const makeTold = (
+  options: RedisOptions.Resolved,
+  label: string | undefined,
+  hooks: Hooks | undefined
+): Effect.Effect<Told, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const log = yield* makeLog(options, label)
+    const onChange: Hooks["onChange"] = (connection, change) => {
+      const now = connection.now()
+      told.metrics?.(change, now)
+      log.changed(change, now)
+      hooks?.onChange?.(connection, change)
+    }
+    const connection = yield* makeConnection(options, "permanent", { ...hooks, onChange })
+    const told: Told = { connection, metrics: undefined }
+    return told
+  })
+
+/** The connection knows how long to wait; the schedule only asks it. */
+const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
+  Schedule.fromStep(
+    Effect.succeed(() =>
+      Effect.sync(
+        () => [connection.backoffMillis, Duration.millis(connection.backoffMillis)] as [number, Duration.Duration]
+      )
+    )
+  )
+
+/** What a session's child is made of. Its finalizer settles what no other end has settled, also after a kill. */
+const makeSession = (connection: Connection) =>
+  Effect.gen(function* () {
+    const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
+    const session = new Session(connection, connection.options, decoder)
+    yield* Effect.addFinalizer(() => Effect.sync(() => session.die(shutdown)))
+    return { session, run: runSession(connection, session, decoder) }
+  })
+
+/** The backoff holds the later ones back. */
+const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const delay = connection.status.sessions === 0 ? connection.dialDelayMillis : 0
+  return delay > 0 ? Effect.delay(run, delay) : run
+}
+
+/** With `isLast` its end is that of the connection, by the supervisor's `autoShutdown`. */
+const sessionSpec = (connection: Connection, isLast = false) =>
+  ChildSpec.make({
+    id: "session",
+    ...(isLast ? { restart: "temporary", significant: true } : { restart: "permanent", backoff: backoff(connection) }),
+    shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
+    // The connection logs them, in words.
+    logEnds: false,
+    start: Effect.map(makeSession(connection), ({ run, session }) =>
+      ChildSpec.started({
+        run: firstDial(connection, run),
+        terminate: () => closeSession(connection, session),
+        mailboxDepth: () => connection.status.queued
+      })
+    )
+  })
+
+/** A lease: a connection with one session. Its end is no crash: whoever holds it is told. */
+const leaseSpec =
+  (owner: Connection): LeaseSpec =>
+  (handOut) =>
+    ChildSpec.make({
+      id: "lease",
+      restart: "temporary",
+      shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
+      start: Effect.gen(function* () {
+        const connection = yield* makeConnection({ ...owner.options, protocol: owner.protocol }, "single")
+        const { run, session } = yield* makeSession(connection)
+        handOut({ connection, session })
+        return ChildSpec.started({
+          // Beside the body, as the deadlines hold for the calls that drain at the close.
+          run: Effect.andThen(Process.fork(connection.deadlines.run, { label: "deadlines" }), Effect.ignore(run)),
+          // The drain of the connection itself came first: there is one `closeTimeout` for all.
+          terminate: () => closeSession(connection, session, owner.closeMillis)
+        })
+      })
+    })
+
+const leasesSpec = (leases: Leases) =>
+  ChildSpec.make({
+    id: "leases",
+    type: "supervisor",
+    start: Effect.gen(function* () {
+      yield* Effect.addFinalizer(() => Effect.sync(() => leases.detach()))
+      const started = yield* Supervisor.init(DynamicSupervisor.make())
+      leases.attach(started.info)
+      return started
+    })
+  })
+
+const deadlinesSpec = (connection: Connection) => ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
+
+/**
+ * Stopped first, so that the close begins in any state: between two sessions there is none that could begin it. Nobody but
+ * the connection's own supervisor can stop it by a shutdown: others' signals do not end it.
+ */
+const intakeSpec = (connection: Connection) =>
+  ChildSpec.make({
+    id: "intake",
+    start: Effect.succeed(
+      ChildSpec.started({
+        run: Effect.never,
+        terminate: ({ _tag }) => Effect.sync(() => (_tag === "Shutdown" ? connection.beginClose() : undefined))
+      })
+    )
+  })
+
+/** The leases of a connection, whose deadlines and clock they use. */
+const makeLeases = (owner: Connection): Leases => {
+  const leases = new Leases(owner, leaseSpec(owner))
+  owner.sweepOthers = (now) => leases.sweep(now)
+  owner.refuseOthers = () => leases.refuse()
+  return leases
+}
+
+/** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
+const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
+  Effect.gen(function* () {
+    const told = yield* makeTold(options, label, undefined)
+    const { connection } = told
+    const leases = makeLeases(connection)
+    told.metrics = yield* publish(options, label, connection, leases)
+    const observe = yield* makeObserve(options)
+    const spec = Supervisor.make({
+      autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
+      children: [
+        deadlinesSpec(connection),
+        leasesSpec(leases),
+        sessionSpec(connection, exitOnDisconnection),
+        intakeSpec(connection)
+      ]
+    })
+    return { connection, spec, service: observe(makeService(connection, leases)) }
+  })
+
+/** See `RedisConnection.makeShared`. */
+export const makeShared = (options: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const waiting = yield* makeConnection(options, "permanent", hooks)
+    const leases = makeLeases(waiting)
+    yield* publish(options, undefined, undefined, leases)
+    return new SharedParts(waiting, leases, [deadlinesSpec(waiting), leasesSpec(leases)], yield* makeObserve(options))
+  })
+
+/** Leases are dialled in the protocol that was settled first, whichever connection settled it. */
+const settlesProtocol = (waiting: Connection, hooks: Hooks | undefined): Hooks => ({
+  ...hooks,
+  onChange: (connection, change) => {
+    if (change.state === "ready") waiting.protocol = connection.status.protocol ?? waiting.protocol
+    hooks?.onChange?.(connection, change)
+  }
+})
+
+/** See `RedisConnection.childSpec`. */
+export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConnection, Registry.Registry> => {
+  const { hooks, id, onStart, register, restart, shutdown } = options
+  const { manager, observe, waiting } = partsOf(options.shared)
+  return ChildSpec.make({
+    id,
+    type: "supervisor",
+    restart,
+    shutdown,
+    start: Effect.gen(function* () {
+      const own = settlesProtocol(waiting, hooks)
+      const told = yield* makeTold(waiting.options, id, own)
+      const { connection } = told
+      told.metrics = yield* publish(waiting.options, id, connection, undefined)
+      const service = observe(makeService(connection, manager))
+      const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
+      const started = yield* Supervisor.init(spec)
+      if (register !== undefined) yield* Registry.register(register, service)
+      onStart?.(connection, service)
+      return ChildSpec.started<RedisConnection>({ ...started, info: connection })
+    })
+  })
+}
+
+/** A connection for a layer: the root of a tree of its own, stopped when the scope closes. */
+export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, RedisError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { connection, service, spec } = yield* makeTree(options)
+    const registry = yield* Registry.make()
+    const supervisor = yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
+      Effect.provideService(Registry.Registry, registry),
+      // Nothing of it can fail: dialling is not a part of the start.
+      Effect.orDie
+    )
+    // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would answer.
+    supervisor.process.addObserver(() => connection.close())
+    if (options.start === "await") yield* connection.awaitFirst
+    return service
+  })
+
+/** A connection as a child of a user's supervisor: its process is the connection's supervisor. */
+export const childSpec = (options: ChildSpecOptions) => {
+  const { exitOnDisconnection, id, register, restart, shutdown, ...connectionOptions } = options
+  return ChildSpec.make({
+    id: id ?? "redis",
+    type: "supervisor",
+    restart,
+    shutdown,
+    start: Effect.gen(function* () {
+      const resolved = yield* Effect.mapError(
+        Effect.fromResult(RedisOptions.resolve(connectionOptions)),
+        (reason) => new RedisError({ reason })
+      )
+      const { connection, service, spec } = yield* makeTree(resolved, exitOnDisconnection, id)
+      const started = yield* Supervisor.init(spec)
+      if (resolved.start === "await") yield* connection.awaitFirst
+      if (register !== undefined) yield* Registry.register(register, service)
+      return ChildSpec.started({ ...started, info: service })
+    })
+  })
+}

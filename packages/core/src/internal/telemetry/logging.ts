@@ -1,0 +1,121 @@
+/**
+ * The log of a connection: one line for each change that somebody wants to know of.
+ *
+ * - ready for the first time: debug; ready again: info, with how long it was away
+ * - lost, or not reached, or refused: error, with the cause in a word or two
+ *
+ * An outage is told once, again when its cause changes, and after that once a minute. A connection that flaps tells five
+ * outages in ten seconds; the others are counted in the next line. A line that says "reconnected" always answers one that
+ * said "disconnected".
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type { Endpoint } from "../../RedisOptions.ts"
+import type { StatusChange } from "../../RedisService.ts"
+
+const AGAIN_MILLIS = 60_000
+const WINDOW_MILLIS = 10_000
+const LINES_PER_WINDOW = 5
+
+/** Says one line. */
+export type Log = (line: Effect.Effect<void>) => void
+
+export interface Subject {
+  /** The connection's name, if it has one. */
+  readonly name: string | undefined
+  readonly endpoint: Endpoint
+  readonly address: string
+}
+
+interface Outage {
+  readonly since: number
+  /** What was said of it, and when. */
+  said: string | undefined
+  saidAt: number
+  attempts: number
+}
+
+const seconds = (millis: number): string => `${(millis / 1000).toFixed(millis < 10_000 ? 1 : 0)} s`
+
+export class StateLog {
+  private readonly subject: Subject
+  private readonly log: Log
+  private readonly who: string
+  private readonly annotations: Record<string, unknown>
+  private outage: Outage | undefined = undefined
+  private wasReady = false
+  private windowStart = -Infinity
+  private linesInWindow = 0
+  private unsaid = 0
+
+  constructor(subject: Subject, log: Log) {
+    this.subject = subject
+    this.log = log
+    this.who = subject.name === undefined ? "Connection" : `Connection "${subject.name}"`
+    const { endpoint } = subject
+    this.annotations =
+      endpoint._tag === "Unix"
+        ? { "server.address": endpoint.path }
+        : { "server.address": endpoint.host, "server.port": endpoint.port }
+  }
+
+  /** To be told of every change, with the time in milliseconds. */
+  changed(change: StatusChange, now: number): void {
+    if (change.state === "ready") this.up(now)
+    else if (change.state === "backoff" || change.state === "failed") this.down(change, now)
+    else if (change.state === "closed")
+      this.say(Effect.logDebug(`${this.who} to Redis at ${this.subject.address} closed`))
+  }
+
+  private up(now: number): void {
+    const { outage, who } = this
+    const { address } = this.subject
+    const what = this.wasReady ? "reconnected" : "connected"
+    this.outage = undefined
+    this.wasReady = true
+    if (outage === undefined) this.say(Effect.logDebug(`${who} ${what} to Redis at ${address}`))
+    else if (outage.said !== undefined) {
+      this.say(Effect.logInfo(`${who} ${what} to Redis at ${address} after ${seconds(now - outage.since)}`))
+    }
+  }
+
+  private down(change: StatusChange, now: number): void {
+    const reason = change.cause?.reason
+    const [kind, detail] = reason?._tag === "ConnectionError" ? [reason.kind, reason.detail] : ["disconnected", ""]
+    const outage = (this.outage ??= { since: now, said: undefined, saidAt: 0, attempts: 0 })
+    const wasUp = change.previous === "ready" || change.previous === "draining"
+    if (!wasUp) outage.attempts++
+    const isKnown = outage.said === detail && now - outage.saidAt < AGAIN_MILLIS
+    if (isKnown) return
+    if (!this.maySpeak(now)) {
+      this.unsaid++
+      return
+    }
+    const what = wasUp ? "disconnected from" : "failed to connect to"
+    const known = outage.said === undefined ? "" : ` (${outage.attempts} attempts in ${seconds(now - outage.since)})`
+    const next = change.state === "failed" ? "; calls fail until that has changed" : ""
+    outage.said = detail
+    outage.saidAt = now
+    const line = `${this.who} ${what} Redis at ${this.subject.address}: ${detail}${next}${known}${this.takeUnsaid()}`
+    this.say(Effect.annotateLogs(Effect.logError(line), { "error.type": kind }))
+  }
+
+  private maySpeak(now: number): boolean {
+    if (now - this.windowStart >= WINDOW_MILLIS) {
+      this.windowStart = now
+      this.linesInWindow = 0
+    }
+    return ++this.linesInWindow <= LINES_PER_WINDOW
+  }
+
+  private takeUnsaid(): string {
+    const unsaid = this.unsaid
+    this.unsaid = 0
+    return unsaid === 0 ? "" : ` (${unsaid} more failures before this one were not logged)`
+  }
+
+  private say(line: Effect.Effect<void>): void {
+    this.log(Effect.annotateLogs(line, this.annotations))
+  }
+}

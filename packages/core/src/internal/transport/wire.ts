@@ -1,0 +1,211 @@
+/**
+ * The wire: a Node socket on one side, decoded replies and written chunks on the other.
+ *
+ * A plain socket reads into one buffer that all connections of the program share (`onread`): the bytes are decoded before
+ * the read returns, and what is kept of them is copied by the decoder. So reading allocates nothing but the replies. A
+ * secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
+ * when it falls behind, the socket is paused, and the server feels it.
+ *
+ * It is read in slices: by itself a socket that has much is read 32 times in one turn of the event loop, 2 MiB, and all that
+ * time nobody else is served. So it is paused after each slice, until the loop has gone round.
+ *
+ * Writing is synchronous: when `write` returns, the bytes are with the socket.
+ *
+ * @internal
+ */
+import type * as Arr from "effect/Array"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Net from "node:net"
+import type * as Resp from "../../Resp.ts"
+import type { Chunks, SessionEnd } from "./sessionEnd.ts"
+
+/** What comes out of the decoder. */
+export type Decoded = Resp.Decoded<Resp.Reply>
+
+/** The socket has ended: with an error, or in good order by the peer (`cause` is `undefined`). */
+export class WireClosed extends Data.TaggedError("WireClosed")<{ readonly cause: Error | undefined }> {}
+
+/** Why no more replies come. */
+type Failure = WireClosed | Resp.ProtocolError | SessionEnd
+
+type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, Failure>
+
+/** One read of the kernel, as large as libuv makes it. */
+const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+/**
+ * So much is decoded in one turn: a millisecond or two for the elements of an array, some ten for those of a set. With half of
+ * it the pauses begin to cost: a tenth of an array of 10 000 elements.
+ */
+const SLICE_BYTES = 512 * 1024
+
+/** So many replies may wait for their reader before the socket is paused. */
+const HIGH_WATER = 4096
+
+export class Wire {
+  /** For `Net.connect`: read into the shared buffer. */
+  readonly onread: Net.OnReadOpts = {
+    buffer: sharedBuffer,
+    callback: (bytes, buffer) => this.feed(buffer.subarray(0, bytes))
+  }
+
+  private readonly decoder: Resp.Decoder<Resp.Reply>
+  private readonly onInbound: (bytes: Uint8Array) => SessionEnd | undefined
+  private socket: Net.Socket | undefined = undefined
+  private decoded: Array<Decoded> = []
+  private failure: Failure | undefined = undefined
+  /** Is the reader behind? */
+  private paused = false
+  /** Is the slice of this turn over? */
+  private resting = false
+  /** Bytes since the last rest. */
+  private slice = 0
+  private waiter: ((pulled: Pulled) => void) | undefined = undefined
+  private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+
+  /**
+   * `decoder` must be one for volatile chunks. `onInbound` is told of every chunk when it is decoded, and may answer that it
+   * is the end.
+   */
+  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: (bytes: Uint8Array) => SessionEnd | undefined) {
+    this.decoder = decoder
+    this.onInbound = onInbound
+  }
+
+  /** Takes over a socket that reads by `onread`, before it is open. */
+  attach(socket: Net.Socket): void {
+    this.socket = socket
+    socket.on("error", (cause) => this.fail(new WireClosed({ cause })))
+    socket.on("end", () => this.fail(this.decoder.ended() ?? new WireClosed({ cause: undefined })))
+    socket.on("close", () => this.fail(new WireClosed({ cause: undefined })))
+    socket.on("drain", () => this.drain())
+    if (socket.destroyed) this.fail(new WireClosed({ cause: undefined }))
+  }
+
+  /** Takes over an open socket that gives chunks of its own. */
+  attachChunks(socket: Net.Socket): void {
+    this.attach(socket)
+    socket.on("data", (chunk: Uint8Array) => {
+      if (!this.feed(chunk)) socket.pause()
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  /** Decodes what came in and hands it over. Answers whether more may come. */
+  private feed(bytes: Uint8Array): boolean {
+    if (this.failure !== undefined) return false
+    const failure = this.decode(bytes)
+    const end = this.onInbound(bytes)
+    this.failure = failure ?? end
+    this.deliver()
+    this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
+    this.slice += bytes.length
+    if (this.slice >= SLICE_BYTES) this.rest()
+    return !this.paused && !this.resting
+  }
+
+  /** Lets the others of this process have their turn. */
+  private rest(): void {
+    this.slice = 0
+    if (this.resting) return
+    this.resting = true
+    setImmediate(this.onRested)
+  }
+
+  private readonly onRested = (): void => {
+    this.resting = false
+    this.goOn()
+  }
+
+  private goOn(): void {
+    if (!this.paused && !this.resting) this.socket?.resume()
+  }
+
+  /** Thrown here, in the socket's own callback, a defect would end the program: memory that is not to be had, say. */
+  private decode(bytes: Uint8Array): WireClosed | Resp.ProtocolError | undefined {
+    try {
+      return this.decoder.push(bytes, this.decoded)
+    } catch (defect) {
+      return new WireClosed({ cause: defect instanceof Error ? defect : new Error(String(defect)) })
+    }
+  }
+
+  private fail(failure: Failure): void {
+    this.failure ??= failure
+    this.deliver()
+    this.drain()
+  }
+
+  private deliver(): void {
+    const waiter = this.waiter
+    if (waiter === undefined) return
+    const pulled = this.take()
+    if (pulled === undefined) return
+    this.waiter = undefined
+    waiter(pulled)
+  }
+
+  private take(): Pulled | undefined {
+    const decoded = this.decoded
+    if (isNonEmpty(decoded)) {
+      this.decoded = []
+      return Exit.succeed(decoded)
+    }
+    return this.failure === undefined ? undefined : Exit.fail(this.failure)
+  }
+
+  /** The next replies; fails when there will be none. For one fiber. */
+  readonly pull = Effect.callback<Arr.NonEmptyReadonlyArray<Decoded>, Failure>((resume) => {
+    const pulled = this.take()
+    if (pulled !== undefined) return resume(pulled)
+    this.waiter = resume
+    if (this.paused) {
+      this.paused = false
+      this.goOn()
+    }
+    return Effect.sync(() => {
+      this.waiter = undefined
+    })
+  })
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  /** Is the socket open, as far as is known, and all that came in pulled? */
+  get upToDate(): boolean {
+    return this.failure === undefined && this.decoded.length === 0 && this.socket?.destroyed !== true
+  }
+
+  /** Hands chunks to the socket. `false`: it should get no more before `drained` has ended. */
+  write(chunks: Chunks): boolean {
+    return this.socket !== undefined && writeAll(this.socket, chunks)
+  }
+
+  /** Waits until the socket wants more, or is gone. */
+  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    if (this.socket?.writableNeedDrain !== true || this.failure !== undefined) return resume(Exit.void)
+    this.onDrain = resume
+    return Effect.sync(() => {
+      this.onDrain = undefined
+    })
+  })
+
+  private drain(): void {
+    const onDrain = this.onDrain
+    this.onDrain = undefined
+    onDrain?.(Exit.void)
+  }
+}
+
+const isNonEmpty = (decoded: Array<Decoded>): decoded is [Decoded, ...Array<Decoded>] => decoded.length > 0
+
+const writeAll = (socket: Net.Socket, chunks: Chunks): boolean => {
+  if (chunks.length === 1) return socket.write(chunks[0])
+  socket.cork()
+  let more = true
+  for (const chunk of chunks) more = socket.write(chunk)
+  socket.uncork()
+  return more
+}

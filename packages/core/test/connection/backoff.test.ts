@@ -1,0 +1,26 @@
+import { assert, describe, it } from "@effect/vitest"
+import { delayMillis } from "../../src/internal/connection/backoff.ts"
+
+const options = { backoffFirstMillis: 50, backoffInitialMillis: 100, backoffFactor: 2, backoffCapMillis: 3000 }
+
+describe("the backoff", () => {
+  it("replaces a stable session at once, within the first jitter", () => {
+    assert.strictEqual(delayMillis(options, "stable", 0, 0), 0)
+    assert.ok(delayMillis(options, "stable", 0, 0.999) < 50)
+  })
+
+  it("doubles from the initial delay up to the cap", () => {
+    const delays = [1, 2, 3, 4, 5, 6, 7].map((attempt) => Math.round(delayMillis(options, "unstable", attempt, 0.5)))
+    assert.deepStrictEqual(delays, [100, 200, 400, 800, 1600, 3000, 3000])
+  })
+
+  it("has jitter before the cap, so the cap is never passed", () => {
+    assert.strictEqual(Math.round(delayMillis(options, "unstable", 1, 0)), 80)
+    assert.strictEqual(Math.round(delayMillis(options, "unstable", 1, 0.9999)), 120)
+    for (const attempt of [6, 20, 2000]) assert.ok(delayMillis(options, "unstable", attempt, 0.9999) <= 3000)
+  })
+
+  it("waits for the cap after a refusal", () => {
+    assert.strictEqual(delayMillis(options, "refused", 1, 0.5), 3000)
+  })
+})
