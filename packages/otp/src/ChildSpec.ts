@@ -20,11 +20,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as ExitReason from "./ExitReason.ts"
 import * as GenServer from "./GenServer.ts"
-import type { InvalidChildSpec } from "./internal/errors.ts"
-import type { Self } from "./internal/self.ts"
-import { findInvalid } from "./internal/specs.ts"
+import type { InvalidChildSpec } from "./internal/supervisor/errors.ts"
+import type { Self } from "./internal/process/self.ts"
+import { findInvalid } from "./internal/supervisor/specs.ts"
 import type * as Registry from "./Registry.ts"
-import { init } from "./internal/runs.ts"
+import { init } from "./internal/supervisor/runs.ts"
 import type { SupervisorRef, SupervisorSpec, SupervisorStartError } from "./Supervisor.ts"
 
 /**
@@ -179,7 +179,7 @@ export {
    * @category errors
    */
   InvalidChildSpec
-} from "./internal/errors.ts"
+} from "./internal/supervisor/errors.ts"
 
 /**
  * Acknowledges a start: the answer of `start` with the body of the child.

@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import type { ChildSpec } from "./ChildSpec.ts"
-import { makeSpec } from "./internal/settings.ts"
+import { makeSpec } from "./internal/supervisor/settings.ts"
 import type { SupervisorSpec } from "./Supervisor.ts"
 import type * as Duration from "effect/Duration"
 

@@ -52,8 +52,8 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type * as ChildSpec from "./ChildSpec.ts"
 import * as ExitReason from "./ExitReason.ts"
-import * as internal from "./internal/genServer.ts"
-import { AlreadyStarted, NoProc, StartFailed } from "./internal/genServerErrors.ts"
+import * as internal from "./internal/genServer/genServer.ts"
+import { AlreadyStarted, NoProc, StartFailed } from "./internal/genServer/errors.ts"
 import type {
   CallingSelf,
   CallTimeout,
@@ -61,10 +61,10 @@ import type {
   ServerExit,
   StartIgnored,
   StartTimeout
-} from "./internal/genServerErrors.ts"
-import { ServerHandle } from "./internal/genServerHandle.ts"
-import { impl } from "./internal/process.ts"
-import { Self } from "./internal/self.ts"
+} from "./internal/genServer/errors.ts"
+import { ServerHandle } from "./internal/genServer/handle.ts"
+import { impl } from "./internal/process/process.ts"
+import { Self } from "./internal/process/self.ts"
 import type { MonitorRef, Process } from "./Process.ts"
 import * as Registry from "./Registry.ts"
 
@@ -134,7 +134,7 @@ export {
    * @category errors
    */
   StartTimeout
-} from "./internal/genServerErrors.ts"
+} from "./internal/genServer/errors.ts"
 
 /**
  * The identity of {@link GenServer} values.

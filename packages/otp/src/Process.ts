@@ -16,9 +16,9 @@ import * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as ExitReason from "./ExitReason.ts"
-import * as fibers from "./internal/fibers.ts"
-import * as internal from "./internal/process.ts"
-import { Self } from "./internal/self.ts"
+import * as fibers from "./internal/process/fibers.ts"
+import * as internal from "./internal/process/process.ts"
+import { Self } from "./internal/process/self.ts"
 
 export {
   /**
@@ -28,7 +28,7 @@ export {
    * @category errors
    */
   NoProcess
-} from "./internal/process.ts"
+} from "./internal/process/process.ts"
 
 export {
   /**
@@ -38,7 +38,7 @@ export {
    * @category services
    */
   Self
-} from "./internal/self.ts"
+} from "./internal/process/self.ts"
 
 /**
  * The identity of {@link Process} values.

@@ -19,9 +19,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { makeRegistry, RegistryImpl } from "./internal/registry.ts"
-import * as internal from "./internal/process.ts"
+import * as internal from "./internal/process/process.ts"
 import type { Process } from "./Process.ts"
-import { Self } from "./internal/self.ts"
+import { Self } from "./internal/process/self.ts"
 
 /**
  * The identity of {@link Registry} values.

@@ -22,10 +22,10 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { ChildSpec, ChildTemplate, Started } from "./ChildSpec.ts"
 import * as ExitReason from "./ExitReason.ts"
-import type { SupervisorError, SupervisorStartError } from "./internal/errors.ts"
-import type { Self } from "./internal/self.ts"
-import * as runs from "./internal/runs.ts"
-import * as settings from "./internal/settings.ts"
+import type { SupervisorError, SupervisorStartError } from "./internal/supervisor/errors.ts"
+import type { Self } from "./internal/process/self.ts"
+import * as runs from "./internal/supervisor/runs.ts"
+import * as settings from "./internal/supervisor/settings.ts"
 import type { Process } from "./Process.ts"
 import { layer as registryLayer } from "./Registry.ts"
 import type { Registry } from "./Registry.ts"
@@ -232,7 +232,7 @@ export {
    * @category errors
    */
   SupervisorStartError
-} from "./internal/errors.ts"
+} from "./internal/supervisor/errors.ts"
 
 /**
  * The tree of `run` ended by itself, for this reason.

@@ -6,7 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as ExitReason from "../ExitReason.ts"
 import type { Process } from "../Process.ts"
 import type { BadName, Keys, Options, Registry, RegistryEvent } from "../Registry.ts"
-import { impl, ProcessImpl } from "./process.ts"
+import { impl, ProcessImpl } from "./process/process.ts"
 
 export interface StoredEntry {
   readonly key: unknown

@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import type { SupervisorEvent } from "../Supervisor.ts"
+import type { SupervisorEvent } from "../../Supervisor.ts"
 
 /** How many events wait for a slow listener before the oldest are dropped. */
 const capacity = 4096

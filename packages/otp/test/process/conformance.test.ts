@@ -3,10 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { parse } from "../conformance/processScenario.ts"
-import { runFile } from "../conformance/runner.ts"
+import { parse } from "../../conformance/processScenario.ts"
+import { runFile } from "../../conformance/runner.ts"
 
-const folder = path.join(import.meta.dirname, "fixtures", "process")
+const folder = path.join(import.meta.dirname, "..", "fixtures", "process")
 
 describe("process scenarios", () => {
   for (const file of fs.readdirSync(folder)) {

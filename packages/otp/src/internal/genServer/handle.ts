@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
-import * as ExitReason from "../ExitReason.ts"
+import * as ExitReason from "../../ExitReason.ts"
 import type {
   CallError,
   CallOf,
@@ -25,14 +25,14 @@ import type {
   Server,
   StopError,
   StopOptions
-} from "../GenServer.ts"
-import { Mailbox, EntryList } from "../Mailbox.ts"
-import type { Entry, Options } from "../Mailbox.ts"
-import type { Message, Process } from "../Process.ts"
-import { CallingSelf, CallTimeout, MailboxFull, NoProc, ServerExit } from "./genServerErrors.ts"
-import type { ProcessImpl } from "./process.ts"
-import { Self } from "./self.ts"
-import { wake } from "./signals.ts"
+} from "../../GenServer.ts"
+import { Mailbox, EntryList } from "../../Mailbox.ts"
+import type { Entry, Options } from "../../Mailbox.ts"
+import type { Message, Process } from "../../Process.ts"
+import { CallingSelf, CallTimeout, MailboxFull, NoProc, ServerExit } from "./errors.ts"
+import type { ProcessImpl } from "../process/process.ts"
+import { Self } from "../process/self.ts"
+import { wake } from "../process/signals.ts"
 
 /** What waits in the mailbox of a server. */
 export type ServerEntry = CallEntry | CastEntry | InfoEntry | StopEntry

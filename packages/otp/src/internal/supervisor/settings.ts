@@ -1,8 +1,8 @@
 /** The description of a supervisor, and the check of its settings. */
 import type * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
-import type { ChildSpec, ChildTemplate } from "../ChildSpec.ts"
-import type { SupervisorSpec } from "../Supervisor.ts"
+import type { ChildSpec, ChildTemplate } from "../../ChildSpec.ts"
+import type { SupervisorSpec } from "../../Supervisor.ts"
 import type { SupervisorStartError } from "./errors.ts"
 import { findInvalid, invalidSpec, millis } from "./specs.ts"
 

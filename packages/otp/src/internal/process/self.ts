@@ -1,6 +1,6 @@
 /** The service by which code finds the process it runs in. Kept apart to break an import cycle. */
 import * as Context from "effect/Context"
-import type { Process } from "../Process.ts"
+import type { Process } from "../../Process.ts"
 
 /**
  * The process the code runs in. Provided by whatever starts the process; a requirement that only processes can meet.

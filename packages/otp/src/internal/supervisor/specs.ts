@@ -1,7 +1,7 @@
 /** The checks of child specs (OTP's `check_childspecs`), and their times in milliseconds. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { ChildSpec, Shutdown } from "../ChildSpec.ts"
+import type { ChildSpec, Shutdown } from "../../ChildSpec.ts"
 import { InvalidChildSpec } from "./errors.ts"
 
 export const findInvalid = (

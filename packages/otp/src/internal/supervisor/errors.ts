@@ -1,8 +1,8 @@
 /** The errors of supervisors and child specs. The public modules export them. */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
-import * as ExitReason from "../ExitReason.ts"
-import type { Process } from "../Process.ts"
+import * as ExitReason from "../../ExitReason.ts"
+import type { Process } from "../../Process.ts"
 
 /**
  * A child spec is faulty: which rule it breaks, and the offending value.

@@ -1,15 +1,15 @@
 /**
- * The recorded traces of Erlang/OTP and Elixir, one test each. Those of `scenarios-found` were recorded from scenarios in
+ * The recorded traces of Erlang/OTP and Elixir, one test each. Those of `scenarios` were recorded from scenarios in
  * which this package once differed.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { runFile } from "../conformance/runner.ts"
+import { runFile } from "../../conformance/runner.ts"
 
-for (const family of ["supervisor", "scenarios-found"]) {
-  const folder = path.join(import.meta.dirname, "fixtures", family)
+for (const family of ["supervisor", "scenarios"]) {
+  const folder = path.join(import.meta.dirname, "..", "fixtures", family)
   describe(`${family} scenarios`, () => {
     for (const file of fs.readdirSync(folder)) {
       it.live(path.basename(file, ".json"), () =>

@@ -1,7 +1,7 @@
 /** What calls, stops and starts of servers can fail with. Exported by `GenServer`. */
 import * as Data from "effect/Data"
-import * as ExitReason from "../ExitReason.ts"
-import type { Process } from "../Process.ts"
+import * as ExitReason from "../../ExitReason.ts"
+import type { Process } from "../../Process.ts"
 
 /**
  * The call or stop was not answered in time. The request is not withdrawn: it is or will be handled, unless it still

@@ -13,8 +13,8 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import type * as ChildSpec from "../ChildSpec.ts"
-import * as ExitReason from "../ExitReason.ts"
+import type * as ChildSpec from "../../ChildSpec.ts"
+import * as ExitReason from "../../ExitReason.ts"
 import type {
   Callbacks,
   CallResult,
@@ -28,15 +28,15 @@ import type {
   Server,
   StartError,
   StartOptions
-} from "../GenServer.ts"
-import { StartFailed, StartIgnored, StartTimeout } from "./genServerErrors.ts"
-import type { AlreadyStarted } from "./genServerErrors.ts"
-import { toMillis, within } from "./genServerHandle.ts"
-import type { CallEntry, ServerEntry, ServerHandle } from "./genServerHandle.ts"
-import { impl, ProcessImpl } from "./process.ts"
-import type { Terminate } from "./process.ts"
-import { Self } from "./self.ts"
-import { wake } from "./signals.ts"
+} from "../../GenServer.ts"
+import { StartFailed, StartIgnored, StartTimeout } from "./errors.ts"
+import type { AlreadyStarted } from "./errors.ts"
+import { toMillis, within } from "./handle.ts"
+import type { CallEntry, ServerEntry, ServerHandle } from "./handle.ts"
+import { impl, ProcessImpl } from "../process/process.ts"
+import type { Terminate } from "../process/process.ts"
+import { Self } from "../process/self.ts"
+import { wake } from "../process/signals.ts"
 
 /** The brand of what handlers return, by which a thrown result is known. */
 export const ResultTypeId = "~@relive/otp/GenServer/Result" as const
