@@ -9,22 +9,21 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Schedule from "effect/Schedule"
+import type * as Exit from "effect/Exit"
 import * as ExitReason from "../../ExitReason.ts"
 import type { Message, Process } from "../../Process.ts"
 import type { ChildCounts, ChildInfo, StartedChild, SupervisorEvent, TreeNode } from "../../Supervisor.ts"
+import { Backoff, nowMillis } from "./backoff.ts"
 import { Child, childInfo, childNode, ignored, nodeState } from "./child.ts"
-import type { BackoffStep, Postponed, StartResult } from "./child.ts"
+import type { Postponed, StartResult } from "./child.ts"
 import { SupervisorError, SupervisorStartError } from "./errors.ts"
 import type { EventHub } from "./events.ts"
-import { fork } from "../process/fibers.ts"
 import { Inbox } from "../process/inbox.ts"
 import { awaitStart, impl, ProcessImpl } from "../process/process.ts"
 import type { Terminate } from "../process/process.ts"
 import type { AnySpec, Settings } from "./settings.ts"
 import { wake } from "../process/signals.ts"
-import { invalidSpec, millis } from "./specs.ts"
+import { invalidSpec } from "./specs.ts"
 import { Window } from "./window.ts"
 
 interface Call {
@@ -70,7 +69,7 @@ export class Supervisor {
   /** Killed instances of which something still runs. */
   private readonly abandoned = new Map<ProcessImpl, Child>()
   private readonly calls = new Set<Call>()
-  private readonly waiting = new Set<Postponed>()
+  private readonly backoff: Backoff
   /** When restarts happened, within the period. */
   private readonly restarts = new Window()
   /** The tree is given up: nothing is started any more. */
@@ -82,6 +81,9 @@ export class Supervisor {
     this.settings = settings
     this.context = context
     this.clock = Context.get(context, Clock.Clock)
+    this.backoff = new Backoff(context, this.clock, settings.periodMillis, (postponed) =>
+      this.inbox.offer({ _tag: "Resume", postponed })
+    )
     this.hub = hub
     for (const spec of settings.children) this.children.set(spec.id, new Child(spec, process.path))
   }
@@ -98,10 +100,6 @@ export class Supervisor {
     return this.process.isAliveUnsafe && !this.inbox.isWaiting
   }
 
-  private now(): number {
-    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
-  }
-
   /** Takes over the process: its signals come into the one queue. */
   takeOver(): void {
     const { process } = this
@@ -115,7 +113,7 @@ export class Supervisor {
   }
 
   private ended(reason: ExitReason.ExitReason): void {
-    for (const postponed of this.waiting) this.cancel(postponed)
+    this.backoff.cancelAll()
     const calls = Array.from(this.calls)
     this.calls.clear()
     this.publish({ _tag: "SupervisorExited", path: this.process.path, reason })
@@ -216,7 +214,7 @@ export class Supervisor {
       child.process = process
       child.state = "running"
       child.generation = process.generation
-      if (child.spec.backoff !== undefined) child.startedAt = this.now()
+      this.backoff.started(child)
       this.instances.set(process, child)
       this.publishChild("ChildStarted", child)
       return { _tag: "Running", process, info: outcome.info }
@@ -304,15 +302,9 @@ export class Supervisor {
     if (!this.isStatic) child.previous = process
     child.lastExit = reason
     child.state = "stopped"
-    if (child.backoff !== undefined && this.wasStable(child)) child.backoff = undefined
+    this.backoff.ended(child)
     this.publishChild("ChildExited", child, reason)
     if (process.isAbandoned) this.abandon(child, process)
-  }
-
-  private wasStable(child: Child): boolean {
-    const { stableAfter } = child.spec
-    const limit = (stableAfter === undefined ? undefined : millis(stableAfter)) ?? this.settings.periodMillis
-    return this.now() - child.startedAt >= limit
   }
 
   private abandon(child: Child, process: ProcessImpl): void {
@@ -331,7 +323,7 @@ export class Supervisor {
 
   /** A child that does not run any more: its spec stays as a stopped child, or is forgotten if temporary or dynamic. */
   private remove(child: Child): void {
-    if (child.postponed !== undefined) this.cancel(child.postponed)
+    if (child.postponed !== undefined) this.backoff.cancel(child.postponed)
     child.state = "stopped"
     if (!this.isStatic) {
       if (child.previous !== undefined) this.instances.delete(child.previous)
@@ -353,7 +345,7 @@ export class Supervisor {
   private restart = Effect.fnUntraced(function* (this: Supervisor, child: Child, reason: ExitReason.ExitReason) {
     this.keepRestarting(child)
     if (this.aborted) return undefined
-    const delayMillis = yield* this.nextDelay(child, reason)
+    const delayMillis = yield* this.backoff.nextDelay(child, reason)
     if (delayMillis === undefined && !this.countRestart()) {
       this.publish({ _tag: "IntensityExceeded", path: this.process.path, child: child.path })
       this.process.report(
@@ -380,7 +372,7 @@ export class Supervisor {
 
   private countRestart(): boolean {
     const { intensity, periodMillis } = this.settings
-    return this.restarts.add(this.now(), periodMillis) <= intensity
+    return this.restarts.add(nowMillis(this.clock), periodMillis) <= intensity
   }
 
   /** Those who are restarted with a child, in start order. */
@@ -426,59 +418,19 @@ export class Supervisor {
     if (!this.isStatic && child.previous !== undefined) this.instances.set(child.previous, child)
   }
 
-  // --- backoff ---
-
-  /** How long the restart has to wait, in milliseconds; `undefined` without a backoff, or when it is done. */
-  private nextDelay(child: Child, reason: ExitReason.ExitReason): Effect.Effect<number | undefined> {
-    const { backoff } = child.spec
-    if (backoff === undefined) return noDelay
-    const makeStep: Effect.Effect<BackoffStep> =
-      child.backoff === undefined ? Schedule.toStep(backoff) : Effect.succeed(child.backoff)
-    return Effect.flatMap(makeStep, (step) => {
-      child.backoff = step
-      return Effect.map(Effect.exit(step(this.clock.currentTimeMillisUnsafe(), reason)), (exit) =>
-        Exit.isSuccess(exit) ? (millis(exit.value[1]) ?? 0) : undefined
-      )
-    })
-  }
+  // --- restarts that wait (an extension) ---
 
   /** Stops the siblings of the group at once, and lets the whole group wait. */
   private postpone = Effect.fnUntraced(function* (this: Supervisor, leader: Child, delayMillis: number) {
     const group = this.group(leader)
     if (group.length > 1) yield* this.stopGroup(group)
     const members = group.filter((child) => !this.isStatic || this.children.get(child.spec.id) === child)
-    const postponed: Postponed = { leader, members, timer: undefined }
-    for (const member of members) {
-      member.postponed = postponed
-      this.keepRestarting(member)
-    }
-    this.waiting.add(postponed)
-    postponed.timer = fork(this.context, Effect.sleep(delayMillis), {
-      label: "backoff",
-      path: leader.path,
-      onExit: (exit) => {
-        if (Exit.isSuccess(exit)) this.inbox.offer({ _tag: "Resume", postponed })
-      }
-    })
+    for (const member of members) this.keepRestarting(member)
+    this.backoff.postpone(leader, members, delayMillis)
   })
 
   private resume(postponed: Postponed): Effect.Effect<Verdict> {
-    if (!this.waiting.delete(postponed)) return goOn
-    for (const member of postponed.members) {
-      member.postponed = undefined
-      if (member !== postponed.leader) member.state = "stopped"
-    }
-    return Effect.as(this.restartGroup(postponed.leader), undefined)
-  }
-
-  /** Ends the wait: its members are stopped children from now on. */
-  private cancel(postponed: Postponed): void {
-    if (!this.waiting.delete(postponed)) return
-    for (const member of postponed.members) {
-      member.postponed = undefined
-      if (member.state === "restarting") member.state = "stopped"
-    }
-    postponed.timer?.interruptUnsafe()
+    return this.backoff.resume(postponed) ? Effect.as(this.restartGroup(postponed.leader), undefined) : goOn
   }
 
   // --- stops ---
@@ -488,7 +440,7 @@ export class Supervisor {
    * `undefined` when it ended at once.
    */
   private stopNow(child: Child): Effect.Effect<void> | undefined {
-    if (child.postponed !== undefined) this.cancel(child.postponed)
+    if (child.postponed !== undefined) this.backoff.cancel(child.postponed)
     const { process } = child
     if (process === undefined) {
       child.state = "stopped"
@@ -531,7 +483,7 @@ export class Supervisor {
   }
 
   private stopAll = Effect.fnUntraced(function* (this: Supervisor) {
-    for (const postponed of this.waiting) this.cancel(postponed)
+    this.backoff.cancelAll()
     if (this.isStatic) {
       const all = Array.from(this.children.values())
       for (let i = all.length - 1; i >= 0; i--) {
@@ -778,7 +730,6 @@ const behindTheWoken: Effect.Effect<Verdict> = Effect.withFiber((fiber) =>
   Effect.callback<Verdict>((resume) => wake(fiber, () => resume(goOn)))
 )
 
-const noDelay: Effect.Effect<number | undefined> = Effect.succeed(undefined)
 const gone = refuse({ _tag: "Exited", reason: ExitReason.noProc })
 
 const startAnswer = (result: StartResult): Effect.Effect<StartedChild, SupervisorError> => {
