@@ -36,7 +36,7 @@ const toReason = (label: string): ExitReason.ExitReason => {
     case "kill":
       return ExitReason.kill
     case "noproc":
-      return ExitReason.noProc
+      return ExitReason.noProcess
     default:
       throw new Error(`Unknown reason ${label}`)
   }
@@ -44,7 +44,7 @@ const toReason = (label: string): ExitReason.ExitReason => {
 
 const isCallError = (error: unknown): error is GenServer.CallError =>
   error instanceof GenServer.CallTimeout ||
-  error instanceof GenServer.NoProc ||
+  error instanceof GenServer.NoProcess ||
   error instanceof GenServer.CallingSelf ||
   error instanceof GenServer.ServerExit
 
@@ -56,7 +56,7 @@ const fromReason = (reason: ExitReason.ExitReason): string => {
       return "killed"
     case "Kill":
       return "kill"
-    case "NoProc":
+    case "NoProcess":
       return "noproc"
     case "Shutdown":
       return reason.info === undefined ? "shutdown" : `shutdown:${String(reason.info)}`
@@ -72,7 +72,7 @@ const fromCallError = (error: GenServer.CallError): string => {
   switch (error._tag) {
     case "CallTimeout":
       return "timeout"
-    case "NoProc":
+    case "NoProcess":
       return "noproc"
     case "CallingSelf":
       return "calling_self"

@@ -37,7 +37,7 @@ const toReason = (label: string): ExitReason.ExitReason => {
   if (label === "shutdown") return ExitReason.shutdown
   if (label === "killed") return ExitReason.killed
   if (label === "kill") return ExitReason.kill
-  if (label === "noproc") return ExitReason.noProc
+  if (label === "noproc") return ExitReason.noProcess
   if (label.startsWith("shutdown:")) return ExitReason.shutdownWith(label.slice("shutdown:".length))
   if (label.startsWith("crash:")) return ExitReason.crash(label.slice("crash:".length))
   throw new Error(`Unknown reason ${label}`)
@@ -51,7 +51,7 @@ const fromReason = (reason: ExitReason.ExitReason): Reason => {
       return "killed"
     case "Kill":
       return "kill"
-    case "NoProc":
+    case "NoProcess":
       return "noproc"
     case "Crash": {
       const error = Cause.squash(reason.cause)

@@ -59,8 +59,8 @@ export interface Killed {
  * @since 0.1.0
  * @category models
  */
-export interface NoProc {
-  readonly _tag: "NoProc"
+export interface NoProcess {
+  readonly _tag: "NoProcess"
 }
 
 /**
@@ -80,7 +80,7 @@ export interface Crash {
  * @since 0.1.0
  * @category models
  */
-export type ExitReason = Normal | Shutdown | Kill | Killed | NoProc | Crash
+export type ExitReason = Normal | Shutdown | Kill | Killed | NoProcess | Crash
 
 /**
  * The reason `normal`.
@@ -128,7 +128,7 @@ export const killed: ExitReason = { _tag: "Killed" }
  * @since 0.1.0
  * @category constructors
  */
-export const noProc: ExitReason = { _tag: "NoProc" }
+export const noProcess: ExitReason = { _tag: "NoProcess" }
 
 /**
  * An abnormal reason with a value that says what went wrong.
@@ -275,7 +275,7 @@ export const format = (reason: ExitReason): string => {
       return "kill"
     case "Killed":
       return "killed"
-    case "NoProc":
+    case "NoProcess":
       return "noproc"
     case "Crash":
       return `crash: ${describe(Cause.squash(reason.cause))}`

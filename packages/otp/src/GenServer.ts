@@ -53,7 +53,7 @@ import type * as Scope from "effect/Scope"
 import type * as ChildSpec from "./ChildSpec.ts"
 import * as ExitReason from "./ExitReason.ts"
 import * as internal from "./internal/genServer/genServer.ts"
-import { AlreadyStarted, NoProc, StartFailed } from "./internal/genServer/errors.ts"
+import { AlreadyStarted, StartFailed } from "./internal/genServer/errors.ts"
 import type {
   CallingSelf,
   CallTimeout,
@@ -63,7 +63,7 @@ import type {
   StartTimeout
 } from "./internal/genServer/errors.ts"
 import { ServerHandle } from "./internal/genServer/handle.ts"
-import { impl } from "./internal/process/process.ts"
+import { impl, NoProcess } from "./internal/process/process.ts"
 import { Self } from "./internal/process/self.ts"
 import type { MonitorRef, Process } from "./Process.ts"
 import * as Registry from "./Registry.ts"
@@ -99,13 +99,6 @@ export {
    */
   MailboxFull,
   /**
-   * There is no such server: the instance had ended before, or nobody has the name. The request was not handled.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  NoProc,
-  /**
    * The server ended before it replied, for this reason, `normal` included. Whether it had begun with the request is
    * not known.
    *
@@ -135,6 +128,16 @@ export {
    */
   StartTimeout
 } from "./internal/genServer/errors.ts"
+
+export {
+  /**
+   * There is no such server: the instance had ended before, or nobody has the name. The request was not handled.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NoProcess
+} from "./internal/process/process.ts"
 
 /**
  * The identity of {@link GenServer} values.
@@ -537,7 +540,7 @@ export interface Instance<P extends Protocol, out R = never> {
  * @since 0.1.0
  * @category errors
  */
-export type CallError = CallTimeout | NoProc | ServerExit | CallingSelf | MailboxFull
+export type CallError = CallTimeout | NoProcess | ServerExit | CallingSelf | MailboxFull
 
 /**
  * What a stop can fail with.
@@ -545,7 +548,7 @@ export type CallError = CallTimeout | NoProc | ServerExit | CallingSelf | Mailbo
  * @since 0.1.0
  * @category errors
  */
-export type StopError = CallTimeout | NoProc | ServerExit | CallingSelf
+export type StopError = CallTimeout | NoProcess | ServerExit | CallingSelf
 
 /**
  * What a start can fail with.
@@ -627,7 +630,7 @@ export interface ServerRef<P extends Protocol> {
 }
 
 /**
- * One instance of a server. It does not follow restarts: when the instance has ended, calls fail with {@link NoProc}.
+ * One instance of a server. It does not follow restarts: when the instance has ended, calls fail with {@link NoProcess}.
  *
  * @since 0.1.0
  * @category models
@@ -652,7 +655,7 @@ export interface NamedServer<P extends Protocol> extends ServerRef<P> {
   /** Sends a plain message; fails when nobody has the name. */
   readonly send: (message: unknown) => Effect.Effect<void, Registry.BadName>
   /** The instance that has the name now. */
-  readonly server: Effect.Effect<Server<P>, NoProc>
+  readonly server: Effect.Effect<Server<P>, NoProcess>
 }
 
 // --- results -------------------------------------------------------------------------------------------------------
@@ -937,7 +940,7 @@ export const named = <P extends Protocol>(
     const path = String(name.key)
     const server = Effect.suspend(() => {
       const server = find()
-      return server === undefined ? Effect.fail(new NoProc({ path })) : Effect.succeed(server)
+      return server === undefined ? Effect.fail(new NoProcess({ path })) : Effect.succeed(server)
     })
     return {
       server,

@@ -130,10 +130,10 @@ describe("calls", () => {
       yield* server.cast({ _tag: "Crash" })
       const error = yield* Fiber.join(waiting)
       assert.strictEqual(error === "never" ? error : error._tag, "ServerExit")
-      assert.strictEqual((yield* Effect.flip(server.call({ _tag: "Get" })))._tag, "NoProc")
+      assert.strictEqual((yield* Effect.flip(server.call({ _tag: "Get" })))._tag, "NoProcess")
       yield* server.cast({ _tag: "Reset" })
       yield* server.send("lost")
-      assert.strictEqual((yield* Effect.flip(server.stop()))._tag, "NoProc")
+      assert.strictEqual((yield* Effect.flip(server.stop()))._tag, "NoProcess")
     })
   )
 
@@ -264,7 +264,7 @@ describe("starts", () => {
       const name = Registry.name<GenServer.Server<Counter>>("counter")
       const begin = Effect.provideService(GenServer.start(counter(), { name }), Step, { size: 1 })
       const named = yield* GenServer.named(name)
-      assert.strictEqual((yield* Effect.flip(named.call({ _tag: "Get" })))._tag, "NoProc")
+      assert.strictEqual((yield* Effect.flip(named.call({ _tag: "Get" })))._tag, "NoProcess")
       yield* named.cast({ _tag: "Reset" })
       assert.strictEqual((yield* Effect.flip(named.send("x")))._tag, "BadName")
       const first = yield* begin
@@ -465,7 +465,7 @@ describe("as a child", () => {
       yield* named.cast({ _tag: "Crash" })
       yield* Effect.yieldNow
       assert.strictEqual(yield* named.call({ _tag: "Get" }), 0)
-      assert.strictEqual((yield* Effect.flip(first.call({ _tag: "Get" })))._tag, "NoProc")
+      assert.strictEqual((yield* Effect.flip(first.call({ _tag: "Get" })))._tag, "NoProcess")
       assert.strictEqual((yield* named.server).process.generation, 2)
     }).pipe(Effect.provideService(Step, { size: 1 }), Effect.provide(Registry.layer))
   )

@@ -104,7 +104,7 @@ describe("interruption of callers", () => {
         for (const caller of callers) {
           const exit = yield* Fiber.join(caller)
           const error = Exit.findErrorOption(exit)
-          if (error._tag === "Some") assert.include(["ServerExit", "NoProc"], error.value._tag, where)
+          if (error._tag === "Some") assert.include(["ServerExit", "NoProcess"], error.value._tag, where)
           else assert.isTrue(Exit.isSuccess(exit), where)
         }
       })

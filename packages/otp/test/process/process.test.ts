@@ -158,7 +158,7 @@ describe("links and monitors", () => {
       const plain = yield* inProcess(Effect.flip(dead.link))
       assert.strictEqual(plain.result._tag, "NoProcess")
       const trapping = yield* inProcess(Effect.andThen(dead.link, Process.receive), { trapExit: true })
-      assert.deepStrictEqual(trapping.result, { _tag: "Exit", from: dead, reason: ExitReason.noProc })
+      assert.deepStrictEqual(trapping.result, { _tag: "Exit", from: dead, reason: ExitReason.noProcess })
     })
   )
 

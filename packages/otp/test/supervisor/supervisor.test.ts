@@ -296,7 +296,7 @@ describe("the ways to run", () => {
         a.crash()
         assert.deepStrictEqual(yield* ref.awaitExit, ExitReason.shutdown)
         const error = yield* Effect.flip(ref.whichChildren)
-        assert.deepStrictEqual(error.reason, { _tag: "Exited", reason: ExitReason.noProc })
+        assert.deepStrictEqual(error.reason, { _tag: "Exited", reason: ExitReason.noProcess })
       }).pipe(Effect.provide(tree))
       assert.deepStrictEqual(lines, [
         'Error Child "root/a" ended: crash: boom (generation 1, restarts 0)',

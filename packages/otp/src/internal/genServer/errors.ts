@@ -20,18 +20,6 @@ export class CallTimeout extends Data.TaggedError("CallTimeout")<{
 }
 
 /**
- * There is no such server: the instance had ended before, or nobody has the name. The request was not handled.
- *
- * @since 0.1.0
- * @category errors
- */
-export class NoProc extends Data.TaggedError("NoProc")<{ readonly path: string }> {
-  override get message(): string {
-    return `No server "${this.path}"`
-  }
-}
-
-/**
  * The server ended before it replied, for this reason, `normal` included. Whether it had begun with the request is not
  * known.
  *

@@ -29,7 +29,8 @@ import type {
 import { Mailbox, EntryList } from "../../Mailbox.ts"
 import type { Entry, Options } from "../../Mailbox.ts"
 import type { Message, Process } from "../../Process.ts"
-import { CallingSelf, CallTimeout, MailboxFull, NoProc, ServerExit } from "./errors.ts"
+import { CallingSelf, CallTimeout, MailboxFull, ServerExit } from "./errors.ts"
+import { NoProcess } from "../process/process.ts"
 import type { ProcessImpl } from "../process/process.ts"
 import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
@@ -301,9 +302,9 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     return this.sizeOf === undefined ? 0 : this.sizeOf(message)
   }
 
-  private refusal(caller: Process | undefined): NoProc | CallingSelf | undefined {
+  private refusal(caller: Process | undefined): NoProcess | CallingSelf | undefined {
     if (caller === this.process) return new CallingSelf({ path: this.path })
-    return this.process.isAliveUnsafe ? undefined : new NoProc({ path: this.path })
+    return this.process.isAliveUnsafe ? undefined : new NoProcess({ path: this.path })
   }
 
   private awaitRoom(entry: CastEntry): Effect.Effect<void> {

@@ -35,14 +35,15 @@ import { Self } from "./self.ts"
 import { deliver, hold, wake } from "./signals.ts"
 
 /**
- * The process is gone. A link to it cannot be made.
+ * There is no such process: it has ended, or nobody has the name. A link to it cannot be made, and a call to it was not
+ * handled.
  *
  * @since 0.1.0
  * @category errors
  */
 export class NoProcess extends Data.TaggedError("NoProcess")<{ readonly path: string }> {
   override get message(): string {
-    return `No process: "${this.path}" has ended`
+    return `There is no process "${this.path}"`
   }
 }
 
@@ -383,7 +384,7 @@ export class ProcessImpl implements Process {
   watch(watched: ProcessImpl): MonitorRef {
     const ref: MonitorRef = { _tag: "MonitorRef", process: watched }
     if (watched.exitReason !== undefined) {
-      this.receive({ _tag: "Down", ref, process: watched, reason: ExitReason.noProc })
+      this.receive({ _tag: "Down", ref, process: watched, reason: ExitReason.noProcess })
     } else {
       ;(watched.watchers ??= new Map()).set(ref, this)
       ;(this.watching ??= new Set()).add(ref)
@@ -465,7 +466,7 @@ export class ProcessImpl implements Process {
         return Effect.void
       }
       if (!self.trapping) return Effect.fail(new NoProcess({ path: this.path }))
-      self.receive({ _tag: "Exit", from: this, reason: ExitReason.noProc })
+      self.receive({ _tag: "Exit", from: this, reason: ExitReason.noProcess })
       return Effect.void
     })
   }

@@ -730,7 +730,7 @@ const behindTheWoken: Effect.Effect<Verdict> = Effect.withFiber((fiber) =>
   Effect.callback<Verdict>((resume) => wake(fiber, () => resume(goOn)))
 )
 
-const gone = refuse({ _tag: "Exited", reason: ExitReason.noProc })
+const gone = refuse({ _tag: "Exited", reason: ExitReason.noProcess })
 
 const startAnswer = (result: StartResult): Effect.Effect<StartedChild, SupervisorError> => {
   switch (result._tag) {
