@@ -76,6 +76,8 @@ const coreRooms = {
   api: [...pure, "telemetry", "call", "transport", "connection", "service"]
 }
 
+const otpRooms = { process: [], genServer: ["process"], supervisor: ["process"] }
+
 export default defineConfig({
   categories: {
     correctness: "error",
@@ -117,6 +119,7 @@ export default defineConfig({
       files: ["packages/otp/src/**"],
       rules: { "no-restricted-imports": restricted(otpSources) }
     },
+    ...roomsOf("otp", otpSources, otpRooms),
     {
       files: ["packages/soak/**"],
       rules: { "no-console": "off", "no-restricted-imports": "off" }

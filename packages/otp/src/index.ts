@@ -5,6 +5,13 @@
  */
 
 /**
+ * A timer that can be brought forward.
+ *
+ * @since 0.1.0
+ */
+export * as Alarm from "./Alarm.ts"
+
+/**
  * What a supervisor needs to know of a child.
  *
  * @since 0.1.0

@@ -15,10 +15,10 @@ import type { Hooks, RedisConnection, Shared } from "@relive/core/RedisConnectio
 import type { RedisError } from "@relive/core/RedisError"
 import type { CallOptions, ConnectionState, Status, StatusChange } from "@relive/core/RedisService"
 import type * as Resp from "@relive/core/Resp"
+import { Alarm } from "@relive/otp/Alarm"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import type { PoolEvent, PoolStatus } from "../RedisPool.ts"
-import { Alarm } from "./alarm.ts"
 import { Slot } from "./slot.ts"
 import type { Chooser } from "./strategies.ts"
 

@@ -1,0 +1,98 @@
+/**
+ * A timer that can be brought forward: it looks at something at the time the last look named, or earlier when it is told
+ * to. Asleep otherwise.
+ *
+ * It is what a process needs that owns many deadlines or retries: one timer for all of them, set for the earliest, instead
+ * of a fiber or a timer for each.
+ *
+ * ```ts run
+ * import { Alarm } from "@relive/otp"
+ * import { Clock, Effect, Fiber } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const clock = yield* Clock.Clock
+ *   const alarm = new Alarm.Alarm(() => clock.currentTimeMillisUnsafe())
+ *   const due: Array<number> = []
+ *   const sweep = (now: number) => {
+ *     while ((due[0] ?? Infinity) <= now) due.shift()
+ *     return due[0] ?? Infinity
+ *   }
+ *   const fiber = yield* Effect.forkChild(alarm.run(sweep))
+ *   due.push(clock.currentTimeMillisUnsafe() + 20)
+ *   alarm.ringBy(due[0] ?? Infinity)
+ *   yield* Effect.sleep("100 millis")
+ *   yield* Fiber.interrupt(fiber)
+ *   return due.length
+ * })
+ *
+ * console.log(await Effect.runPromise(program)) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+
+/**
+ * One timer. `now` is the clock that its times are of, in milliseconds; `sleep` waits on the same clock and is
+ * `Effect.sleep` when absent.
+ *
+ * Only one fiber may `run` it. `ring` and `ringBy` are synchronous and may be called at any time, also before `run` and from
+ * inside of a look: nothing that was rung for is lost.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Alarm {
+  private readonly now: () => number
+  private readonly sleep: (millis: number) => Effect.Effect<void>
+  private wakeAt = Infinity
+  private rearm: (() => void) | undefined = undefined
+
+  constructor(now: () => number, sleep: (millis: number) => Effect.Effect<void> = (millis) => Effect.sleep(millis)) {
+    this.now = now
+    this.sleep = sleep
+  }
+
+  /** Brings the next look forward to now. */
+  ring(): void {
+    this.ringBy(-Infinity)
+  }
+
+  /** Brings the next look forward to `time`, in milliseconds of `now`. A later time than the one it is set for is ignored. */
+  ringBy(time: number): void {
+    if (time >= this.wakeAt) return
+    this.wakeAt = time
+    this.rearm?.()
+  }
+
+  /**
+   * Calls `look` with the time, never earlier than it was rung for, and sleeps until the time that `look` returns
+   * (`Infinity`: until it is rung for). Runs until it is interrupted. A `look` that throws ends it with a defect.
+   */
+  run(look: (now: number) => number): Effect.Effect<never> {
+    const step = Effect.suspend(() => {
+      const armedFor = this.wakeAt
+      if (armedFor === Infinity) return this.earlierThan(armedFor)
+      const wait = armedFor - this.now()
+      if (wait > 0) return Effect.raceFirst(this.sleep(wait), this.earlierThan(armedFor))
+      this.wakeAt = Infinity
+      this.ringBy(look(this.now()))
+      return Effect.void
+    })
+    return Effect.forever(step, { disableYield: true })
+  }
+
+  /** Ends when a time earlier than the one armed for has come in. */
+  private earlierThan(armedFor: number): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (this.wakeAt < armedFor) return resume(Effect.void)
+      this.rearm = () => {
+        this.rearm = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        this.rearm = undefined
+      })
+    })
+  }
+}

@@ -1,0 +1,106 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Alarm } from "@relive/otp"
+import { Clock, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+
+/** An alarm that runs, and the times of its looks; each look returns the next of `answers`, then `Infinity`. */
+const running = (answers: Array<number> = []) =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const looks: Array<number> = []
+    const alarm = new Alarm.Alarm(() => clock.currentTimeMillisUnsafe())
+    const fiber = yield* Effect.forkChild(
+      alarm.run((now) => {
+        looks.push(now)
+        return answers.shift() ?? Infinity
+      }),
+      { startImmediately: true }
+    )
+    return { alarm, looks, fiber }
+  })
+
+describe("Alarm", () => {
+  it.effect("sleeps until it is rung for, and looks at once", () =>
+    Effect.gen(function* () {
+      const { alarm, looks } = yield* running()
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(looks, [])
+      alarm.ring()
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(looks, [3_600_000])
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(looks.length, 1)
+    })
+  )
+
+  it.effect("looks at the time that the last look named, and not before", () =>
+    Effect.gen(function* () {
+      const { alarm, looks } = yield* running([10, 30])
+      alarm.ring()
+      yield* TestClock.adjust(9)
+      assert.deepStrictEqual(looks, [0])
+      yield* TestClock.adjust(1)
+      yield* TestClock.adjust(19)
+      assert.deepStrictEqual(looks, [0, 10])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(looks, [0, 10, 30])
+    })
+  )
+
+  it.effect("an earlier time brings the look forward, a later one does not put it off", () =>
+    Effect.gen(function* () {
+      const { alarm, looks } = yield* running()
+      alarm.ringBy(100)
+      yield* TestClock.adjust(1)
+      alarm.ringBy(50)
+      alarm.ringBy(200)
+      yield* TestClock.adjust(48)
+      assert.deepStrictEqual(looks, [])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(looks, [50])
+      yield* TestClock.adjust(1000)
+      assert.deepStrictEqual(looks, [50])
+    })
+  )
+
+  it.effect("what was rung for before it runs, or inside of a look, is not lost", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const looks: Array<number> = []
+      const alarm = new Alarm.Alarm(() => clock.currentTimeMillisUnsafe())
+      alarm.ringBy(5)
+      const fiber = yield* Effect.forkChild(
+        alarm.run((now) => {
+          looks.push(now)
+          if (looks.length === 1) alarm.ringBy(now + 5)
+          return Infinity
+        }),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust(5)
+      yield* TestClock.adjust(5)
+      assert.deepStrictEqual(looks, [5, 10])
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("waits on the clock it is given", () =>
+    Effect.gen(function* () {
+      const slept: Array<number> = []
+      const alarm = new Alarm.Alarm(
+        () => 0,
+        (millis) =>
+          Effect.suspend(() => {
+            slept.push(millis)
+            return Effect.never
+          })
+      )
+      alarm.ringBy(7)
+      yield* Effect.forkChild(
+        alarm.run(() => Infinity),
+        { startImmediately: true }
+      )
+      assert.deepStrictEqual(slept, [7])
+    })
+  )
+})
