@@ -33,15 +33,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Crypto from "node:crypto"
-import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { findProgram } from "./internal/binary.ts"
-import type { Certificates } from "./Certificates.ts"
-import { makeCertificates } from "./internal/certificates.ts"
+import { configurationFile, host, prepare, writeFiles } from "./internal/configurationFile.ts"
+import type { Settings } from "./internal/configurationFile.ts"
 import * as Guardian from "./internal/guardian.ts"
 import * as Ports from "./internal/ports.ts"
 import * as RealTime from "./internal/realTime.ts"
@@ -271,8 +269,6 @@ export const layer = (options: Options = {}): Layer.Layer<RedisServer, RedisServ
 // The program and its files
 // -----------------------------------------------------------------------------
 
-const host = "127.0.0.1"
-
 const findBinary = (options: Options): Effect.Effect<string, RedisServerError> =>
   Effect.suspend(() => {
     const chosen = options.binary ?? process.env.RELIVE_REDIS_SERVER
@@ -290,95 +286,6 @@ const findBinary = (options: Options): Effect.Effect<string, RedisServerError> =
       })
     )
   })
-
-/** All that follows from the options, the port and the directory. */
-interface Settings {
-  readonly port: number
-  readonly directory: string
-  readonly path: string | undefined
-  readonly url: string
-  readonly certificates: Certificates | undefined
-  readonly directives: ReadonlyArray<Directives>
-  /** What `command` logs in with. */
-  readonly login: ReadonlyArray<string> | undefined
-  readonly startTimeoutMillis: number
-}
-
-// When a test brings its own ACL, the tools must not be locked out by it.
-const toolUser = "relive-testing"
-
-const prepare = (options: Options, port: number, directory: string): Settings => {
-  const password = options.password === undefined ? undefined : revealed(options.password)
-  const path = options.unixSocket === true ? Path.join(directory, "redis.sock") : undefined
-  const certificates = options.tls === undefined || options.tls === false ? undefined : makeCertificates()
-  const toolPassword = Crypto.randomBytes(16).toString("hex")
-  const credentials = password === undefined ? "" : `:${encodeURIComponent(password)}@`
-  const scheme = certificates === undefined ? "redis" : "rediss"
-  return {
-    port,
-    directory,
-    path,
-    url: `${scheme}://${credentials}${host}:${port}`,
-    certificates,
-    directives: [
-      { bind: host, dir: quoted(directory), save: "", loglevel: "notice" },
-      certificates === undefined ? { port } : tlsDirectives(options, port),
-      path === undefined ? {} : { unixsocket: quoted(path) },
-      password === undefined ? {} : { requirepass: quoted(password) },
-      options.users === undefined ? {} : { user: userRules(options.users, toolPassword) },
-      options.resp2Only === true ? { "rename-command": 'HELLO ""' } : {},
-      options.appendOnly === true ? { appendonly: true, appendfsync: "always" } : {},
-      options.config ?? {}
-    ],
-    login: options.users !== undefined ? [toolUser, toolPassword] : password !== undefined ? [password] : undefined,
-    startTimeoutMillis: options.startTimeoutMillis ?? 10_000
-  }
-}
-
-const revealed = (password: string | Redacted.Redacted): string =>
-  Redacted.isRedacted(password) ? Redacted.value(password) : password
-
-/** In double quotes, as the configuration file reads them. */
-const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
-
-const userRules = (users: Readonly<Record<string, string>>, toolPassword: string): ReadonlyArray<string> => [
-  ...Object.entries(users).map(([name, rules]) => `${name} ${rules}`),
-  `${toolUser} on >${toolPassword} ~* &* +@all`
-]
-
-const certificateFiles = { ca: "ca.crt", cert: "server.crt", key: "server.key" }
-
-const tlsDirectives = (options: Options, port: number): Directives => {
-  const clientCertificate = typeof options.tls === "object" ? options.tls.clientCertificate : "optional"
-  return {
-    port: 0,
-    "tls-port": port,
-    "tls-ca-cert-file": certificateFiles.ca,
-    "tls-cert-file": certificateFiles.cert,
-    "tls-key-file": certificateFiles.key,
-    "tls-auth-clients": clientCertificate === "required" ? true : "optional"
-  }
-}
-
-const configurationFile = "redis.conf"
-
-const configurationLines = (directives: Directives): ReadonlyArray<string> =>
-  Object.entries(directives).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((one: Directive) => `${name} ${directiveText(one)}`)
-  )
-
-const directiveText = (value: Directive): string =>
-  value === true ? "yes" : value === false ? "no" : value === "" ? '""' : String(value)
-
-const writeFiles = (settings: Settings): void => {
-  const write = (file: string, text: string) =>
-    Fs.writeFileSync(Path.join(settings.directory, file), text, { mode: 0o600 })
-  write(configurationFile, `${settings.directives.flatMap(configurationLines).join("\n")}\n`)
-  if (settings.certificates === undefined) return
-  write(certificateFiles.ca, settings.certificates.ca)
-  write(certificateFiles.cert, settings.certificates.server.cert)
-  write(certificateFiles.key, settings.certificates.server.key)
-}
 
 // -----------------------------------------------------------------------------
 // The handle
