@@ -37,7 +37,7 @@ import { namedService } from "./internal/api/named.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
 import { RedisService } from "./RedisService.ts"
-import type { CallOptions, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
+import type { CallOptions, LeaseOptions, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
 
 export type {
@@ -69,6 +69,13 @@ export type {
    * @since 0.1.0
    */
   RetryOptions,
+  /**
+   * What a lease may be asked for with.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  LeaseOptions,
   /**
    * What a provider of Redis can do.
    *
@@ -161,6 +168,8 @@ export interface Calls<Self> {
   ) => Effect.Effect<void, RedisError, Self>
   /** See `Redis.lease`. */
   readonly lease: Effect.Effect<Service, RedisError, Self | Scope.Scope>
+  /** See `Redis.leaseWith`. */
+  readonly leaseWith: (options: LeaseOptions) => Effect.Effect<Service, RedisError, Self | Scope.Scope>
   /** See `Redis.watch`. */
   readonly watch: <E, R>(
     keys: ReadonlyArray<Resp.Argument>,
@@ -319,6 +328,15 @@ export const noreply: Calls<RedisService>["noreply"] = calls.noreply
  * @since 0.1.0
  */
 export const lease: Calls<RedisService>["lease"] = calls.lease
+
+/**
+ * A lease as `Redis.lease` gives it, with a say in how long to wait for it (`timeout`), and in a cluster on which node it is:
+ * that of the key `route`.
+ *
+ * @category calls
+ * @since 0.1.0
+ */
+export const leaseWith: Calls<RedisService>["leaseWith"] = calls.leaseWith
 
 /**
  * An optimistic transaction: watches the keys, runs `body`, which reads and answers the commands to run, and runs those as a

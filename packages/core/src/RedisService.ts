@@ -36,7 +36,10 @@ export interface RetryOptions {
  * - `decode`: `"bytes"` gives bulk strings as `Uint8Array` (and maps and sets as arrays); default `"text"`
  * - `retry`: `false`, and a read-only command is not written again when its session died before the reply; or what else
  *   may be tried again, see `RetryOptions`
- * - `route`: what a pool with the strategy `hash` chooses the member by; default the command's first key
+ * - `route`: what a pool with the strategy `hash` chooses the member by, and in a cluster the key whose node a command without
+ *   keys goes to; default the command's first key
+ * - `readFrom`: in a cluster, whether a read may be served by a replica, instead of what the cluster's option of this name
+ *   says. One connection, and a pool, have one server and ignore it.
  *
  * @category models
  * @since 0.1.0
@@ -46,6 +49,21 @@ export interface CallOptions {
   readonly decode?: "text" | "bytes" | undefined
   readonly retry?: false | RetryOptions | undefined
   readonly route?: string | undefined
+  readonly readFrom?: "primary" | "replica" | "preferReplica" | undefined
+}
+
+/**
+ * What a lease may be asked for with.
+ *
+ * - `timeout`: how long to wait for it at most (default: the connection's `timeout`); `"infinite"` for no limit
+ * - `route`: in a cluster, the key whose node the lease is on. One connection, and a pool, have one server and ignore it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LeaseOptions {
+  readonly timeout?: Duration.Input | "infinite" | undefined
+  readonly route?: Resp.Argument | undefined
 }
 
 /**
@@ -131,7 +149,7 @@ export interface Service {
   /** Commands without replies: `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`, as one entry. */
   readonly noreply: (commands: ReadonlyArray<Resp.Command>, options?: CallOptions) => Effect.Effect<void, RedisError>
   /** A connection that nobody else uses, until the scope closes. */
-  readonly lease: Effect.Effect<Service, RedisError, Scope.Scope>
+  readonly lease: (options?: LeaseOptions) => Effect.Effect<Service, RedisError, Scope.Scope>
   /** The deadline of calls that do not say their own, in milliseconds. */
   readonly timeoutMillis: number
   /** What it is doing now. */

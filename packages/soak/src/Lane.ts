@@ -201,7 +201,7 @@ const absent: Service = {
   pipeline: () => Effect.die("no connection yet"),
   transaction: () => Effect.die("no connection yet"),
   noreply: () => Effect.die("no connection yet"),
-  lease: Effect.die("no connection yet"),
+  lease: () => Effect.die("no connection yet"),
   timeoutMillis: 0,
   status: Effect.die("no connection yet"),
   events: Stream.empty

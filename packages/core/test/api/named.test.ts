@@ -69,7 +69,7 @@ describe("a named connection", () => {
         { startImmediately: true }
       )
       yield* Deferred.await(closing)
-      const leased = Effect.scoped(Effect.flatMap(cache.lease, (lease) => lease.command(["PING"])))
+      const leased = Effect.scoped(Effect.flatMap(cache.lease(), (lease) => lease.command(["PING"])))
       const replies = yield* Effect.all([cache.command(["PING"]), leased], { concurrency: "unbounded" })
       assert.deepStrictEqual(replies, ["PONG", "PONG"])
       yield* Fiber.join(restart)

@@ -194,7 +194,7 @@ describe("Secrets", () => {
         sightings.add("status", yield* Redis.status)
         const service = yield* RedisService
         sightings.add("service", service)
-        yield* Effect.scoped(Effect.map(service.lease, (lease) => sightings.add("lease", lease)))
+        yield* Effect.scoped(Effect.map(service.lease(), (lease) => sightings.add("lease", lease)))
         yield* server.command(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         yield* Effect.ignore(Redis.command(["SET", secret("key"), secret("value")]))
         yield* server.kill

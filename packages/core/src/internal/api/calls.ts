@@ -122,7 +122,7 @@ const makeWatch =
   (keys, body, options) => {
     const attempt = Effect.scoped(
       Effect.gen(function* () {
-        const lease = yield* use(tag, (service) => service.lease)
+        const lease = yield* use(tag, (service) => service.lease({ route: keys[0] }))
         yield* lease.command(["WATCH", ...keys])
         const commands = yield* Effect.provideService(body, tag, lease)
         if (commands.length > 0) return yield* lease.transaction(commands)
@@ -232,7 +232,8 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
       () => false,
       () => 0
     ),
-    lease: use(tag, (service) => service.lease),
+    lease: use(tag, (service) => service.lease()),
+    leaseWith: (options) => use(tag, (service) => service.lease(options)),
     watch: makeWatch(tag),
     script: makeScripts(tag, command),
     ...makeScans<Self>(command),

@@ -112,9 +112,12 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
         use(options, blocking(commands), (service, own) => service.pipeline(commands, own)),
       transaction: (commands, options) => use(options, never, (service, own) => service.transaction(commands, own)),
       noreply: (commands, options) => use(options, never, (service, own) => service.noreply(commands, own)),
-      lease: Effect.flatMap(Effect.scope, (scope) =>
-        use(undefined, never, (service) => Scope.provide(service.lease, scope))
-      ),
+      lease: (options) =>
+        Effect.flatMap(Effect.scope, (scope) =>
+          use({ timeout: options?.timeout }, never, (service, own) =>
+            Scope.provide(service.lease({ ...options, timeout: own?.timeout }), scope)
+          )
+        ),
       get timeoutMillis() {
         return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
       },

@@ -7,14 +7,16 @@ import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as CommandTable from "../../CommandTable.ts"
 import type { RedisError } from "../../RedisError.ts"
-import type { CallOptions } from "../../RedisService.ts"
+import type { CallOptions, LeaseOptions } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { argumentError } from "../errors.ts"
 import { durationOrInfinite } from "../options/kinds.ts"
 
 const timeoutKind = durationOrInfinite(0)
 
-const names: ReadonlySet<string> = new Set(["timeout", "decode", "retry", "route", "schema"])
+const names: ReadonlySet<string> = new Set(["timeout", "decode", "retry", "route", "readFrom", "schema"])
+
+const sources: ReadonlyArray<unknown> = ["primary", "replica", "preferReplica"]
 
 /** For callers whom no types hold: what is misspelt would otherwise do nothing, or something else. */
 const wrongOption = (options: CallOptions): RedisError | undefined => {
@@ -25,9 +27,12 @@ const wrongOption = (options: CallOptions): RedisError | undefined => {
     if (names.has(name)) continue
     return argumentError(`A call has no option ${JSON.stringify(name)}; it has ${[...names].join(", ")}`)
   }
-  const { decode, retry } = options
+  const { decode, readFrom, retry } = options
   if (decode !== undefined && decode !== "text" && decode !== "bytes") {
     return argumentError('The option `decode` must be "text" or "bytes"')
+  }
+  if (readFrom !== undefined && !sources.some((source) => source === readFrom)) {
+    return argumentError('The option `readFrom` of a call must be "primary", "replica" or "preferReplica"')
   }
   return retry === undefined || retry === false || isRetry(retry) ? undefined : argumentError(retryMust)
 }
@@ -51,6 +56,22 @@ export const callTimeoutMillis = (options: CallOptions | undefined, inherited: n
   if (timeout === undefined) return atLeastOne(inherited)
   const millis = timeoutKind.check(timeout)
   return millis === undefined ? argumentError(`The option \`timeout\` must be ${timeoutKind.must}`) : atLeastOne(millis)
+}
+
+const leaseNames: ReadonlySet<string> = new Set(["timeout", "route"])
+
+/** Milliseconds to wait for a lease at most (`Infinity` for no limit), or the error that names what is wrong. */
+export const leaseTimeoutMillis = (options: LeaseOptions | undefined, inherited: number): number | RedisError => {
+  if (options === undefined) return atLeastOne(inherited)
+  if (typeof options !== "object" || options === null) {
+    return argumentError('The options of a lease must be a record like { timeout: "1 second" }')
+  }
+  for (const name of Object.keys(options)) {
+    if (leaseNames.has(name)) continue
+    return argumentError(`A lease has no option ${JSON.stringify(name)}; it has ${[...leaseNames].join(", ")}`)
+  }
+  const { timeout } = options
+  return callTimeoutMillis({ timeout }, inherited)
 }
 
 /** The longest that `timeout` takes. */

@@ -4,7 +4,6 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { Routing, Shared } from "../../RedisConnection.ts"
@@ -13,7 +12,7 @@ import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
-import { blockingMillis, callTimeoutMillis, timeoutOption } from "../call/options.ts"
+import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis, timeoutOption } from "../call/options.ts"
 import { Connection } from "../connection/connection.ts"
 import { argumentError, connectionError } from "../errors.ts"
 import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
@@ -194,9 +193,12 @@ class ConnectionService extends Discreet implements Service {
     })
   }
 
-  get lease(): Effect.Effect<Service, RedisError, Scope.Scope> {
-    return Effect.map(this.leases.acquire(this.connection.options.timeoutMillis), (lease) => this.of(lease))
-  }
+  readonly lease: Service["lease"] = (options) =>
+    Effect.suspend(() => {
+      const timeout = leaseTimeoutMillis(options, this.connection.options.timeoutMillis)
+      if (typeof timeout !== "number") return Effect.fail(timeout)
+      return Effect.map(this.leases.acquire(timeout), (lease) => this.of(lease))
+    })
 
   get status(): Service["status"] {
     return this.routing?.status ?? Effect.sync(() => this.connection.status)

@@ -180,9 +180,8 @@ class ObservedService implements Service {
   readonly noreply = (commands: ReadonlyArray<Resp.Command>, options?: CallOptions) =>
     this.batch("PIPELINE", commands, this.inner.noreply(commands, options))
 
-  get lease(): Effect.Effect<Service, RedisError, Scope.Scope> {
-    return Effect.map(this.inner.lease, (lease) => new ObservedService(lease, this.observer))
-  }
+  readonly lease: Service["lease"] = (options) =>
+    Effect.map(this.inner.lease(options), (lease) => new ObservedService(lease, this.observer))
 
   get status(): Service["status"] {
     return this.inner.status
