@@ -3,7 +3,7 @@
  * how to wait for what a connection does, without sleeping.
  */
 import { layer, type TestOptions } from "@effect/vitest"
-import { Redis, type RedisError, type RedisOptions, Resp, type RedisService } from "@relive/core"
+import { Redis, type RedisError, RedisOptions, type RedisService, Resp } from "@relive/core"
 import type { ConnectionState } from "@relive/core/RedisService"
 import { FakeServer, RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
@@ -12,9 +12,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Net from "node:net"
+import type { StatusChange } from "../../src/RedisService.ts"
+import { Call } from "../../src/internal/call/call.ts"
+import type { Outcome } from "../../src/internal/call/call.ts"
+import { command } from "../../src/internal/call/finishers.ts"
+import { Connection } from "../../src/internal/connection/connection.ts"
+import { Session } from "../../src/internal/connection/session.ts"
+import { sessionEnd } from "../../src/internal/transport/sessionEnd.ts"
 
 declare module "vitest" {
   interface TaskMeta {
@@ -254,3 +264,54 @@ const handshakeCommands = /^(?:HELLO|AUTH|SELECT|CLIENT SET|PING$)/
 /** The same without what handshakes and health checks consist of. */
 export const callsOf = (fake: FakeServer.FakeServer, connection: number) =>
   Effect.map(commandsOf(fake, connection), (commands) => commands.filter((command) => !handshakeCommands.test(command)))
+
+// ------------------------------------------------------------------------------------------------------------- harness
+
+/** A connection that the test closes, and its calls. */
+export const closable = (options: RedisOptions.Options) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const context = yield* Scope.provide(Layer.build(Redis.layer(options)), scope)
+    return {
+      use: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, context),
+      close: Scope.close(scope, Exit.void)
+    }
+  })
+
+/** A socket that is open, at least on our side, and what it was given to write. */
+export class Written extends Net.Socket {
+  readonly texts: Array<string> = []
+  override write(chunk: unknown): boolean {
+    this.texts.push(String(chunk))
+    return true
+  }
+}
+
+/** A connection without a supervisor, for the test to drive. */
+export const makeParts = (options: RedisOptions.Options = {}) =>
+  Effect.gen(function* () {
+    const resolved = Result.getOrThrow(RedisOptions.resolve(options))
+    const clock = yield* Clock.Clock
+    const changes = yield* PubSub.sliding<StatusChange>(8)
+    const connection = new Connection(resolved, "permanent", clock, () => 0.5, changes)
+    const start = () => {
+      const decoder = Resp.makeDecoder({ volatile: true })
+      const session = new Session(connection, resolved, decoder)
+      connection.starting(session)
+      return { decoder, session }
+    }
+    const outcomes: Array<Outcome> = []
+    const call = (name: string, flags = 0, count = 1, timeout = 5000) => {
+      const payload = `*1\r\n$${name.length}\r\n${name}\r\n`
+      const resume = (outcome: Outcome) => outcomes.push(outcome)
+      return new Call(payload, count, payload.length, name, flags, command, count, timeout, connection.now(), resume)
+    }
+    return { connection, start, call, outcomes }
+  })
+
+export const lost = sessionEnd({ kind: "disconnected", detail: "lost", refused: false })
+
+export const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
+  Layer.unwrap(Effect.map(RedisServer.RedisServer, ({ url }) => Redis.layer({ url, ...options }))).pipe(
+    Layer.provideMerge(RedisServer.layer(server))
+  )

@@ -9,6 +9,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import * as Net from "node:net"
+import { awaitState, closable, outcomeOf, serving, submit } from "../behaviours/support.ts"
+import * as Resp from "../../src/Resp.ts"
+import { Wire } from "../../src/internal/transport/wire.ts"
 
 const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
@@ -103,6 +107,49 @@ describe("a caller that acts while it is resumed", () => {
         const again = yield* Effect.catch(Redis.command(["INCR", "k"]), () => Effect.succeed("failed"))
         assert.strictEqual(again, 1)
       }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+    })
+  )
+})
+
+describe("law 1: what goes wrong at one caller, or in the decoder, is nobody else's", () => {
+  it.effect("a decoder that runs out of memory ends the session, not the program", () =>
+    Effect.gen(function* () {
+      const decoder = Resp.makeDecoder({ volatile: true })
+      decoder.nextBytes = () => {
+        throw new RangeError("Array buffer allocation failed")
+      }
+      const wire = new Wire(decoder, () => undefined)
+      wire.attach(new Net.Socket())
+      const bytes = Buffer.from("$1\r\na\r\n")
+      wire.onread.callback(bytes.length, bytes)
+      const failed = yield* Effect.flip(wire.pull)
+      assert.strictEqual(failed._tag, "WireClosed")
+    })
+  )
+
+  it.live("a caller whose fiber's observer throws stops no other from getting its reply", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) => (name === "ONE" ? "" : name === "TWO" ? "+one\r\n+two\r\n" : undefined))
+      )
+      const { close, use } = yield* closable({ port: fake.port })
+      yield* use(awaitState("ready"))
+      const thrown: Array<unknown> = []
+      const listeners = process.listeners("uncaughtException")
+      process.removeAllListeners("uncaughtException")
+      process.on("uncaughtException", (error) => thrown.push(error))
+      const one = yield* submit(use(Redis.command(["ONE"])))
+      one.addObserver(() => {
+        throw new Error("an observer's own")
+      })
+      const two = yield* submit(use(outcomeOf(Redis.command(["TWO"]))))
+      const outcome = yield* Effect.timeoutOption(Fiber.join(two), 1000)
+      yield* close
+      yield* Effect.yieldNow
+      process.removeAllListeners("uncaughtException")
+      for (const listener of listeners) process.on("uncaughtException", listener)
+      assert.deepStrictEqual(outcome, yield* Effect.timeoutOption(Effect.succeed(["two"]), 1000))
+      assert.strictEqual(thrown.length, 1)
     })
   )
 })

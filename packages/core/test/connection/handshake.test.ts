@@ -1,6 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Resp } from "@relive/core"
+import { Redis, Resp } from "@relive/core"
+import { FakeServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import { awaitState } from "../behaviours/support.ts"
+import type { ConnectionState } from "../../src/RedisService.ts"
+import { Call, INTERNAL } from "../../src/internal/call/call.ts"
+import type { Outcome } from "../../src/internal/call/call.ts"
+import * as finishers from "../../src/internal/call/finishers.ts"
 import * as handshake from "../../src/internal/connection/handshake.ts"
+import { Session } from "../../src/internal/connection/session.ts"
+import type { Owner } from "../../src/internal/connection/session.ts"
+import { sessionEnd } from "../../src/internal/transport/sessionEnd.ts"
 
 const settings = (options: Partial<handshake.Settings> = {}): handshake.Settings => ({
   protocol: "auto",
@@ -109,4 +119,73 @@ describe("the handshake", () => {
       assert.match(verdict.detail, remedy)
     })
   }
+})
+
+describe("a server that does not take HELLO", () => {
+  for (const said of [
+    "ERR handle request, command 'HELLO' is not allowed",
+    "ERR command not supported",
+    "ERR unsupported command `HELLO`",
+    "unknown command 'HELLO'"
+  ]) {
+    it.live(`is spoken to in RESP2, whatever its words (${said})`, () =>
+      Effect.gen(function* () {
+        const hello: FakeServer.Handler = ([name]) => (name === "HELLO" ? `-${said}\r\n` : undefined)
+        const fake = yield* FakeServer.make((connection) => connection.serve(hello, FakeServer.handshake))
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* Redis.command(["PING"]), "PONG")
+          assert.strictEqual((yield* Redis.status).protocol, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+      }).pipe(Effect.scoped)
+    )
+  }
+})
+
+describe("a server that says why it refuses us, and closes at once", () => {
+  const cases: ReadonlyArray<readonly [said: string, state: ConnectionState, kind: string]> = [
+    ["-NOAUTH Authentication required.", "failed", "handshake"],
+    ["-WRONGPASS invalid username-password pair or user is disabled.", "failed", "handshake"],
+    ["-LOADING Redis is loading the dataset in memory", "backoff", "connect"]
+  ]
+  for (const [said, state, kind] of cases) {
+    it.live(`is believed (${said})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make((connection) =>
+          Effect.gen(function* () {
+            yield* connection.command
+            yield* connection.send(`${said}\r\n`)
+            yield* connection.end
+            yield* connection.silent
+          })
+        )
+        yield* Effect.gen(function* () {
+          yield* awaitState(state)
+          const reason = (yield* Redis.status).lastError?.reason
+          assert.ok(reason?._tag === "ConnectionError")
+          assert.strictEqual(reason.kind, kind)
+          assert.include(reason.message, said.slice(1))
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+      }).pipe(Effect.scoped)
+    )
+  }
+})
+
+describe("a session that ends before its handshake was written", () => {
+  it("does not say that it was answered", () => {
+    const owner: Owner = {
+      now: () => 0,
+      take: () => undefined,
+      hasCall: () => false,
+      expire: () => {},
+      answered: () => {},
+      ended: () => {},
+      demoted: () => undefined
+    }
+    const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())
+    const outcomes: Array<Outcome> = []
+    const resume = (outcome: Outcome) => outcomes.push(outcome)
+    session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, finishers.command, 1, 0, 0, resume))
+    session.die(sessionEnd({ kind: "disconnected", detail: "lost", refused: false }))
+    assert.deepStrictEqual(outcomes, [])
+  })
 })

@@ -6,10 +6,21 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, type RedisOptions } from "@relive/core"
 import { FakeServer, Fault, FaultProxy, RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { awaitState, eager, outcomeOf, serving, submit } from "../behaviours/support.ts"
+import { TestClock } from "effect/testing"
+import {
+  awaitState,
+  closable,
+  eager,
+  makeParts,
+  outcomeOf,
+  serving,
+  submit,
+  withSleepLog
+} from "../behaviours/support.ts"
 
 const interval = 300
 
@@ -222,4 +233,74 @@ describe("A living server is left alone", () => {
       }).pipe(Effect.provide(layerOf(fake)))
     })
   )
+})
+
+describe("law 1: a call that was given up does not keep a silent session alive", () => {
+  it.effect("whatever time it had, as soon as others wait behind it", () =>
+    Effect.gen(function* () {
+      const { call, connection, start } = yield* makeParts()
+      const { session } = start()
+      yield* submit(session.writer({ upToDate: true, write: () => true, drained: Effect.void }))
+      connection.ready(session)
+      const patient = call("PATIENT", 0, 1, Infinity)
+      connection.submit(patient)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(session.checkHealth(10_000), 10_000)
+      connection.cancel(patient)
+      assert.strictEqual(session.checkHealth(10_000), 10_000)
+      const long = call("LONG", 0, 1, 60_000)
+      connection.submit(long)
+      yield* Effect.yieldNow
+      assert.isAbove(session.checkHealth(10_000), 0)
+      connection.cancel(long)
+      connection.submit(call("SHORT"))
+      yield* Effect.yieldNow
+      assert.strictEqual(session.checkHealth(10_000), 0)
+    })
+  )
+})
+
+describe("law 9: an idle connection", () => {
+  it.effect("wakes for its health check, and for nothing else", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving(() => undefined))
+      yield* withSleepLog([], (sleeps) =>
+        Effect.gen(function* () {
+          const { close, use } = yield* closable({ port: fake.port })
+          yield* use(awaitState("ready"))
+          yield* use(Redis.command(["PING"]))
+          const before = sleeps.all.length
+          for (let second = 0; second < 120; second++) {
+            yield* TestClock.adjust(1000)
+            for (let turn = 0; turn < 5; turn++) yield* Effect.yieldNow
+          }
+          const slept = sleeps.all.slice(before)
+          assert.isAtMost(slept.length, 13)
+          for (const millis of slept) assert.isAtLeast(millis, 4000)
+          yield* close
+        })
+      )
+    })
+  )
+})
+
+describe("the health check leaves a call its own deadline", () => {
+  for (const [what, command, millis] of [
+    ["blocks", ["BLPOP", "k", 60], 65_000],
+    ["has a timeout that is longer than the check's interval", ["HANG"], 20_000]
+  ] as const) {
+    it.effect(`when it ${what}`, () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<void>()
+        const late = Effect.as(Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never), "")
+        const fake = yield* FakeServer.make(serving(([name]) => (name === command[0] ? late : undefined)))
+        const options = command[0] === "HANG" ? { timeout: millis } : {}
+        const call = Effect.provide(outcomeOf(Redis.command(command, options)), Redis.layer({ port: fake.port }))
+        const outcome = yield* submit(call)
+        yield* Deferred.await(arrived)
+        yield* TestClock.adjust(millis * 1.03)
+        assert.deepStrictEqual(yield* Fiber.join(outcome), ["TimeoutError", "written", "unknown"])
+      }).pipe(Effect.scoped)
+    )
+  }
 })

@@ -16,12 +16,13 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
-import { hideEchoes } from "../../src/internal/commands/echoes.ts"
 import { awaitState, eager, submit } from "../behaviours/support.ts"
+import { hideEchoes } from "../../src/internal/commands/echoes.ts"
 
 const marker = "S3CRET"
 
@@ -343,4 +344,53 @@ describe("What servers repeat", () => {
     ]
     for (const [said, shown] of texts) assert.strictEqual(hideEchoes(said), shown)
   })
+})
+
+const refusalOf = (input: unknown): string => {
+  const result: ReturnType<typeof RedisOptions.resolve> = Reflect.apply(RedisOptions.resolve, undefined, [input])
+  return Result.match(result, { onFailure: ({ message }) => message, onSuccess: () => assert.fail("it was taken") })
+}
+
+describe("law 10: an error of the options shows no password", () => {
+  it("that is a number", () => {
+    assert.notInclude(refusalOf({ password: 31337424 }), "31337424")
+  })
+
+  it("that holds what separates the parts of a URL", () => {
+    for (const url of [
+      "redis://user:6379/hunter2?x@host",
+      "redis://user:1/hunter2?a=b@host",
+      "redis://user:1/hunter2%40host:6379",
+      "redis://user:1/hunter2:x[::1]:1/0",
+      "redis://user:1/1?hunter2/x.sock?db=1"
+    ]) {
+      assert.notInclude(refusalOf(url), "hunter2")
+    }
+  })
+})
+
+describe("the effect of the option `password`", () => {
+  const ways: ReadonlyArray<readonly [how: string, end: Effect.Effect<never, unknown>]> = [
+    ["fails", Effect.fail("no vault")],
+    ["dies", Effect.die(new Error("no vault"))],
+    ["is interrupted", Effect.interrupt]
+  ]
+  for (const [how, end] of ways) {
+    it.live(`that ${how} is asked again, for connections and for leases, and an error names it`, () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer.make()
+        let asked = 0
+        // Each session asks; the first ones of the connection and of the lease get none.
+        const password = Effect.suspend(() => (++asked % 4 === 0 ? Effect.succeed("secret") : end))
+        yield* server.command(["CONFIG", "SET", "requirepass", "secret"])
+        yield* Effect.gen(function* () {
+          yield* awaitState("backoff")
+          const { lastError } = yield* Redis.status
+          assert.include(String(lastError?.message), "`password`")
+          assert.strictEqual(yield* Redis.command(["ECHO", "x"]), "x")
+          assert.strictEqual(yield* Redis.command(["BLPOP", "k", 0.01]), null)
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, password, ...eager })))
+      }).pipe(Effect.scoped)
+    )
+  }
 })

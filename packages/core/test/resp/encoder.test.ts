@@ -1,8 +1,14 @@
 /**
  * Commands on the wire: the exact bytes, what is copied when, and what is refused.
  */
-import * as Resp from "@relive/core/Resp"
 import { assert, describe, it } from "@effect/vitest"
+import { Redis } from "@relive/core"
+import * as Resp from "@relive/core/Resp"
+import { RedisServer } from "@relive/testing"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { submit } from "../behaviours/support.ts"
 import { Batch, Encoder, type Payload } from "../../src/internal/resp/encoder.ts"
 import { Random } from "./streams.ts"
 
@@ -235,4 +241,43 @@ describe("what cannot be encoded", () => {
   it("is also an empty pipeline", () => {
     assert.instanceOf(Resp.encodePipeline([]), Resp.ArgumentFailure)
   })
+})
+
+describe("commands that are longer together than a string can be", () => {
+  it("are encoded in parts", () => {
+    const value = "x".repeat(4000)
+    const together = Array.from({ length: 140_000 }, () => value)
+    for (const commands of [[["MSET", ...together]], together.map((text) => ["ECHO", text])]) {
+      const encoder = new Encoder()
+      const payload = encoder.encodeAll(commands)
+      assert.ok(Array.isArray(payload))
+      const batch = new Batch()
+      batch.add("x".repeat(1000))
+      batch.add(payload)
+      const lengths = batch.take().map((chunk) => chunk.length)
+      assert.strictEqual(
+        lengths.reduce((sum, length) => sum + length),
+        1000 + encoder.bytes
+      )
+    }
+  })
+})
+
+describe("an argument of bytes", () => {
+  it.live("is what it was when the call was made, whatever becomes of a small one later", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const gate = yield* Deferred.make<string>()
+      yield* server.command(["CONFIG", "SET", "requirepass", "secret"])
+      yield* Effect.gen(function* () {
+        for (const bytes of [Buffer.from("before"), new TextEncoder().encode("before")]) {
+          const set = yield* submit(Redis.command(["SET", "k", bytes]))
+          bytes.fill(0x2a)
+          yield* Deferred.succeed(gate, "secret")
+          yield* Fiber.join(set)
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "before")
+        }
+      }).pipe(Effect.provide(Redis.layer({ port: server.port, password: Deferred.await(gate) })))
+    }).pipe(Effect.scoped)
+  )
 })
