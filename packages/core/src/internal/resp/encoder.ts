@@ -33,7 +33,7 @@ export type Payload = string | ReadonlyArray<string | Uint8Array>
 /**
  * Why a command cannot be encoded. Nothing was sent. The message names the place and what to do, never the value.
  *
- * - `command`: the index of the command in its pipeline (0 for a single one).
+ * - `command`: the index of the command in its pipeline (0 for a single one); -1 when the pipeline as a whole is wrong.
  * - `position`: the index of the argument in its command, 0 being the name; -1 when the command as a whole is wrong.
  *
  * @category errors
@@ -41,14 +41,28 @@ export type Payload = string | ReadonlyArray<string | Uint8Array>
  */
 export class ArgumentFailure {
   readonly _tag = "ArgumentFailure"
-  readonly message: string
+  /** The sentence behind the place: `is empty: give at least the command's name`. */
+  readonly problem: string
   readonly command: number
   readonly position: number
 
-  constructor(message: string, command: number, position: number) {
-    this.message = message
+  constructor(problem: string, command: number, position: number) {
+    this.problem = problem
     this.command = command
     this.position = position
+  }
+
+  get message(): string {
+    const { command, position, problem } = this
+    if (command === -1) return problem
+    const place = position === -1 ? `Command ${command}` : `Argument ${position} of command ${command}`
+    return `${place} (counted from 0) ${problem}`
+  }
+
+  /** The same failure counted from the command at `first`: commands of ours may stand before the caller's. */
+  countedFrom(first: number): ArgumentFailure {
+    const command = this.command === -1 ? -1 : Math.max(0, this.command - first)
+    return new ArgumentFailure(this.problem, command, this.position)
   }
 }
 
@@ -102,7 +116,7 @@ export class Encoder {
   /** Many commands, to be written together. */
   encodeAll(commands: ReadonlyArray<Command>): Payload | ArgumentFailure {
     this.begin()
-    if (commands.length === 0) return new ArgumentFailure("The pipeline is empty: give it at least one command", 0, -1)
+    if (commands.length === 0) return new ArgumentFailure("The pipeline is empty: give it at least one command", -1, -1)
     return this.finish(this.addAll("", commands, 0, commands.length))
   }
 
@@ -207,8 +221,7 @@ export class Encoder {
   }
 
   private fail(problem: string, position: number): string {
-    const where = position === -1 ? `Command ${this.command}` : `Argument ${position} of command ${this.command}`
-    this.failure = new ArgumentFailure(`${where} (counted from 0) ${problem}`, this.command, position)
+    this.failure = new ArgumentFailure(problem, this.command, position)
     return ""
   }
 }

@@ -314,9 +314,8 @@ class ConnectionService extends Discreet implements Service {
 
 const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.message)
 
-/** The place of a wrong argument, counted without the command that was put before. */
-const inside = (failed: ArgumentFailure): RedisError =>
-  argumentError(failed.message.replace(/ommand \d+/, () => `ommand ${Math.max(0, failed.command - 1)}`))
+/** One command of ours stands before the caller's: `MULTI`, or `CLIENT REPLY OFF`. */
+const inside = (failed: ArgumentFailure): RedisError => argumentError(failed.countedFrom(1).message)
 
 export const makeService = (connection: Connection, leases: Leases): Service =>
   new ConnectionService(connection, leases, undefined, undefined)
