@@ -31,7 +31,8 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as api from "./internal/api/calls.ts"
+import { makeCalls } from "./internal/api/calls.ts"
+import { makeLayers, makeTag } from "./internal/api/layers.ts"
 import * as connectionTree from "./internal/service/tree.ts"
 import { namedService } from "./internal/api/named.ts"
 import type { RedisError } from "./RedisError.ts"
@@ -236,7 +237,7 @@ export interface Layers<Self> {
   readonly layerNamed: (name: Registry.Name<Service>) => Layer.Layer<Self, never, Registry.Registry>
 }
 
-const calls: Calls<RedisService> = api.makeCalls(RedisService)
+const calls: Calls<RedisService> = makeCalls(RedisService)
 
 /**
  * Sends one command and waits for its reply.
@@ -427,7 +428,7 @@ export const status: Calls<RedisService>["status"] = calls.status
  */
 export const events: Calls<RedisService>["events"] = calls.events
 
-const layers: Layers<RedisService> = api.makeLayers(RedisService)
+const layers: Layers<RedisService> = makeLayers(RedisService)
 
 /**
  * A connection of its own as a layer: from a URL, a record of options (see `RedisOptions.Options`), or nothing, which is
@@ -554,7 +555,7 @@ export const childSpec = (options: ChildSpecOptions = {}): ChildSpec.ChildSpec<S
 export const Tag =
   <Self>() =>
   <const Id extends string>(id: Id): TagClass<Self, Id> =>
-    api.makeTag<Self, Id>(id)
+    makeTag<Self, Id>(id)
 
 /**
  * What `Tag` makes: a service key that is also its calls and layers.

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { ScanOptions } from "../../Redis.ts"
+import type { Calls, ScanOptions } from "../../Redis.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
@@ -90,4 +90,56 @@ export const scored = (page: Page): ReadonlyArray<readonly [string | Uint8Array,
     out.push([member, score])
   }
   return out
+}
+
+/** The four scans over one function that sends. */
+export const makeScans = <Self>(
+  command: Calls<Self>["command"]
+): Pick<Calls<Self>, "scan" | "hscan" | "sscan" | "zscan"> => {
+  const send = (args: Resp.Command, options: CallOptions) => command(args, options)
+  function scan(options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
+  function scan(options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  function scan(options: ScanOptions = {}): Stream.Stream<string | Uint8Array, RedisError, Self> {
+    return scanStream(send, "SCAN", [], options, texts)
+  }
+  function sscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<Uint8Array, RedisError, Self>
+  function sscan(key: string | Uint8Array, options?: ScanOptions): Stream.Stream<string, RedisError, Self>
+  function sscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<string | Uint8Array, RedisError, Self> {
+    return scanStream(send, "SSCAN", [key], options, texts)
+  }
+  function hscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<readonly [Uint8Array, Uint8Array], RedisError, Self>
+  function hscan(
+    key: string | Uint8Array,
+    options?: ScanOptions
+  ): Stream.Stream<readonly [string, string], RedisError, Self>
+  function hscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<readonly [string | Uint8Array, string | Uint8Array], RedisError, Self> {
+    return scanStream(send, "HSCAN", [key], options, pairs)
+  }
+  function zscan(
+    key: string | Uint8Array,
+    options: ScanOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<readonly [Uint8Array, number], RedisError, Self>
+  function zscan(
+    key: string | Uint8Array,
+    options?: ScanOptions
+  ): Stream.Stream<readonly [string, number], RedisError, Self>
+  function zscan(
+    key: string | Uint8Array,
+    options: ScanOptions = {}
+  ): Stream.Stream<readonly [string | Uint8Array, number], RedisError, Self> {
+    return scanStream(send, "ZSCAN", [key], options, scored)
+  }
+  return { scan, hscan, sscan, zscan }
 }

@@ -40,8 +40,9 @@ import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
 import { makeService } from "./service.ts"
 import { Session } from "../connection/session.ts"
 import { partsOf, SharedParts } from "./shared.ts"
-import { makeObserve, publish } from "../telemetry/telemetry.ts"
-import type { OnChange } from "../telemetry/telemetry.ts"
+import { makeObserve } from "../telemetry/calls.ts"
+import { publish } from "../telemetry/connections.ts"
+import type { OnChange } from "../telemetry/connections.ts"
 
 /** How many changes of state a slow reader of `events` may be behind. */
 const KEPT_CHANGES = 64

@@ -1,0 +1,35 @@
+/**
+ * `Redis.watch`: optimistic locking on a lease, again on a conflict.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { Calls } from "../../Redis.ts"
+import { isRedisError } from "../../RedisError.ts"
+import { use, type Key } from "./use.ts"
+
+/** As often as it takes, with a pause that grows and differs between the contenders. */
+const watchSchedule = Schedule.min([Schedule.exponential("2 millis"), Schedule.spaced("100 millis")]).pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 20 })
+)
+
+export const makeWatch =
+  <Self>(tag: Key<Self>): Calls<Self>["watch"] =>
+  (keys, body, options) => {
+    const attempt = Effect.scoped(
+      Effect.gen(function* () {
+        const lease = yield* use(tag, (service) => service.lease({ route: keys[0] }))
+        yield* lease.command(["WATCH", ...keys])
+        const commands = yield* Effect.provideService(body, tag, lease)
+        if (commands.length > 0) return yield* lease.transaction(commands)
+        return []
+      })
+    )
+    const isConflict = (error: unknown): boolean => isRedisError(error) && error.reason._tag === "WatchConflict"
+    return Effect.retry(attempt, {
+      schedule: options?.schedule ?? watchSchedule,
+      while: isConflict
+    })
+  }

@@ -1,0 +1,28 @@
+/**
+ * The attributes and histograms that the telemetry of calls and of connections share, by OpenTelemetry's conventions for databases.
+ *
+ * @internal
+ */
+import * as Metric from "effect/Metric"
+import type { Resolved } from "../../RedisOptions.ts"
+
+export type Attributes = Readonly<Record<string, string>>
+
+const DEFAULT_PORT = 6379
+
+/** What all spans and metrics of a connection have in common. The port only where it is not the usual one. */
+export const commonAttributes = ({ database, endpoint }: Resolved): Attributes => ({
+  "db.system.name": "redis",
+  "db.namespace": String(database),
+  "server.address": endpoint._tag === "Unix" ? endpoint.path : endpoint.host,
+  ...(endpoint._tag === "Tcp" && endpoint.port !== DEFAULT_PORT ? { "server.port": String(endpoint.port) } : {})
+})
+
+/** The boundaries that the conventions ask for, in seconds. */
+const durations = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
+
+export const histogram = (name: string, description: string, attributes: Attributes) =>
+  Metric.histogram(name, { description, attributes: { ...attributes, unit: "s" }, boundaries: durations })
+
+/** The value of OpenTelemetry for one that is not among those it knows. */
+export const OTHER = "_OTHER"
