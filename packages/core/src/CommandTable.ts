@@ -1,17 +1,26 @@
 /**
- * What Relive knows of commands: which change nothing, which block, which must not be sent where, where the first key is.
+ * What Relive knows of commands: which change nothing, which block, which must not be sent where, where their keys are, and
+ * which nodes of a cluster they concern.
  *
- * The table comes from a real server (`COMMAND`), with what newer servers know and what no server says beside it. A command
- * that is not in the table (of a module, of a later server) is an ordinary one: it may write, it does not block, it is
- * not refused, and its first key is its first argument.
+ * The table comes from real servers (`COMMAND`) and the documentation of newer ones, Redis 7.0 to 8.10 with its modules and
+ * Valkey 8 and 9, with what no server says beside it. A command that is not in the table (of another module, of a later
+ * server) is an ordinary one: it may write, it does not block, it is not refused, and it is placed by its first argument.
  *
  * Names are read without regard to case, subcommands included, and also when they are given as bytes.
  *
  * @since 0.1.0
  */
-import { changesNothing, leaseOnly, neverSent, newerCommands, blockingWithoutFlag } from "./internal/commands/facts.ts"
-import { timeoutPlaces, type TimeoutPlace } from "./internal/commands/facts.ts"
 import { commandTableData } from "./internal/commands/data.ts"
+import { blockingWithoutFlag, changesNothing, leaseOnly, neverSent, newerCommands } from "./internal/commands/facts.ts"
+import { blockOptions, timeoutPlaces, type TimeoutPlace } from "./internal/commands/facts.ts"
+import {
+  keyPositionsOf,
+  noPositions,
+  parseKeys,
+  routePositionsOf,
+  shortText,
+  type Keys
+} from "./internal/commands/keys.ts"
 import type { Argument } from "./internal/resp/encoder.ts"
 
 /**
@@ -45,17 +54,61 @@ export const Flags = {
  */
 export type Where = "shared" | "lease" | "onConnect" | "transaction" | "pipeline" | "noreply"
 
-type Key =
-  | { readonly _tag: "None" }
-  | { readonly _tag: "At"; readonly index: number }
-  | { readonly _tag: "Counted"; readonly index: number }
-  | { readonly _tag: "Streams" }
+/**
+ * To which nodes of a cluster a command goes, in the words of the servers' command tips: to every node, to every primary, to
+ * the owners of its keys by parts, or as none of these tells.
+ *
+ * @see https://redis.io/docs/latest/develop/reference/command-tips/
+ * @category models
+ * @since 0.1.0
+ */
+export type RequestPolicy = "all_nodes" | "all_shards" | "multi_shard" | "special"
+
+/**
+ * How the replies of several nodes become one, in the words of the servers' command tips. `special`: no rule says it.
+ *
+ * @see https://redis.io/docs/latest/develop/reference/command-tips/
+ * @category models
+ * @since 0.1.0
+ */
+export type ResponsePolicy =
+  | "one_succeeded"
+  | "all_succeeded"
+  | "agg_logical_and"
+  | "agg_logical_or"
+  | "agg_min"
+  | "agg_max"
+  | "agg_sum"
+  | "special"
+
+/**
+ * What a server says of a command in a cluster. Without `request` it goes to the owner of its keys, or to any one node when
+ * it has none. Without `response` the replies are kept apart, or put together in the order of the keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Policy {
+  readonly request: RequestPolicy | undefined
+  readonly response: ResponsePolicy | undefined
+}
+
+/**
+ * The nodes of a cluster that a command concerns: the owner of its keys, any one, every primary, or every node.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reach = "slot" | "anyNode" | "allPrimaries" | "allNodes"
 
 interface Entry {
   /** As in `client|reply`. */
   readonly name: string
   readonly flags: number
-  readonly key: Key
+  readonly keys: Keys
+  readonly policy: Policy | undefined
+  /** A replica serves it: the server itself flags it as a read. */
+  readonly isRead: boolean
   readonly timeout: TimeoutPlace | undefined
   /** Blocks only with the option `BLOCK`. */
   readonly blocksWhenTold: boolean
@@ -72,10 +125,23 @@ const words = (text: string): ReadonlyArray<string> => text.split(/\s+/).filter(
 
 const lines = (text: string): ReadonlyArray<string> => text.split("\n").filter((line) => line !== "")
 
-const parseKey = (text: string): Key => {
-  if (text === "-") return { _tag: "None" }
-  if (text === "STREAMS") return { _tag: "Streams" }
-  return text.startsWith("n") ? { _tag: "Counted", index: Number(text.slice(1)) } : { _tag: "At", index: Number(text) }
+const requests: ReadonlyArray<RequestPolicy> = ["all_nodes", "all_shards", "multi_shard", "special"]
+
+const responses: ReadonlyArray<ResponsePolicy> = [
+  "one_succeeded",
+  "all_succeeded",
+  "agg_logical_and",
+  "agg_logical_or",
+  "agg_min",
+  "agg_max",
+  "agg_sum",
+  "special"
+]
+
+const parsePolicy = (text: string): Policy | undefined => {
+  if (text === "-") return undefined
+  const [request, response] = text.split("/")
+  return { request: requests.find((name) => name === request), response: responses.find((name) => name === response) }
 }
 
 const parseFlags = (name: string, letters: string): number => {
@@ -95,13 +161,15 @@ const parseFlags = (name: string, letters: string): number => {
 const unflagged: ReadonlySet<string> = new Set(words(changesNothing))
 
 const parseEntry = (line: string, containers: ReadonlySet<string>): Entry => {
-  const [name = "", letters = "-", key = "-"] = line.split(" ")
+  const [name = "", letters = "-", keys = "-", policy = "-"] = line.split(" ")
   const blocksWhenTold = letters.includes("B")
   const isContainer = containers.has(name)
   return {
     name,
     flags: parseFlags(name, letters),
-    key: parseKey(key),
+    keys: parseKeys(name, keys),
+    policy: parsePolicy(policy),
+    isRead: letters.includes("r"),
     timeout: timeoutPlaces[name],
     blocksWhenTold,
     subcommands: isContainer ? new Map() : undefined,
@@ -169,7 +237,7 @@ export const isKnown = (name: string): boolean => find(table, name) !== undefine
 
 /**
  * What is known of a command, as bits of `Flags`; 0 for one that is not in the table. Costs one look-up, but for commands
- * with subcommands and for `XREAD` and `XREADGROUP`, which block only with `BLOCK`.
+ * with subcommands and for `XREAD`, `XREADGROUP` and `TS.READ`, which block only with `BLOCK`.
  *
  * @category getters
  * @since 0.1.0
@@ -183,7 +251,7 @@ export const flagsOf = (args: ReadonlyArray<Argument>): number => {
 const flagsWithArguments = (args: ReadonlyArray<Argument>): number => {
   const entry = entryOf(args)
   if (entry === undefined) return 0
-  return entry.blocksWhenTold && readStreamCall(args).blocks
+  return entry.blocksWhenTold && blockPosition(entry.name, args) > 0
     ? (entry.flags | Flags.blocking) & ~Flags.repeatable
     : entry.flags
 }
@@ -223,29 +291,90 @@ const explain = (entry: Entry, flags: number, where: Where): string | undefined 
 const displayName = (entry: Entry): string => entry.name.replace("|", " ").toUpperCase()
 
 /**
+ * All keys of a command, in the server's order. Empty for a command without keys, for one that is not in the table, and for
+ * a command line that the server would call malformed.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const keys = (args: ReadonlyArray<Argument>): ReadonlyArray<Argument> => pick(args, keyPositions(args))
+
+const pick = (args: ReadonlyArray<Argument>, positions: ReadonlyArray<number>): ReadonlyArray<Argument> =>
+  positions.flatMap((position) => args[position] ?? [])
+
+/**
+ * Where the keys of a command are in `args`, its name being at 0: as `keys`, by position. The array may be shared: leave it
+ * as it is. A command with one key at a fixed place, such as `GET`, costs one look-up.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const keyPositions = (args: ReadonlyArray<Argument>): ReadonlyArray<number> => {
+  const entry = entryOf(args)
+  return entry === undefined ? noPositions : keyPositionsOf(entry.keys, args)
+}
+
+/**
+ * Where the arguments are by which a cluster places a command, as `keyPositions`: its keys; the channels of `SPUBLISH` and its
+ * like; the first argument of a command that is not in the table; and of a malformed command line what can be found.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const routePositions = (args: ReadonlyArray<Argument>): ReadonlyArray<number> => {
+  const entry = entryOf(args)
+  if (entry !== undefined) return routePositionsOf(entry.keys, args)
+  return args.length > 1 && find(table, args[0]) === undefined ? firstArgument : noPositions
+}
+
+const firstArgument: ReadonlyArray<number> = Object.freeze([1])
+
+/**
  * The first key of a command, by which it is placed; `undefined` when it has none. For `SPUBLISH` it is the channel, which
- * is placed like a key.
+ * is placed like a key; for a command that is not in the table, its first argument.
  *
  * @category getters
  * @since 0.1.0
  */
 export const firstKey = (args: ReadonlyArray<Argument>): Argument | undefined => {
-  const command = find(table, args[0])
-  if (command === undefined) return args[1]
-  const key = entryOf(args)?.key
-  switch (key?._tag) {
-    case "At":
-      return args[key.index]
-    case "Counted":
-      return hasKeys(args[key.index]) ? args[key.index + 1] : undefined
-    case "Streams":
-      return readStreamCall(args).key
-    default:
-      return undefined
-  }
+  const first = routePositions(args)[0]
+  return first === undefined ? undefined : args[first]
 }
 
-const hasKeys = (count: Argument | undefined): boolean => Number(textOf(count)) > 0
+/**
+ * What the servers' command tips say of a command in a cluster; `undefined` when they say nothing, or the command is not in
+ * the table. Where servers differ, the newest one is right.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const policyOf = (args: ReadonlyArray<Argument>): Policy | undefined => entryOf(args)?.policy
+
+/**
+ * The nodes of a cluster that a command concerns, by its policy and its keys. It tells what the servers advise: a caller that
+ * wants the `INFO` of one node only is free to ask it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const reachOf = (args: ReadonlyArray<Argument>): Reach => {
+  const request = policyOf(args)?.request
+  if (request === "all_nodes") return "allNodes"
+  if (request === "all_shards") return "allPrimaries"
+  return routePositions(args).length > 0 ? "slot" : "anyNode"
+}
+
+/**
+ * May a replica be asked: does the server itself flag the command as a read, and does it not block now? Narrower than
+ * `Flags.readOnly`, which also holds commands about the connection or the server, such as `CONFIG GET`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isReplicaRead = (args: ReadonlyArray<Argument>): boolean => {
+  const entry = entryOf(args)
+  return entry !== undefined && entry.isRead && (flagsOf(args) & Flags.blocking) === 0
+}
 
 /**
  * How long the server may block on this command, in milliseconds; 0 is for ever. `undefined` when the command does not
@@ -255,62 +384,38 @@ const hasKeys = (count: Argument | undefined): boolean => Number(textOf(count)) 
  * @since 0.1.0
  */
 export const blockingTimeoutMillis = (args: ReadonlyArray<Argument>): number | undefined => {
-  const place = find(table, args[0])?.timeout
-  if (place === undefined) return undefined
-  const timeout = readTimeout(timeoutArgument(place, args))
+  const entry = find(table, args[0])
+  const place = entry?.timeout
+  if (entry === undefined || place === undefined) return undefined
+  const timeout = readTimeout(timeoutArgument(entry.name, place, args))
   return timeout === undefined ? undefined : Math.ceil(place.unit === "seconds" ? timeout * 1000 : timeout)
 }
 
-const timeoutArgument = (place: TimeoutPlace, args: ReadonlyArray<Argument>): Argument | undefined => {
-  switch (place.at) {
-    case "first":
-      return args[1]
-    case "last":
-      return args.length > 1 ? args[args.length - 1] : undefined
-    case "BLOCK":
-      return readStreamCall(args).block
-  }
+const timeoutArgument = (name: string, place: TimeoutPlace, args: ReadonlyArray<Argument>): Argument | undefined => {
+  if (place.at === "last") return args.length > 1 ? args[args.length - 1] : undefined
+  if (place.at !== "BLOCK") return args[place.at]
+  const position = blockPosition(name, args)
+  return position > 0 ? args[position + 1] : undefined
 }
 
 const readTimeout = (argument: Argument | undefined): number | undefined => {
-  const text = textOf(argument)
+  const text = shortText(argument)
   const value = /^[+]?[\d.]/.test(text) ? Number(text) : NaN
   return Number.isFinite(value) ? value : undefined
 }
 
-/** A short argument as the text that is sent; the empty text for what is no number or word. */
-const textOf = (argument: Argument | undefined): string =>
-  typeof argument === "number" || typeof argument === "bigint" ? String(argument) : (nameOf(argument) ?? "")
-
-interface StreamCall {
-  readonly blocks: boolean
-  readonly block: Argument | undefined
-  readonly key: Argument | undefined
-}
-
 /**
- * Reads the options of `XREAD` and `XREADGROUP` as the server does, each with its values, so that a group, a consumer or a
- * key that is called `BLOCK` or `STREAMS` is not taken for one.
+ * Where the option `BLOCK` is, or 0. Options are read as the server reads them, each with its values, so that a group, a
+ * consumer or a key that is called `BLOCK` or `STREAMS` is not taken for one. The last one counts.
  */
-const readStreamCall = (args: ReadonlyArray<Argument>): StreamCall => {
-  let blocks = false
-  let block: Argument | undefined
-  let index = 1
-  while (index < args.length) {
-    const word = textOf(args[index]).toUpperCase()
-    if (word === "STREAMS") return { blocks, block, key: args[index + 1] }
-    if (word === "BLOCK") {
-      blocks = true
-      block = args[index + 1]
-    }
-    index += 1 + (valuesOfOption.get(word) ?? 0)
+const blockPosition = (name: string, args: ReadonlyArray<Argument>): number => {
+  const options = blockOptions[name]
+  if (options === undefined) return 0
+  let position = 0
+  for (let index = options.from; index < args.length; index++) {
+    const word = shortText(args[index]).toUpperCase()
+    if (word === "BLOCK") position = index
+    index += options.values.get(word) ?? 0
   }
-  return { blocks, block, key: undefined }
+  return position
 }
-
-const valuesOfOption: ReadonlyMap<string, number> = new Map([
-  ["BLOCK", 1],
-  ["COUNT", 1],
-  ["CLAIM", 1],
-  ["GROUP", 2]
-])

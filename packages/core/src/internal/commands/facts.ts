@@ -1,110 +1,53 @@
 /**
- * What is known of commands beyond `commandTableData.ts`, kept by hand: commands of newer servers, which commands change
+ * What is known of commands beyond `data.ts`, kept by hand: commands of newer servers, which commands change
  * nothing although their server does not say so, which are refused and what to use instead, and where a blocking command
  * has its timeout.
  */
 
 /**
- * Commands that the server of the generated table does not know, in the form of that table. It wins where both have one.
- * Redis 7.2, 7.4, 8.0, 8.2, 8.4 with its modules, and Valkey 8 and 9.
+ * Commands that no source of the generated table knows, and corrections of it, in its form. It wins where both have one.
+ * Valkey 8.1 to 9.1, Sentinel, Redis Enterprise, and modules.
+ *
+ * - `ts.read` blocks with an option, which no flag says, as `xread` does
+ * - `ft.cursor` moves a cursor or deletes it, and `cf.compact` rewrites a filter: no reads, though their flags say so
+ * - `json.mget` has a path after its keys, its specification only the first of them
  */
 export const newerCommands = `
-client|capa - -
-client|import-source - -
-client|no-touch - -
-client|setinfo - -
-cluster|cancelslotmigrations - -
-cluster|flushslot - -
-cluster|getslotmigrations r -
-cluster|migrateslots - -
-cluster|migration - -
-cluster|myshardid r -
-cluster|slot-stats r -
-commandlog - -
-commandlog|get r -
-commandlog|help r -
-commandlog|len r -
-commandlog|reset - -
-delex - 1
-delifeq - 1
-digest r 1
-hexpire - 1
-hexpireat - 1
-hexpiretime r 1
-hgetdel - 1
-hgetex - 1
-hpersist - 1
-hpexpire - 1
-hpexpireat - 1
-hpexpiretime r 1
-hpttl r 1
-hsetex - 1
-httl r 1
-msetex - n1
-script|show r -
-sentinel - -
-vadd - 1
-vcard r 1
-vdim r 1
-vemb r 1
-vgetattr r 1
-vinfo r 1
-vismember r 1
-vlinks r 1
-vrandmember r 1
-vrange r 1
-vrem - 1
-vsetattr - 1
-vsim r 1
-waitaof b -
-xackdel - 1
-xdelex - 1
-bf.card r 1
-bf.exists r 1
-bf.info r 1
-bf.mexists r 1
-bf.scandump r 1
-cf.count r 1
-cf.exists r 1
-cf.info r 1
-cf.mexists r 1
-cf.scandump r 1
-cms.info r 1
-cms.query r 1
-ft._list r -
-ft.explain r -
-ft.info r -
-ft.search r -
-json.arrindex r 1
-json.arrlen r 1
-json.get r 1
-json.mget r 1
-json.objkeys r 1
-json.objlen r 1
-json.resp r 1
-json.strlen r 1
-json.type r 1
-tdigest.byrank r 1
-tdigest.byrevrank r 1
-tdigest.cdf r 1
-tdigest.info r 1
-tdigest.max r 1
-tdigest.min r 1
-tdigest.quantile r 1
-tdigest.rank r 1
-tdigest.revrank r 1
-tdigest.trimmed_mean r 1
-topk.info r 1
-topk.list r 1
-topk.query r 1
-ts.get r 1
-ts.info r 1
-ts.mget r -
-ts.mrange r -
-ts.mrevrange r -
-ts.queryindex r -
-ts.range r 1
-ts.revrange r 1
+cf.compact - 1 -
+client|import-source - - -
+client|maint_notifications - - -
+cluster|cancelslotmigrations - - all_shards/all_succeeded
+cluster|flushslot - - -
+cluster|getslotmigrations - - -
+cluster|migrateslots - - -
+clusterscan r - special/special
+commandlog - - -
+commandlog|get - - all_nodes
+commandlog|help - - -
+commandlog|len - - all_nodes/agg_sum
+commandlog|reset - - all_nodes/all_succeeded
+delifeq - 1 -
+ft._list r - -
+ft.cursor - - -
+ft.cursor|del - - -
+ft.cursor|gc - - -
+ft.cursor|read - - -
+json.mget r 1..-2 -
+sentinel - - -
+sentinel|ckquorum - - -
+sentinel|get-master-addr-by-name - - -
+sentinel|info-cache - - -
+sentinel|master - - -
+sentinel|masters - - -
+sentinel|myid - - -
+sentinel|primaries - - -
+sentinel|primary - - -
+sentinel|replicas - - -
+sentinel|sentinels - - -
+sentinel|slaves - - -
+tfcall s n2 -
+tfcallasync bs n2 -
+ts.read rB 1 -
 `
 
 /**
@@ -113,15 +56,19 @@ ts.revrange r 1
  */
 export const changesNothing = `
 acl|cat acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|users acl|whoami
+backup|help backup|list backup|status
 client|getname client|getredir client|help client|id client|info client|list client|trackinginfo
 cluster|count-failure-reports cluster|countkeysinslot cluster|getkeysinslot cluster|help cluster|info cluster|keyslot
-cluster|links cluster|myid cluster|nodes cluster|replicas cluster|shards cluster|slaves cluster|slots
+cluster|getslotmigrations cluster|links cluster|myid cluster|myshardid cluster|nodes cluster|replicas cluster|shards
+cluster|slaves cluster|slot-stats cluster|slots commandlog|get commandlog|help commandlog|len
 command command|count command|docs command|getkeys command|getkeysandflags command|help command|info command|list
-config|get config|help echo function|dump function|help function|list function|stats info lastsave
+config|get config|help echo function|dump function|help function|list function|stats hotkeys|get hotkeys|help info lastsave
 latency|doctor latency|graph latency|help latency|histogram latency|history latency|latest
 memory|doctor memory|help memory|malloc-stats memory|stats module|help module|list object|help ping
 pubsub|channels pubsub|help pubsub|numpat pubsub|numsub pubsub|shardchannels pubsub|shardnumsub
-role script|exists script|help slowlog|get slowlog|help slowlog|len time xgroup|help xinfo|help
+role script|exists script|help script|show sentinel|ckquorum sentinel|get-master-addr-by-name sentinel|info-cache
+sentinel|master sentinel|masters sentinel|myid sentinel|primaries sentinel|primary sentinel|replicas sentinel|sentinels
+sentinel|slaves slowlog|get slowlog|help slowlog|len time xgroup|help xinfo|help
 `
 
 /**
@@ -139,6 +86,7 @@ export const neverSent: Readonly<Record<string, string>> = {
   sync: "It is for replicas",
   psync: "It is for replicas",
   replconf: "It is for replicas",
+  "cluster|syncslots": "It is for the servers of a cluster among themselves",
   "client|reply": "Use Redis.noreply",
   hello: "Use the options `protocol`, `username`, `password` and `name`",
   reset: "It would undo the handshake; to drop what a lease has set, close its scope",
@@ -173,6 +121,10 @@ export const leaseOnly: Readonly<Record<string, LeaseOnly>> = {
   "client|no-touch": leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
   "client|capa": leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
   "client|import-source": leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
+  "client|maint_notifications": leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
+  "himport|prepare": leaseOrOnConnect("Use the option `onConnect`, or Redis.lease for it and HIMPORT SET"),
+  "himport|discard": leaseOrOnConnect("Use Redis.lease"),
+  "himport|discardall": leaseOrOnConnect("Use Redis.lease"),
   readonly: leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
   readwrite: leaseOrOnConnect("Use the option `onConnect`, or Redis.lease"),
   asking: leaseOrOnConnect("Use Redis.lease"),
@@ -185,11 +137,12 @@ export const blockingWithoutFlag: ReadonlyArray<string> = ["wait"]
 
 /** Where a blocking command has its timeout, and in which unit. */
 export type TimeoutPlace =
-  | { readonly at: "first" | "last"; readonly unit: "seconds" | "millis" }
+  | { readonly at: number; readonly unit: "seconds" | "millis" }
+  | { readonly at: "last"; readonly unit: "seconds" | "millis" }
   | { readonly at: "BLOCK"; readonly unit: "millis" }
 
 const lastSeconds: TimeoutPlace = { at: "last", unit: "seconds" }
-const firstSeconds: TimeoutPlace = { at: "first", unit: "seconds" }
+const firstSeconds: TimeoutPlace = { at: 1, unit: "seconds" }
 const lastMillis: TimeoutPlace = { at: "last", unit: "millis" }
 const blockMillis: TimeoutPlace = { at: "BLOCK", unit: "millis" }
 
@@ -197,6 +150,7 @@ export const timeoutPlaces: Readonly<Record<string, TimeoutPlace>> = {
   blpop: lastSeconds,
   brpop: lastSeconds,
   blmove: lastSeconds,
+  blmovem: { at: 5, unit: "seconds" },
   brpoplpush: lastSeconds,
   bzpopmin: lastSeconds,
   bzpopmax: lastSeconds,
@@ -204,6 +158,39 @@ export const timeoutPlaces: Readonly<Record<string, TimeoutPlace>> = {
   bzmpop: firstSeconds,
   xread: blockMillis,
   xreadgroup: blockMillis,
+  "ts.read": blockMillis,
   wait: lastMillis,
   waitaof: lastMillis
+}
+
+/** The options of a command that blocks only with `BLOCK`, read as the server does so that no value is taken for an option. */
+export interface BlockOption {
+  /** The position of the first option. */
+  readonly from: number
+  /** How many values an option has, where it has any. */
+  readonly values: ReadonlyMap<string, number>
+}
+
+const streamOptions: BlockOption = {
+  from: 1,
+  values: new Map([
+    ["BLOCK", 1],
+    ["COUNT", 1],
+    ["CLAIM", 1],
+    ["GROUP", 2],
+    // Nothing after it is an option.
+    ["STREAMS", Infinity]
+  ])
+}
+
+export const blockOptions: Readonly<Record<string, BlockOption>> = {
+  xread: streamOptions,
+  xreadgroup: streamOptions,
+  "ts.read": {
+    from: 3,
+    values: new Map([
+      ["BLOCK", 2],
+      ["MAX_COUNT", 1]
+    ])
+  }
 }
