@@ -20,13 +20,17 @@ import type * as ChildSpec from "@relive/otp/ChildSpec"
 import type * as Registry from "@relive/otp/Registry"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as connectionTree from "./internal/service/tree.ts"
+import { makeRoutedCalls } from "./internal/service/routedCalls.ts"
+import { partsOf } from "./internal/service/shared.ts"
 import { makeRouted } from "./internal/service/service.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
-import type { CallOptions, ConnectionState, Service, Status, StatusChange } from "./RedisService.ts"
+import type * as CommandTable from "./CommandTable.ts"
+import type { CallOptions, ConnectionState, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
 
 /**
@@ -55,6 +59,17 @@ export interface RedisConnection {
    * when the other one does not accept calls, or lives by another clock. Both must talk to the same server and database.
    */
   readonly moveUnsent: (to: RedisConnection) => number
+  /**
+   * Takes a routed call in: a new one, or one that another server has refused, or that waited for its place. It is unsent,
+   * keeps its deadline, and may settle at once. `asking` writes `ASKING` right before it, as one entry.
+   */
+  readonly accept: (call: RoutedCall, asking: boolean) => void
+  /** Takes the routed calls out that were not written and that `wanted` wants, the oldest first. They belong to the caller. */
+  readonly takeUnsent: (wanted: (call: RoutedCall) => boolean) => ReadonlyArray<RoutedCall>
+  /** How long the oldest unanswered call has waited without a byte from the server, in milliseconds; 0 when none waits. */
+  readonly silentMillis: number
+  /** Ends the present session as lost: what was written is repeated or `unknown`, and the next one is dialled. */
+  readonly endSession: (detail: string) => void
   /** Waits for the first session; fails with why it could not be had. */
   readonly awaitFirst: Effect.Effect<void, RedisError>
   /** Refuses calls from now on. What is under way may finish, if there is a session, until `closeTimeout` has passed. */
@@ -70,6 +85,10 @@ export interface RedisConnection {
  * - `onGivingUp`: the calls that were not written are about to fail, and new ones are refused already: the last moment to
  *   move them. `closing` when the connection itself is going; else it is only down.
  * - `dialDelayMillis`: how long to wait before a dial, on top of the backoff
+ * - `onRefused`: a routed call that its service follows has been refused: it belongs to nobody now. Hand it to a connection
+ *   (`accept`), keep it for a while (`hold`), or fail it.
+ * - `keepsReplica`: whether a session goes on although its server has become a replica (it answers `READONLY`). Default
+ *   false: it is dialled again, in case another server has its name.
  *
  * @category models
  * @since 0.1.0
@@ -79,6 +98,8 @@ export interface Hooks {
   readonly onWaiting?: ((connection: RedisConnection) => void) | undefined
   readonly onGivingUp?: ((connection: RedisConnection, closing: boolean) => void) | undefined
   readonly dialDelayMillis?: ((connection: RedisConnection) => number) | undefined
+  readonly onRefused?: ((connection: RedisConnection, call: RoutedCall) => void) | undefined
+  readonly keepsReplica?: boolean | undefined
 }
 
 /**
@@ -180,3 +201,118 @@ export interface Routing {
  * @since 0.1.0
  */
 export const routed: (shared: Shared, routing: Routing) => Service = makeRouted
+
+/**
+ * A call of a service over several servers. A server may refuse to run it and name another one (`MOVED`, `ASK`), or ask to
+ * wait: that proves that nothing has run, so it goes on as the same call, with its deadline and its caller.
+ *
+ * As an effect it is its own cancellation.
+ *
+ * - `slot`: the hash slot by which it is placed, -1 for none; `data`: whatever its owner wants to keep with it. Both are the
+ *   owner's to set.
+ * - `hops`: how often it was refused so far, and `refusal` by what; `dueAt`: when it may go on. Also the owner's.
+ * - `command`: its name, for errors; `isRepeatable`: it changes nothing, so it may be written again
+ * - `mayHaveRun`: it was written once to a session that ended without an answer. Whoever fails it must say `unknown`.
+ * - `deadline`: in milliseconds of the connection's clock, 0 for none; `wakeBy`: when its passing must have been noticed
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RoutedCall extends Effect.Effect<void> {
+  slot: number
+  hops: number
+  dueAt: number
+  data: unknown
+  readonly refusal: Resp.ReplyError | undefined
+  readonly command: string
+  readonly isSettled: boolean
+  readonly isRepeatable: boolean
+  readonly mayHaveRun: boolean
+  readonly deadline: number
+  readonly wakeBy: number
+  readonly timeoutMillis: number
+  /** Keeps it out of all queues. When its caller is interrupted, `dropped` is called, and it is settled. */
+  readonly hold: (dropped: (call: RoutedCall) => void) => void
+  /** Settles it with this error, if it is not settled. */
+  readonly fail: (error: RedisError) => void
+}
+
+/**
+ * A part of a pipeline as one call. `replies` are those that have come, also when its connection ended in the middle.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RoutedPart {
+  readonly call: RoutedCall
+  readonly replies: ReadonlyArray<PipelineReply>
+}
+
+/**
+ * Resumes the caller of a routed call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ResumeRouted<A> = (outcome: Exit.Exit<A, RedisError>) => void
+
+/**
+ * Makes routed calls: checks and encodes them, and submits none. What is wrong with a call is told to `resume`, and the
+ * result is `undefined` then.
+ *
+ * - `check`: the table flags of a command, or why it must not be sent there
+ * - `timeoutMillis`: the deadline of a call by its options, or what is wrong with them
+ * - `command`: one command; `transaction`: `MULTI`, the commands, `EXEC`. Their refusals are followed.
+ * - `part`: commands written together, each with its own reply; their refusals are replies. `first` is the index of each in
+ *   the caller's pipeline, for errors.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RoutedCalls {
+  readonly check: (command: Resp.Command, where: CommandTable.Where) => number | RedisError
+  readonly timeoutMillis: (options: CallOptions | undefined) => number | RedisError
+  readonly command: (
+    command: Resp.Command,
+    flags: number,
+    options: CallOptions | undefined,
+    resume: ResumeRouted<Resp.Reply>
+  ) => RoutedCall | undefined
+  readonly transaction: (
+    commands: ReadonlyArray<Resp.Command>,
+    options: CallOptions | undefined,
+    resume: ResumeRouted<ReadonlyArray<PipelineReply>>
+  ) => RoutedCall | undefined
+  readonly part: (
+    commands: ReadonlyArray<Resp.Command>,
+    indexes: ReadonlyArray<number>,
+    isRepeatable: boolean,
+    timeoutMillis: number,
+    options: CallOptions | undefined,
+    resume: ResumeRouted<ReadonlyArray<PipelineReply>>
+  ) => RoutedPart | undefined
+}
+
+/**
+ * Makes routed calls for connections with these options.
+ *
+ * `follows` decides about each error that a server returns to one of them: `true`, and the call goes to `Hooks.onRefused`
+ * instead of being settled. It is asked while replies are decoded: it must do nothing but decide. Say `true` only for what
+ * proves that nothing has run.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const routedCalls: (
+  options: RedisOptions.Resolved,
+  now: () => number,
+  follows: (call: RoutedCall, error: Resp.ReplyError) => boolean
+) => RoutedCalls = makeRoutedCalls
+
+/**
+ * Wraps a service in spans and metrics as those of `shared` are, where they are on. Wrap the outermost service, once.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const observed = (shared: Shared, service: Service): Service => partsOf(shared).observe(service)

@@ -210,6 +210,48 @@ export class LeaseTimeout extends Schema.TaggedError<LeaseTimeout>()("LeaseTimeo
 }
 
 /**
+ * Why a cluster did not run a command in time, or could not place it.
+ *
+ * - `moving`: its slot was on the move: servers named one another (`MOVED`, `ASK`), or asked to wait (`TRYAGAIN`)
+ * - `down`: the cluster, or the slot's node, served nothing (`CLUSTERDOWN`, `LOADING`, `MASTERDOWN`, `READONLY`)
+ * - `uncovered`: no node has the slot
+ * - `no-replica`: the call asked for a replica, and the slot has none that can be read from
+ * - `unknown-node`: no node of the cluster has this id or address
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ClusterErrorKind = "moving" | "down" | "uncovered" | "no-replica" | "unknown-node"
+
+/**
+ * A cluster could not run the command. Each server that was asked refused it, so it has not run: `delivery` is `"unsent"`.
+ * `slot` is the hash slot it is placed by (-1 when it has none), `hops` how often it was refused, `last` what a server
+ * said last.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ClusterError extends Schema.TaggedError<ClusterError>()("ClusterError", {
+  kind: Schema.Literals(["moving", "down", "uncovered", "no-replica", "unknown-node"]),
+  delivery: Schema.Literal("unsent"),
+  slot: Schema.Number,
+  hops: Schema.Number,
+  command: Schema.String,
+  last: Schema.optional(Schema.String),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    const slot = this.slot < 0 ? "" : ` (slot ${this.slot})`
+    const last = this.last === undefined ? "" : `; ${this.hops} refusals, the last: ${this.last}`
+    return `${this.command}${slot}: ${this.detail}${last}. It has not run`
+  }
+
+  get isRetryable(): boolean {
+    return this.kind !== "unknown-node"
+  }
+}
+
+/**
  * What can be behind a `RedisError`.
  *
  * @category models
@@ -225,6 +267,7 @@ export type Reason =
   | Resp.DecodeError
   | Resp.ReplyLimitError
   | LeaseTimeout
+  | ClusterError
 
 /**
  * Every failure of Relive. `reason` says what happened, `message` what a person can do about it, and `isRetryable` whether
@@ -243,7 +286,8 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
     WatchConflict,
     Schema.instanceOf(Resp.DecodeError),
     Schema.instanceOf(Resp.ReplyLimitError),
-    LeaseTimeout
+    LeaseTimeout,
+    ClusterError
   ])
 }) {
   readonly [TypeId] = TypeId

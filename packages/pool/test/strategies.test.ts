@@ -24,6 +24,10 @@ const connection = (load: { queued: number; inFlight: number }): RedisConnection
   },
   now: () => 0,
   moveUnsent: () => 0,
+  accept: () => {},
+  takeUnsent: () => [],
+  silentMillis: 0,
+  endSession: () => {},
   awaitFirst: Effect.void,
   beginClose: () => {}
 })

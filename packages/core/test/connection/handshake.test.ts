@@ -179,6 +179,7 @@ describe("a session that ends before its handshake was written", () => {
       expire: () => {},
       answered: () => {},
       ended: () => {},
+      forward: () => {},
       demoted: () => undefined
     }
     const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())

@@ -29,12 +29,17 @@ export const BYTES = 2
 export const INTERNAL = 4
 /** The server may keep its reply back: when its caller is gone, its connection must go too. */
 export const BLOCKING = 16
+/** A server may send it on to another one, so what it writes is kept until it is settled. See `routed`. */
+export const REDIRECTABLE = 32
 /** How many replies it gets is not known before they come: nothing is written behind it until then. */
 export const BARRIER = 8
 
 /** Turns the replies of a call into its outcome. */
 export interface Finisher<A = unknown> {
-  /** Called with each reply, counted in `call.received`; `undefined` while more are to come. Runs no user code. */
+  /**
+   * Called with each reply, counted in `call.received`; `undefined` while more are to come, and for the last one when the
+   * call goes on elsewhere. Runs no user code.
+   */
   readonly onReply: (call: Call, reply: Answer) => Outcome<A> | undefined
 }
 

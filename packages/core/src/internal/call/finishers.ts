@@ -23,7 +23,7 @@ const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyE
 }
 
 /** A reply as an element: what could not be delivered becomes its error. */
-const toElement = (reply: Answer, command: string | undefined): PipelineReply =>
+export const toElement = (reply: Answer, command: string | undefined): PipelineReply =>
   reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
 
 /** One command: its reply, or its failure. */
@@ -71,8 +71,8 @@ const transactionOutcome = (
   if (multi === "OK" && queued.every(isHeld)) {
     if (exec === null) return failure(new WatchConflict())
     if (exec instanceof Resp.ReplyError) {
-      // Any other error than EXECABORT leaves the connection inside of MULTI.
-      call.broken = exec.code !== "EXECABORT"
+      // Any other error may leave the connection inside of MULTI.
+      call.broken = !endsMulti.has(exec.code)
       return failure(new TransactionAborted({ detail: exec.message, queueErrors: queueErrorsOf(queued) }))
     }
     if (exec instanceof Resp.DecodeError || exec instanceof Resp.ReplyLimitError) return failure(exec)
@@ -83,6 +83,9 @@ const transactionOutcome = (
   const refused = queued.find((reply) => reply instanceof Resp.ReplyError)
   return failure(ranOutside(refused ?? notATransaction, queued))
 }
+
+/** Errors of `EXEC` with which the server has discarded the transaction: also what a cluster refuses it with. */
+const endsMulti: ReadonlySet<string> = new Set(["EXECABORT", "MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "CLUSTERDOWN"])
 
 const notATransaction = new Resp.ReplyError({
   code: "ERR",
@@ -113,15 +116,20 @@ export class TransactionFinisher implements Finisher<ReadonlyArray<PipelineReply
   }
 
   onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
-    this.replies.push(toElement(reply, this.nameAt(call)))
-    if (call.received < call.expected) return undefined
+    return this.add(call, reply, call.received, call.received === call.expected)
+  }
+
+  /** The reply to its command number `at`, `MULTI` being the first. */
+  add(call: Call, reply: Answer, at: number, isLast: boolean): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+    this.replies.push(toElement(reply, this.nameAt(at, isLast)))
+    if (!isLast) return undefined
     const outcome = transactionOutcome(call, this.replies)
     return Exit.map(outcome, (elements) => elements.map((element, i) => named(element, this.names[i])))
   }
 
-  private nameAt(call: Call): string | undefined {
-    if (call.received === 1) return "MULTI"
-    return call.received === call.expected ? "EXEC" : this.names[call.received - 2]
+  private nameAt(at: number, isLast: boolean): string | undefined {
+    if (at === 1) return "MULTI"
+    return isLast ? "EXEC" : this.names[at - 2]
   }
 }
 

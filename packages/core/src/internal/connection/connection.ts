@@ -13,13 +13,14 @@ import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
-import type { Hooks, RedisConnection } from "../../RedisConnection.ts"
+import type { Hooks, RedisConnection, RoutedCall as Routed } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { Resolved } from "../../RedisOptions.ts"
 import type { ConnectionState, Status, StatusChange } from "../../RedisService.ts"
 import { BLOCKING, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
 import type { Call, Outcome } from "../call/call.ts"
+import { RoutedCall } from "../call/routed.ts"
 import { monotonicMillis } from "../clock.ts"
 import { Deadlines } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "../errors.ts"
@@ -183,6 +184,31 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     return true
   }
 
+  takeUnsent(wanted: (call: Routed) => boolean): ReadonlyArray<RoutedCall> {
+    const taken: Array<RoutedCall> = []
+    for (const list of [this.mailbox.queue, this.mailbox.waiting]) {
+      for (let call = list.head; call !== undefined; call = call.next) {
+        if (call instanceof RoutedCall && wanted(call)) taken.push(call)
+      }
+    }
+    for (const call of taken) this.mailbox.remove(call)
+    if (taken.length > 0) this.session?.wake()
+    this.checkDrained()
+    return taken
+  }
+
+  /** Takes a routed call in: a new one, one that was refused elsewhere, or one that waited for its place. */
+  accept(call: Routed, asks: boolean): void {
+    if (!(call instanceof RoutedCall)) throw new TypeError("Not a call of @relive/core")
+    if (call.settled) return
+    call.forward(asks)
+    this.submit(call)
+  }
+
+  readonly forward = (call: Call): void => {
+    if (!call.settled && call instanceof RoutedCall) this.hooks.onRefused?.(this, call)
+  }
+
   // ------------------------------------------------------------------------------------------------------ deadlines
 
   /** What else is refused when it closes: whoever waits for a lease. */
@@ -270,7 +296,9 @@ export class Connection extends Discreet implements Owner, RedisConnection {
    */
   demoted(session: Session): SessionEnd | undefined {
     const isYoung = this.now() - session.readyAt < this.options.stableAfterMillis
-    return isYoung || this.options.readonly || this.life === "single" ? undefined : becameReplica
+    return isYoung || this.hooks.keepsReplica === true || this.options.readonly || this.life === "single"
+      ? undefined
+      : becameReplica
   }
 
   /** The session has ended: decides what becomes of every call, then tells the callers. */
@@ -485,6 +513,14 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   get queued(): number {
     return this.mailbox.depth
+  }
+
+  get silentMillis(): number {
+    return this.session?.ready === true ? this.session.silentMillis : 0
+  }
+
+  endSession(detail: string): void {
+    this.session?.die(sessionEnd({ kind: "disconnected", detail, refused: false }))
   }
 
   get inFlight(): number {

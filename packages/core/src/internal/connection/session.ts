@@ -22,7 +22,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
-import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
+import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE, settle } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
 import { Batch } from "../resp/encoder.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -50,6 +50,8 @@ export interface Owner {
   /** A call was answered, or its tombstone was. */
   readonly answered: () => void
   readonly ended: (session: Session, end: SessionEnd) => void
+  /** A call has all its replies and no outcome: it goes on elsewhere, if it is not settled meanwhile. */
+  readonly forward: (call: Call) => void
   /** The server says that it is a replica: is that a reason to leave it? */
   readonly demoted: (session: Session) => SessionEnd | undefined
 }
@@ -205,7 +207,7 @@ export class Session {
       if ((call.flags & BYTES) !== 0) this.expectBytes()
       batch.add(call.payload)
       // What is never written again need not be kept: a large value would be held until its reply.
-      if ((call.flags & REPEATABLE) === 0) call.payload = ""
+      if ((call.flags & (REPEATABLE | REDIRECTABLE)) === 0) call.payload = ""
       bytes += call.bytes
       if ((call.flags & BARRIER) !== 0) break
     }
@@ -282,7 +284,10 @@ export class Session {
   private resume(answered: ReadonlyArray<Call>): void {
     this.dispatching = true
     try {
-      for (const call of answered) if (call.outcome !== undefined) settle(call, call.outcome)
+      for (const call of answered) {
+        if (call.outcome === undefined) this.owner.forward(call)
+        else settle(call, call.outcome)
+      }
     } finally {
       this.dispatching = false
     }
@@ -301,6 +306,12 @@ export class Session {
     while (call !== undefined && call.firstReply + call.expected <= reply) call = call.next
     this.cursor = call
     return call !== undefined && (call.flags & BYTES) !== 0
+  }
+
+  /** How long the oldest unanswered call has waited without a byte from the server, in milliseconds; 0 when none waits. */
+  get silentMillis(): number {
+    const oldest = this.inFlight.head
+    return oldest === undefined ? 0 : this.owner.now() - Math.max(this.lastInbound, oldest.writtenAt)
   }
 
   /** Does the server keep a reply back, or may it? */
