@@ -26,6 +26,7 @@ export default defineConfig({
       project("otp"),
       project("core"),
       project("pool"),
+      project("cluster"),
       project("testing"),
       project("soak"),
       project("examples", "examples"),
