@@ -27,8 +27,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { quoted, revealed, sharedTls } from "./internal/configurationFile.ts"
 import * as RealTime from "./internal/realTime.ts"
 import * as RedisServer from "./RedisServer.ts"
 
@@ -37,13 +37,13 @@ import * as RedisServer from "./RedisServer.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What the group is started with: the options of each of its servers, and how many replicas there are (default 1).
- * TLS is not among them.
+ * What the group is started with: the options of each of its servers, and how many replicas there are (default 1). With
+ * `tls` all of them share one authority, and replicate over TLS too.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Omit<RedisServer.Options, "tls"> {
+export interface Options extends Omit<RedisServer.Options, "sentinel"> {
   readonly replicas?: number | undefined
 }
 
@@ -72,6 +72,10 @@ export interface RedisReplication {
   readonly failover: (replica: number) => Effect.Effect<RedisServer.RedisServer, RedisServer.RedisServerError>
   /** Lets a server follow the current primary, forgetting what it had. */
   readonly follow: (server: RedisServer.RedisServer) => Effect.Effect<void, RedisServer.RedisServerError>
+  /** Starts one more replica of `of`, with the options of the group; it lives until the scope closes. */
+  readonly addReplica: (
+    of: RedisServer.RedisServer
+  ) => Effect.Effect<RedisServer.RedisServer, RedisServer.RedisServerError, Scope.Scope>
 }
 
 /**
@@ -98,13 +102,15 @@ export const make = (
 ): Effect.Effect<RedisReplication, RedisServer.RedisServerError, Scope.Scope> =>
   Effect.gen(function* () {
     const { replicas: count = 1, ...serverOptions } = options
-    const primary = yield* RedisServer.make(withDirectives(serverOptions, {}))
-    const start = RedisServer.make(withDirectives(serverOptions, { replicaof: `${primary.host} ${primary.port}` }))
+    const shared = { ...serverOptions, tls: sharedTls(serverOptions.tls) }
+    const primary = yield* RedisServer.make(withDirectives(shared, {}))
+    const addReplica = (of: RedisServer.RedisServer) =>
+      RedisServer.make(withDirectives(shared, { replicaof: `${of.host} ${of.port}` }))
     const replicas = yield* Effect.all(
-      Array.from({ length: count }, () => start),
+      Array.from({ length: count }, () => addReplica(primary)),
       { concurrency: "unbounded" }
     )
-    const group = new Group(primary, replicas)
+    const group = new Group(primary, replicas, addReplica)
     yield* group.synced
     return group
   })
@@ -123,15 +129,11 @@ export const layer = (options: Options = {}): Layer.Layer<RedisReplication, Redi
 // -----------------------------------------------------------------------------
 
 const withDirectives = (options: RedisServer.Options, more: RedisServer.Directives): RedisServer.Options => {
-  const password = options.password === undefined ? {} : { masterauth: quoted(options.password) }
+  const password = options.password === undefined ? {} : { masterauth: quoted(revealed(options.password)) }
   // No waiting for more replicas to begin with, and pings often enough to notice a dead link in a test.
   const fast = { "repl-diskless-sync": true, "repl-diskless-sync-delay": 0, "repl-ping-replica-period": 1 }
-  return { ...options, config: { ...fast, ...password, ...more, ...options.config } }
-}
-
-const quoted = (password: string | Redacted.Redacted): string => {
-  const text = Redacted.isRedacted(password) ? Redacted.value(password) : password
-  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
+  const tls = options.tls === undefined || options.tls === false ? {} : { "tls-replication": true }
+  return { ...options, config: { ...fast, ...password, ...tls, ...more, ...options.config } }
 }
 
 const pollMillis = 10
@@ -140,11 +142,17 @@ const syncMillis = 10_000
 class Group implements RedisReplication {
   readonly primary: RedisServer.RedisServer
   readonly replicas: ReadonlyArray<RedisServer.RedisServer>
+  readonly addReplica: RedisReplication["addReplica"]
   private current: RedisServer.RedisServer
 
-  constructor(primary: RedisServer.RedisServer, replicas: ReadonlyArray<RedisServer.RedisServer>) {
+  constructor(
+    primary: RedisServer.RedisServer,
+    replicas: ReadonlyArray<RedisServer.RedisServer>,
+    addReplica: RedisReplication["addReplica"]
+  ) {
     this.primary = primary
     this.replicas = replicas
+    this.addReplica = addReplica
     this.current = primary
   }
 

@@ -37,6 +37,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Path from "node:path"
+import type { Certificates } from "./Certificates.ts"
 import { findProgram } from "./internal/binary.ts"
 import { configurationFile, host, prepare, writeFiles } from "./internal/configurationFile.ts"
 import type { Settings } from "./internal/configurationFile.ts"
@@ -112,20 +113,35 @@ export interface Options {
   /** ACL users by name, with their rules: `{ app: "on >secret ~app:* +@all" }`. Needs a server from version 6 on. */
   readonly users?: Readonly<Record<string, string>> | undefined
   /**
-   * Accept TLS only, with certificates made for this server. With `clientCertificate: "required"` it turns clients
-   * without the one of `RedisServer.tls` away. Default: no TLS.
+   * Accept TLS only, with certificates made for this server unless the options give some. With `clientCertificate:
+   * "required"` it turns clients without the one of `RedisServer.tls` away. Default: no TLS.
    */
-  readonly tls?: boolean | { readonly clientCertificate: "required" | "optional" } | undefined
+  readonly tls?: boolean | TlsOptions | undefined
   /** Listen on a Unix socket too, at `RedisServer.path`. Default: false. */
   readonly unixSocket?: boolean | undefined
   /** Do not know `HELLO`, as servers before version 6. Default: false. */
   readonly resp2Only?: boolean | undefined
   /** Write each change to disk before it is acknowledged (`appendfsync always`). Default: false. */
   readonly appendOnly?: boolean | undefined
+  /** Run as a Sentinel; what it watches is said by `sentinel` in `config`. `RedisSentinel` does that. Default: false. */
+  readonly sentinel?: boolean | undefined
   /** The program to run, by path or by name. Default: see the module. */
   readonly binary?: string | undefined
   /** How long a start may take, in milliseconds of real time. Default: 10 000. */
   readonly startTimeoutMillis?: number | undefined
+}
+
+/**
+ * TLS of a server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TlsOptions {
+  /** Whether clients must show a certificate. Default: optional. */
+  readonly clientCertificate?: "required" | "optional" | undefined
+  /** Certificates for the server to use: servers that share them trust each other. Default: made for this server. */
+  readonly certificates?: Certificates | undefined
 }
 
 /**
@@ -383,7 +399,7 @@ class Server implements RedisServer {
   private spawn(): ServerProcess {
     const spawned = new ServerProcess({
       binary: this.binary,
-      args: [Path.join(this.directory, configurationFile)],
+      args: [Path.join(this.directory, configurationFile), ...(this.settings.sentinel ? ["--sentinel"] : [])],
       directory: this.directory,
       onLine: (line) => this.log(line),
       onEnd: (ending) => {

@@ -20,6 +20,7 @@ export interface Settings {
   readonly directives: ReadonlyArray<Directives>
   /** What `command` logs in with. */
   readonly login: ReadonlyArray<string> | undefined
+  readonly sentinel: boolean
   readonly startTimeoutMillis: number
 }
 
@@ -29,7 +30,7 @@ const toolUser = "relive-testing"
 export const prepare = (options: Options, port: number, directory: string): Settings => {
   const password = options.password === undefined ? undefined : revealed(options.password)
   const path = options.unixSocket === true ? Path.join(directory, "redis.sock") : undefined
-  const certificates = options.tls === undefined || options.tls === false ? undefined : makeCertificates()
+  const certificates = certificatesOf(options.tls)
   const toolPassword = Crypto.randomBytes(16).toString("hex")
   const credentials = password === undefined ? "" : `:${encodeURIComponent(password)}@`
   const scheme = certificates === undefined ? "redis" : "rediss"
@@ -50,31 +51,52 @@ export const prepare = (options: Options, port: number, directory: string): Sett
       options.config ?? {}
     ],
     login: options.users !== undefined ? [toolUser, toolPassword] : password !== undefined ? [password] : undefined,
+    sentinel: options.sentinel === true,
     startTimeoutMillis: options.startTimeoutMillis ?? 10_000
   }
 }
 
-const revealed = (password: string | Redacted.Redacted): string =>
+const certificatesOf = (tls: Options["tls"]): Certificates | undefined => {
+  if (tls === undefined || tls === false) return undefined
+  return (tls === true ? undefined : tls.certificates) ?? makeCertificates()
+}
+
+/** One authority for all, so that the servers trust each other. */
+export const sharedTls = (tls: Options["tls"]): Options["tls"] => {
+  if (tls === undefined || tls === false) return tls
+  return { certificates: makeCertificates(), ...(tls === true ? {} : tls) }
+}
+
+export const revealed = (password: string | Redacted.Redacted): string =>
   Redacted.isRedacted(password) ? Redacted.value(password) : password
 
 /** In double quotes, as the configuration file reads them. */
-const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
+export const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
 
 const userRules = (users: Readonly<Record<string, string>>, toolPassword: string): ReadonlyArray<string> => [
   ...Object.entries(users).map(([name, rules]) => `${name} ${rules}`),
   `${toolUser} on >${toolPassword} ~* &* +@all`
 ]
 
-const certificateFiles = { ca: "ca.crt", cert: "server.crt", key: "server.key" }
+const certificateFiles = {
+  ca: "ca.crt",
+  cert: "server.crt",
+  key: "server.key",
+  clientCert: "client.crt",
+  clientKey: "client.key"
+}
 
 const tlsDirectives = (options: Options, port: number): Directives => {
-  const clientCertificate = typeof options.tls === "object" ? options.tls.clientCertificate : "optional"
+  const clientCertificate = typeof options.tls === "object" ? options.tls.clientCertificate : undefined
   return {
     port: 0,
     "tls-port": port,
     "tls-ca-cert-file": certificateFiles.ca,
     "tls-cert-file": certificateFiles.cert,
     "tls-key-file": certificateFiles.key,
+    // For what the server dials itself: its primary, or what a Sentinel watches.
+    "tls-client-cert-file": certificateFiles.clientCert,
+    "tls-client-key-file": certificateFiles.clientKey,
     "tls-auth-clients": clientCertificate === "required" ? true : "optional"
   }
 }
@@ -97,4 +119,6 @@ export const writeFiles = (settings: Settings): void => {
   write(certificateFiles.ca, settings.certificates.ca)
   write(certificateFiles.cert, settings.certificates.server.cert)
   write(certificateFiles.key, settings.certificates.server.key)
+  write(certificateFiles.clientCert, settings.certificates.client.cert)
+  write(certificateFiles.clientKey, settings.certificates.client.key)
 }
