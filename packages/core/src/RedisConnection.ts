@@ -68,8 +68,13 @@ export interface RedisConnection {
   readonly takeUnsent: (wanted: (call: RoutedCall) => boolean) => ReadonlyArray<RoutedCall>
   /** How long the oldest unanswered call has waited without a byte from the server, in milliseconds; 0 when none waits. */
   readonly silentMillis: number
-  /** Ends the present session as lost: what was written is repeated or `unknown`, and the next one is dialled. */
+  /**
+   * Ends the present session as lost: what was written is repeated or `unknown`. The next one is dialled at once, also when
+   * there was none and its dial was waiting.
+   */
   readonly endSession: (detail: string) => void
+  /** Where the session is, or the last one was; the label of the resolver before there was one. */
+  readonly address: string
   /** Waits for the first session; fails with why it could not be had. */
   readonly awaitFirst: Effect.Effect<void, RedisError>
   /** Refuses calls from now on. What is under way may finish, if there is a session, until `closeTimeout` has passed. */

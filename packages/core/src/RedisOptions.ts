@@ -263,6 +263,35 @@ export interface Resolved {
   readonly leaseIdleMillis: number
   readonly limits: ReplyLimits
   readonly tls: ResolvedTls | undefined
+  /** Finds the server for each session; `endpoint` is not dialled then. */
+  readonly resolver?: Resolver | undefined
+}
+
+/**
+ * The server that a `Resolver` has found.
+ *
+ * - `endpoint`: where to dial
+ * - `rejected`: called when the server there turned out not to be the one that was sought
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Located {
+  readonly endpoint: Endpoint
+  readonly rejected?: (() => void) | undefined
+}
+
+/**
+ * Finds the server of a connection whose address is not an option: Sentinel is one. `resolve` runs again for each session and
+ * each lease, within `connectTimeout`; its failure is a dial that failed, with the error's message. `label` stands for the address in errors, logs and
+ * `Status` until there is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Resolver {
+  readonly label: string
+  readonly resolve: Effect.Effect<Located, Error>
 }
 
 /**

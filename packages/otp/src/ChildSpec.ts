@@ -104,6 +104,7 @@ export interface ChildSpec<out Info = unknown, out R = never> {
   readonly trapExit: boolean | undefined
   readonly backoff: Schedule.Schedule<unknown, ExitReason.ExitReason> | undefined
   readonly stableAfter: Duration.Input | undefined
+  readonly restartWhen: Effect.Effect<unknown, unknown> | undefined
   readonly logEnds: boolean
 }
 
@@ -150,6 +151,11 @@ export interface Settings {
   readonly backoff?: Schedule.Schedule<unknown, ExitReason.ExitReason> | undefined
   /** The backoff starts over when an instance has been up this long; the period of its supervisor when absent. */
   readonly stableAfter?: Duration.Input | undefined
+  /**
+   * Ends a wait of `backoff` early: it runs while a restart waits, and when it succeeds the restart comes at once. For what
+   * knows that the reason of the wait is gone, as a watcher does that has seen the server come back.
+   */
+  readonly restartWhen?: Effect.Effect<unknown, unknown> | undefined
   /**
    * Whether the supervisor logs each unexpected end of the child; yes when absent. `false` is for a child whose ends are
    * planned for, and which says itself what happened; events and tree show them all the same.
@@ -225,6 +231,7 @@ const settle = (settings: Settings) => {
     trapExit: settings.trapExit,
     backoff: settings.backoff,
     stableAfter: settings.stableAfter,
+    restartWhen: settings.restartWhen,
     logEnds: settings.logEnds !== false
   }
 }

@@ -511,6 +511,28 @@ describe("backoff", () => {
     )
   )
 
+  it.effect("restartWhen ends the wait early; when it fails, the delay holds", () =>
+    inTree(
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const known = yield* Deferred.make<void, string>()
+        const a = scripted(log, "a", { backoff: delays, restartWhen: Deferred.await(known) })
+        const b = scripted(log, "b", { backoff: delays, restartWhen: Effect.fail("unknown") })
+        yield* Supervisor.start(Supervisor.make({ children: [a.spec, b.spec] }))
+        log.length = 0
+        a.crash()
+        b.crash()
+        yield* TestClock.adjust(99)
+        assert.deepStrictEqual(log.splice(0), ["-a", "-b"])
+        yield* Deferred.succeed(known, undefined)
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(log.splice(0), ["+a"])
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(log, ["+b"])
+      })
+    )
+  )
+
   it.effect("a killed supervisor leaves no timer", () =>
     inTree(
       Effect.gen(function* () {

@@ -16,7 +16,7 @@ import * as PubSub from "effect/PubSub"
 import type { Hooks, RedisConnection, RoutedCall as Routed } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
-import type { Resolved } from "../../RedisOptions.ts"
+import type { Endpoint, Resolved } from "../../RedisOptions.ts"
 import type { ConnectionState, Status, StatusChange } from "../../RedisService.ts"
 import { BLOCKING, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
 import type { Call, Outcome } from "../call/call.ts"
@@ -25,6 +25,7 @@ import { monotonicMillis } from "../clock.ts"
 import { Deadlines } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
+import { addressOf } from "../options/url.ts"
 import { delayMillis } from "./backoff.ts"
 import type { Owner, Room, Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -65,6 +66,8 @@ const noHooks: Hooks = {}
 
 export class Connection extends Discreet implements Owner, RedisConnection {
   readonly options: Resolved
+  /** Where the session is, or the last one was. */
+  address: string
   /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
   readonly life: "permanent" | "single"
   readonly clock: Clock
@@ -104,6 +107,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   ) {
     super()
     this.options = options
+    this.address = options.resolver?.label ?? options.address
     this.life = life
     this.random = random
     this.clock = clock
@@ -153,7 +157,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   private full(): Outcome {
     const { mailboxBytes, mailboxCommands } = this.options
     const detail = `the mailbox is full (${mailboxCommands} commands, ${mailboxBytes} bytes): submit less at a time, raise mailboxCommands or mailboxBytes, or let callers wait with whenFull: "suspend"`
-    return failure(connectionError({ kind: "mailbox-full", address: this.options.address, detail }, "unsent").reason)
+    return failure(connectionError({ kind: "mailbox-full", address: this.address, detail }, "unsent").reason)
   }
 
   // --------------------------------------------------------------------------------------------------------- moving
@@ -305,7 +309,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   ended(session: Session, end: SessionEnd): void {
     const shared = new SharedFailure({
       kind: end.kind,
-      address: this.options.address,
+      address: this.address,
       detail: end.detail,
       cause: end.cause
     })
@@ -358,7 +362,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
       this.failQueued(refuses, failed)
     }
     const error = connectionError(
-      { kind: end.kind, address: this.options.address, detail: end.detail, cause: end.cause },
+      { kind: end.kind, address: this.address, detail: end.detail, cause: end.cause },
       "unsent"
     )
     this.lastError = error
@@ -367,7 +371,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   private leaseEnded(end: SessionEnd): SharedFailure {
     const detail = `the leased connection has ended (${end.detail}), and its state with it: acquire another lease`
-    return new SharedFailure({ kind: "closed", address: this.options.address, detail, cause: end.cause })
+    return new SharedFailure({ kind: "closed", address: this.address, detail, cause: end.cause })
   }
 
   private planNext(session: Session, end: SessionEnd): void {
@@ -447,7 +451,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   private shutdown(): SharedFailure {
     return new SharedFailure({
       kind: "shutdown",
-      address: this.options.address,
+      address: this.address,
       detail: "the connection is closing"
     })
   }
@@ -470,10 +474,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
       else if (this.closing)
         resume(
           Effect.fail(
-            connectionError(
-              { kind: "shutdown", address: this.options.address, detail: "the connection is closing" },
-              "unsent"
-            )
+            connectionError({ kind: "shutdown", address: this.address, detail: "the connection is closing" }, "unsent")
           )
         )
       else this.onFirst.push(look)
@@ -491,7 +492,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   get status(): Status {
     return {
       state: this.state,
-      address: this.options.address,
+      address: this.address,
       protocol: this.protocol === "auto" ? undefined : this.protocol,
       sessions: this.sessions,
       queued: this.mailbox.depth,
@@ -521,7 +522,27 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   endSession(detail: string): void {
     this.session?.die(sessionEnd({ kind: "disconnected", detail, refused: false }))
+    // It was not the server's doing, so the next dial need not wait, nor does one that waits already.
+    this.attempt = 0
+    this.nextDelay = 0
+    this.dialNow()
   }
+
+  /** A session is about to dial this server. */
+  located(endpoint: Endpoint): void {
+    this.address = addressOf(endpoint)
+  }
+
+  /** Ends the wait for the next dial, if there is one. */
+  private dialNow: () => void = () => {}
+
+  /** Succeeds when the next dial need not wait any longer. */
+  readonly awaitDialNow: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    this.dialNow = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.dialNow = () => {}
+    })
+  })
 
   get inFlight(): number {
     return this.session?.inFlight.count ?? 0

@@ -267,7 +267,7 @@ export class Leases {
 
   private closed(): RedisError {
     return connectionError(
-      { kind: "shutdown", address: this.owner.options.address, detail: "the connection is closing" },
+      { kind: "shutdown", address: this.owner.address, detail: "the connection is closing" },
       "unsent"
     )
   }

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import type { Endpoint } from "../../RedisOptions.ts"
 import type * as Resp from "../../Resp.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
@@ -22,6 +23,7 @@ import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
 import { isTlsRecord, refusesUs, speaksTls } from "../transport/tls.ts"
 import { dial, whyItLeft } from "../transport/dial.ts"
+import type { Target } from "../transport/dial.ts"
 import { Wire } from "../transport/wire.ts"
 import type { WireClosed } from "../transport/wire.ts"
 
@@ -82,7 +84,12 @@ const endsSession = (session: Session) =>
   Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) => Effect.sync(() => session.die(endOf(exit))))
 
 /** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
-const reader = (connection: Connection, session: Session, wire: Wire): Effect.Effect<void, SessionEnd> =>
+const reader = (
+  connection: Connection,
+  session: Session,
+  wire: Wire,
+  target: Target
+): Effect.Effect<void, SessionEnd> =>
   Stream.fromPull(Effect.succeed(wire.pull)).pipe(
     Stream.runForEachArray((frames) => {
       const failure = session.dispatch(frames)
@@ -92,7 +99,7 @@ const reader = (connection: Connection, session: Session, wire: Wire): Effect.Ef
       const end = readFailed(session, error)
       // Once may be a restart; a server that never says a word is worth a closer look.
       const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.mutes > 0
-      return isMute ? Effect.flatMap(whyItLeft(connection.options, end), Effect.fail) : Effect.fail(end)
+      return isMute ? Effect.flatMap(whyItLeft(target, end), Effect.fail) : Effect.fail(end)
     })
   )
 
@@ -154,7 +161,7 @@ const shakeHands = Effect.fnUntraced(function* (
     }
     if (verdict._tag === "Refused") return yield* refused(verdict)
     if (verdict.warning !== undefined) {
-      yield* Effect.logWarning(`Redis at ${connection.options.address}: ${verdict.warning}`)
+      yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
     }
     batch = verdict.batch
   }
@@ -184,6 +191,20 @@ const readSettings = (connection: Connection): Effect.Effect<handshake.Settings,
   }))
 }
 
+/** Where to dial: the option, or what the resolver finds now. */
+const locate = (connection: Connection): Effect.Effect<Endpoint, SessionEnd> => {
+  const { endpoint, resolver } = connection.options
+  if (resolver === undefined) return Effect.succeed(endpoint)
+  return Effect.matchEffect(resolver.resolve, {
+    onFailure: (error) => Effect.fail(connectFailed(error.message, error)),
+    onSuccess: (located) =>
+      Effect.sync(() => {
+        connection.located(located.endpoint)
+        return located.endpoint
+      })
+  })
+}
+
 /** Dials and shakes hands. Reader and writer live in the scope of the process, so they go on while it terminates. */
 const establish = Effect.fnUntraced(function* (
   connection: Connection,
@@ -192,11 +213,12 @@ const establish = Effect.fnUntraced(function* (
 ) {
   const settings = yield* readSettings(connection)
   const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
-  session.destroy = yield* dial(connection.options, wire, (secured) => {
+  const target = { ...connection.options, endpoint: yield* locate(connection) }
+  session.destroy = yield* dial(target, wire, (secured) => {
     session.stage = secured ? "handshake" : "tls"
     connection.handshaking()
   })
-  yield* Process.fork(reader(connection, session, wire).pipe(endsSession(session)), { label: "reader" })
+  yield* Process.fork(reader(connection, session, wire, target).pipe(endsSession(session)), { label: "reader" })
   yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
   yield* shakeHands(connection, session, settings)
 })

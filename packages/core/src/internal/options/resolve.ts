@@ -133,7 +133,7 @@ const resolveOrThrow = (input: unknown): Resolved => {
   checkCredentials(username, password !== undefined, isEmptySecret(sources))
   return {
     endpoint,
-    address: endpoint._tag === "Unix" ? endpoint.path : RedisUrl.showEndpoint(endpoint.host, endpoint.port),
+    address: RedisUrl.addressOf(endpoint),
     database: get("database", kinds.database) ?? 0,
     username,
     password,

@@ -12,6 +12,7 @@
  */
 import * as Result from "effect/Result"
 import * as Net from "node:net"
+import type { Endpoint } from "../../RedisOptions.ts"
 
 /** The parts of a URL, percent-decoded. Absent parts are `undefined`. */
 export interface RedisUrl {
@@ -194,5 +195,9 @@ export const readHost = (text: string): string | undefined => {
 }
 
 /** `host:port` for people, with brackets around an IPv6 address. */
-export const showEndpoint = (host: string, port: number): string =>
+const showEndpoint = (host: string, port: number): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
+
+/** An endpoint as text: the path of a Unix socket, else `host:port`. */
+export const addressOf = (endpoint: Endpoint): string =>
+  endpoint._tag === "Unix" ? endpoint.path : showEndpoint(endpoint.host, endpoint.port)

@@ -73,7 +73,7 @@ class ConnectionService extends Discreet implements Service {
   }
 
   toJSON(): unknown {
-    return { _tag: this.held === undefined ? "RedisService" : "RedisLease", address: this.connection.options.address }
+    return { _tag: this.held === undefined ? "RedisService" : "RedisLease", address: this.connection.address }
   }
 
   readonly command: Service["command"] = (command, options) => {
@@ -308,7 +308,7 @@ class ConnectionService extends Discreet implements Service {
 
   private givenBack(): RedisError {
     const detail = "the lease was given back when its scope closed: acquire another one"
-    return connectionError({ kind: "closed", address: this.connection.options.address, detail }, "unsent")
+    return connectionError({ kind: "closed", address: this.connection.address, detail }, "unsent")
   }
 }
 

@@ -132,7 +132,9 @@ const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>)
 const sessionSpec = (connection: Connection, isLast = false) =>
   ChildSpec.make({
     id: "session",
-    ...(isLast ? { restart: "temporary", significant: true } : { restart: "permanent", backoff: backoff(connection) }),
+    ...(isLast
+      ? { restart: "temporary", significant: true }
+      : { restart: "permanent", backoff: backoff(connection), restartWhen: connection.awaitDialNow }),
     shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
     // The connection logs them, in words.
     logEnds: false,

@@ -72,7 +72,7 @@ export class Backoff {
     const postponed: Postponed = { leader, members, timer: undefined }
     for (const member of members) member.postponed = postponed
     this.waiting.add(postponed)
-    postponed.timer = fork(this.context, Effect.sleep(delayMillis), {
+    postponed.timer = fork(this.context, wait(leader, delayMillis), {
       label: "backoff",
       path: leader.path,
       onExit: (exit) => {
@@ -104,6 +104,18 @@ export class Backoff {
   cancelAll(): void {
     for (const postponed of this.waiting) this.cancel(postponed)
   }
+}
+
+/** The delay, or less where the child knows better. A failure of `restartWhen` changes nothing. */
+const wait = (leader: Child, delayMillis: number): Effect.Effect<unknown> => {
+  const { restartWhen } = leader.spec
+  const slept = Effect.sleep(delayMillis)
+  return restartWhen === undefined
+    ? slept
+    : Effect.raceFirst(
+        slept,
+        Effect.catchCause(restartWhen, () => Effect.never)
+      )
 }
 
 const noDelay: Effect.Effect<number | undefined> = Effect.succeed(undefined)
