@@ -7,9 +7,13 @@ import { defineConfig } from "vitest/config"
 
 const long = process.env.RELIVE_TEST_LONG === "1"
 
+/** `RELIVE_PARKING=off`: callers wait by `Effect.callback`, as they do with a version of Effect that core does not know. */
+const setupFiles =
+  process.env.RELIVE_PARKING === "off" ? [`${import.meta.dirname}/packages/core/test/withoutParking.ts`] : []
+
 const project = (name: string, root = `packages/${name}`) => ({
   extends: true as const,
-  test: { name, root, include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"] }
+  test: { name, root, setupFiles, include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"] }
 })
 
 export default defineConfig({

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -14,13 +15,34 @@ import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { blockingMillis } from "../call/options.ts"
+import { Waiting } from "../call/park.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
+import { ConnectionService } from "../service/service.ts"
 import { argumentError, redisError } from "../errors.ts"
 import { withRetry } from "./retry.ts"
 import { makeScans } from "./scan.ts"
 import { makeScripts } from "./script.ts"
 import { use, type Key } from "./use.ts"
 import { makeWatch } from "./watch.ts"
+
+/** `Redis.command` without options: from its effect to the connection it is one step. */
+class CommandEffect<Self> extends Waiting<Resp.Reply, RedisError, Self> {
+  private readonly tag: Key<Self>
+  private readonly command: Resp.Command
+
+  constructor(tag: Key<Self>, command: Resp.Command) {
+    super()
+    this.tag = tag
+    this.command = command
+  }
+
+  protected override submit(fiber: Fiber.Fiber<unknown, unknown>) {
+    const service = Context.getUnsafe(fiber.context, this.tag)
+    return service instanceof ConnectionService
+      ? service.submitCommand(this.command, undefined)
+      : service.command(this.command, undefined)
+  }
+}
 
 const schemaFailure = (command: Resp.Command, cause: Schema.SchemaError): RedisError =>
   redisError(
@@ -73,7 +95,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
   ): Effect.Effect<unknown, RedisError, unknown> {
     // Without options there is nothing to look at: the shortest way, since most calls take it.
     if (options === undefined) {
-      return Effect.withFiber((fiber) => Context.getUnsafe(fiber.context, tag).command(command, undefined))
+      return new CommandEffect(tag, command)
     }
     if (!hasSchema(options)) return plain(command, options)
     if (!Schema.isSchema(options.schema)) return Effect.fail(argumentError("The option `schema` must be a Schema"))

@@ -7,13 +7,13 @@
  * @internal
  */
 import type { EntryList, Entry } from "@relive/otp/Mailbox"
-import * as Effect from "effect/Effect"
-import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
 import type { RedisError } from "../../RedisError.ts"
 import type * as Resp from "../../Resp.ts"
 import { nameOf } from "../commands/name.ts"
 import type { Payload } from "../resp/encoder.ts"
+import { Parked } from "./park.ts"
+import type { Resume as ResumeWith } from "./park.ts"
 
 /** What fills a reply slot. */
 export type Answer = Resp.Reply | Resp.ReplyFailure
@@ -33,6 +33,13 @@ export const BLOCKING = 16
 export const REDIRECTABLE = 32
 /** How many replies it gets is not known before they come: nothing is written behind it until then. */
 export const BARRIER = 8
+/** It was written to a session that has died, and is to be written again. (64 is `SETTLED`.) */
+const REPEATED = 128
+/** Its replies say that the session is not in the state that others rely on: it must end. */
+const BROKEN = 256
+
+/** What a finisher returns when the reply, as it came, is the value of the call: no exit is made for it. */
+export const asItCame = Symbol("asItCame")
 
 /** Turns the replies of a call into its outcome. */
 export interface Finisher<A = unknown> {
@@ -40,19 +47,19 @@ export interface Finisher<A = unknown> {
    * Called with each reply, counted in `call.received`; `undefined` while more are to come, and for the last one when the
    * call goes on elsewhere. Runs no user code.
    */
-  readonly onReply: (call: Call, reply: Answer) => Outcome<A> | undefined
+  readonly onReply: (call: Call, reply: Answer) => Outcome<A> | typeof asItCame | undefined
 }
 
-/** Resumes the caller. A method type, so that calls of all kinds can stand in one list. */
-export type Resume<A> = { resume(outcome: Outcome<A>): void }["resume"]
+/** Resumes a caller that is no fiber. */
+export type Resume<A> = ResumeWith<A, RedisError>
 
 /** Whoever holds a call can take it back. */
 export interface Holder {
   readonly cancel: (call: Call) => void
 }
 
-/** As an effect it is its own cancellation: what runs when its caller is interrupted. */
-export class Call<A = unknown> extends Effectable.Class<void> implements Entry<Call> {
+/** The fiber of its caller is parked by the call itself. */
+export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Call> {
   next: Call | undefined = undefined
   previous: Call | undefined = undefined
   list: EntryList<Call> | undefined = undefined
@@ -63,7 +70,6 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
   readonly bytes: number
   /** The command's first element, or what the call is. For errors see `name`. */
   readonly word: string
-  readonly flags: number
   readonly finisher: Finisher<A>
   /** In milliseconds; 0 without a deadline. (Not `Infinity`: these fields stay small integers, which cost no memory.) */
   readonly timeoutMillis: number
@@ -77,12 +83,6 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
   /** Index of its first reply among all replies of its session: set when it is written. */
   firstReply = 0
   writtenAt = 0
-  repeated = false
-  settled = false
-  /** Its replies say that the session is not in the state that others rely on: it must end. */
-  broken = false
-  outcome: Outcome | undefined = undefined
-  readonly resume: Resume<A>
   /** The connection that has it now, once it was submitted. */
   holder: Holder | undefined = undefined
 
@@ -96,26 +96,37 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
     expected: number,
     timeoutMillis: number,
     now: number,
-    resume: Resume<A>
+    resume?: Resume<A>
   ) {
-    super()
+    super(flags, resume)
     this.payload = payload
     this.count = count
     this.bytes = bytes
     this.word = word
-    this.flags = flags
     this.finisher = finisher
     this.expected = expected
     const millis = timeoutMillis === Infinity ? 0 : Math.max(1, Math.ceil(timeoutMillis))
     this.timeoutMillis = millis
     // Never early: `now` was rounded down.
     this.deadline = millis === 0 ? 0 : now + millis + 1
-    this.resume = resume
   }
 
-  override asEffect(): Effect.Effect<void> {
+  override abandon(): void {
     this.holder?.cancel(this)
-    return Effect.void
+  }
+
+  /** Was it written to a session that has died? */
+  get repeated(): boolean {
+    return (this.flags & REPEATED) !== 0
+  }
+
+  /** Do its replies say that the session must end? */
+  get broken(): boolean {
+    return (this.flags & BROKEN) !== 0
+  }
+
+  set broken(broken: boolean) {
+    this.flags = broken ? this.flags | BROKEN : this.flags & ~BROKEN
   }
 
   /** The command's name, for errors. Never an argument. */
@@ -148,22 +159,28 @@ export class Call<A = unknown> extends Effectable.Class<void> implements Entry<C
 
   /** Forgets what a dead session had answered, so that the call can be written once more. */
   rewind(): void {
-    this.repeated = true
+    this.flags |= REPEATED
     this.received = 0
     this.writtenAt = 0
   }
+
+  /** Settles it with what it has kept, once, when it is in no list any more. This runs the caller's code: all state must be final. */
+  settle(): void {
+    if (this.settled) return
+    try {
+      this.finish()
+    } catch (thrown) {
+      // By an observer of the caller's fiber. The program is to see it, but others must not miss their replies for it.
+      queueMicrotask(() => {
+        throw thrown
+      })
+    }
+  }
 }
 
-/** Settles a call that is in no list any more, once. This runs the caller's code: the state must be consistent before. */
+/** Settles a call that is in no list any more with this outcome, once. This runs the caller's code: all state must be final. */
 export const settle = (call: Call, outcome: Outcome): void => {
   if (call.settled) return
-  call.settled = true
-  try {
-    call.resume(outcome)
-  } catch (thrown) {
-    // By an observer of the caller's fiber. The program is to see it, but others must not miss their replies for it.
-    queueMicrotask(() => {
-      throw thrown
-    })
-  }
+  call.keep(outcome)
+  call.settle()
 }

@@ -5,6 +5,7 @@
  */
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
+import { asItCame } from "./call.ts"
 import type { Call, Answer, Finisher, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
 import type { PipelineReply } from "../../RedisService.ts"
@@ -28,12 +29,12 @@ export const toElement = (reply: Answer, command: string | undefined): PipelineR
 
 /** One command: its reply, or its failure. */
 export const command: Finisher<Resp.Reply> = {
-  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> {
+  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame {
     if (typeof reply === "object") {
       if (reply instanceof Resp.ReplyError) return failure(answerTo(call.word, reply))
       if (reply instanceof Resp.ReplyFailure) return failure(reply.error)
     }
-    return Exit.succeed(reply)
+    return asItCame
   }
 }
 

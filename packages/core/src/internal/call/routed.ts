@@ -19,7 +19,7 @@ import * as Resp from "../../Resp.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { PipelineReply } from "../../RedisService.ts"
 import type { Payload } from "../resp/encoder.ts"
-import { Call, REPEATABLE, settle } from "./call.ts"
+import { type asItCame, Call, REPEATABLE, settle } from "./call.ts"
 import type { Answer, Finisher, Outcome, Resume } from "./call.ts"
 import * as finishers from "./finishers.ts"
 
@@ -101,7 +101,6 @@ export class RoutedCall<A = unknown> extends Call<A> {
   forward(asks: boolean): void {
     this.received = 0
     this.writtenAt = 0
-    this.outcome = undefined
     this.asks = asks
     this.payload = asks ? prefixed(this.plain) : this.plain
     this.expected = this.plainExpected + (asks ? 1 : 0)
@@ -124,7 +123,7 @@ const prefixed = (payload: Payload): Payload => (typeof payload === "string" ? a
 
 /** One command: its reply, its failure, or nothing, when it goes on elsewhere. */
 export const routedCommand: Finisher<Resp.Reply> = {
-  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | undefined {
+  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame | undefined {
     if (call.received < call.expected) return undefined
     if (typeof reply === "object" && reply instanceof Resp.ReplyError) {
       if (!call.settled && call instanceof RoutedCall && call.follows(reply)) return undefined

@@ -22,7 +22,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
-import { BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE, settle } from "../call/call.ts"
+import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
 import { Batch } from "../resp/encoder.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -253,7 +253,8 @@ export class Session {
       if (call.received < call.expected) continue
       this.retire(call)
       if (!call.settled) {
-        call.outcome = outcome
+        if (outcome === asItCame) call.keepValue(frame)
+        else if (outcome !== undefined) call.keep(outcome)
         answered.push(call)
       }
       if (call.broken) {
@@ -285,8 +286,8 @@ export class Session {
     this.dispatching = true
     try {
       for (const call of answered) {
-        if (call.outcome === undefined) this.owner.forward(call)
-        else settle(call, call.outcome)
+        if (call.hasOutcome) call.settle()
+        else this.owner.forward(call)
       }
     } finally {
       this.dispatching = false

@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { Routing, Shared } from "../../RedisConnection.ts"
@@ -12,6 +13,7 @@ import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
+import { Waiting } from "../call/park.ts"
 import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis, timeoutOption } from "../call/options.ts"
 import { Connection } from "../connection/connection.ts"
 import { argumentError, connectionError } from "../errors.ts"
@@ -38,10 +40,8 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
 
 const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
 
-type Resume<A> = (effect: Effect.Effect<A, RedisError>) => void
-
-/** Submits commands that are encoded; answers what takes them back when their caller is interrupted. */
-type Submit<A> = (encoded: Encoded, options: CallOptions | undefined, resume: Resume<A>) => Effect.Effect<void> | void
+/** A call that was submitted, or why there is none. */
+type Submitted<A> = Call<A> | Exit.Exit<never, RedisError>
 
 /** Several commands, checked: what they are together. */
 interface Group {
@@ -56,7 +56,39 @@ const notCommands = (what: string): RedisError =>
 
 const empty = (what: string): RedisError => argumentError(`${what} is empty: give it at least one command`)
 
-class ConnectionService extends Discreet implements Service {
+/** `Service.command` as an effect. */
+class CommandEffect extends Waiting<Resp.Reply, RedisError> {
+  private readonly service: ConnectionService
+  private readonly command: Resp.Command
+  private readonly options: CallOptions | undefined
+
+  constructor(service: ConnectionService, command: Resp.Command, options: CallOptions | undefined) {
+    super()
+    this.service = service
+    this.command = command
+    this.options = options
+  }
+
+  protected override submit(): Call<Resp.Reply> | Effect.Effect<Resp.Reply, RedisError> {
+    return this.service.submitCommand(this.command, this.options)
+  }
+}
+
+/** A call of several commands as an effect. */
+class GroupEffect<A> extends Waiting<A, RedisError> {
+  private readonly submitGroup: () => Submitted<A>
+
+  constructor(submitGroup: () => Submitted<A>) {
+    super()
+    this.submitGroup = submitGroup
+  }
+
+  protected override submit(): Submitted<A> {
+    return this.submitGroup()
+  }
+}
+
+export class ConnectionService extends Discreet implements Service {
   private readonly connection: Connection
   private readonly leases: Leases
   /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
@@ -76,30 +108,30 @@ class ConnectionService extends Discreet implements Service {
     return { _tag: this.held === undefined ? "RedisService" : "RedisLease", address: this.connection.address }
   }
 
-  readonly command: Service["command"] = (command, options) => {
+  readonly command: Service["command"] = (command, options) => new CommandEffect(this, command, options)
+
+  /**
+   * Submits a command, in the turn of its caller. What blocks is an effect instead, which does so on a connection of its own;
+   * and so is a failure.
+   */
+  submitCommand(
+    command: Resp.Command,
+    options: CallOptions | undefined
+  ): Call<Resp.Reply> | Effect.Effect<Resp.Reply, RedisError> {
     const flags = flagsOf(command)
-    if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
     const refused = this.refusal(command, flags, "shared")
-    if (refused !== undefined) return Effect.fail(refused)
+    if (refused !== undefined) return Exit.fail(refused)
+    if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
     if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
-    return this.onLease(wordOf(command), [command], options, (lease, own) => lease.one(command, flags, own))
+    return this.onLease(wordOf(command), [command], options, (lease, own) => lease.command(command, own))
   }
 
-  private one(
-    command: Resp.Command,
-    flags: number,
-    options: CallOptions | undefined
-  ): Effect.Effect<Resp.Reply, RedisError> {
-    return Effect.callback<Resp.Reply, RedisError>((resume) => {
-      const refused = this.refusal(command, flags, "shared")
-      if (refused !== undefined) return resume(Effect.fail(refused))
-      const payload = encoder.encode(command)
-      if (payload instanceof ArgumentFailure) return resume(Effect.fail(argumentError(payload.message)))
-      const target = this.target(command, options, undefined)
-      const callFlags_ = callFlags(flags, flags, options)
-      const word = wordOf(command)
-      return this.submit(target, payload, encoder.bytes, 1, word, callFlags_, finishers.command, 1, options, resume)
-    })
+  private one(command: Resp.Command, flags: number, options: CallOptions | undefined): Submitted<Resp.Reply> {
+    const payload = encoder.encode(command)
+    if (payload instanceof ArgumentFailure) return Exit.fail(argumentError(payload.message))
+    const target = this.target(command, options, undefined)
+    const callFlags_ = callFlags(flags, flags, options)
+    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags_, finishers.command, 1, options)
   }
 
   readonly pipeline: Service["pipeline"] = (commands, options) => {
@@ -117,33 +149,23 @@ class ConnectionService extends Discreet implements Service {
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
     const flags = callFlags(group.common, group.any, options)
-    return this.encoded<ReadonlyArray<PipelineReply>>(
-      commands,
-      options,
-      outside,
-      ({ bytes, count, payload }, own, resume) => {
-        const target = this.target(commands[0], options, commands)
-        const finisher = new finishers.PipelineFinisher(group.names)
-        return this.submit(target, payload, bytes, count, "PIPELINE", flags, finisher, count, own, resume)
-      }
-    )
+    return this.encoded<ReadonlyArray<PipelineReply>>(commands, options, outside, ({ bytes, count, payload }, own) => {
+      const target = this.target(commands[0], options, commands)
+      const finisher = new finishers.PipelineFinisher(group.names)
+      return this.submit(target, payload, bytes, count, "PIPELINE", flags, finisher, count, own)
+    })
   }
 
   readonly transaction: Service["transaction"] = (commands, options) => {
     const group = this.group(commands, "transaction")
     if ("reason" in group) return Effect.fail(group)
     const all = [["MULTI"], ...commands, ["EXEC"]]
-    return this.encoded<ReadonlyArray<PipelineReply>>(
-      all,
-      options,
-      inside,
-      ({ bytes, count, payload }, own, resume) => {
-        const target = this.target(commands[0], options, commands)
-        const finisher = new finishers.TransactionFinisher(group.names)
-        const flags = callFlags(0, 0, options)
-        return this.submit(target, payload, bytes, count, "MULTI", flags, finisher, count, own, resume)
-      }
-    )
+    return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
+      const target = this.target(commands[0], options, commands)
+      const finisher = new finishers.TransactionFinisher(group.names)
+      const flags = callFlags(0, 0, options)
+      return this.submit(target, payload, bytes, count, "MULTI", flags, finisher, count, own)
+    })
   }
 
   readonly noreply: Service["noreply"] = (commands, options) => {
@@ -151,10 +173,10 @@ class ConnectionService extends Discreet implements Service {
     if ("reason" in group) return Effect.fail(group)
     if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
     const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]]
-    return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own, resume) => {
+    return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
       const finisher = new finishers.NoReplyFinisher(group.names)
-      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 1, own, resume)
+      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 1, own)
     })
   }
 
@@ -166,16 +188,15 @@ class ConnectionService extends Discreet implements Service {
     commands: ReadonlyArray<Resp.Command>,
     options: CallOptions | undefined,
     toError: (failed: ArgumentFailure) => RedisError,
-    submit: Submit<A>
+    submit: (encoded: Encoded, options: CallOptions | undefined) => Submitted<A>
   ): Effect.Effect<A, RedisError> {
-    const submitted = (encoded: Encoded | ArgumentFailure, own: CallOptions | undefined, resume: Resume<A>) =>
-      encoded instanceof ArgumentFailure ? resume(Effect.fail(toError(encoded))) : submit(encoded, own, resume)
-    if (commands.length <= STEP_COMMANDS) {
-      return Effect.callback<A, RedisError>((resume) => submitted(encodeNow(commands), options, resume))
-    }
+    const submitted = (encoded: Encoded | ArgumentFailure, own: CallOptions | undefined): Submitted<A> =>
+      encoded instanceof ArgumentFailure ? Exit.fail(toError(encoded)) : submit(encoded, own)
+    if (commands.length <= STEP_COMMANDS) return new GroupEffect(() => submitted(encodeNow(commands), options))
     return this.withDeadline(options, (_timeout, left) =>
-      Effect.flatMap(encodeInTurns(commands), (encoded) =>
-        Effect.callback<A, RedisError>((resume) => submitted(encoded, { ...options, timeout: left() }, resume))
+      Effect.flatMap(
+        encodeInTurns(commands),
+        (encoded) => new GroupEffect(() => submitted(encoded, { ...options, timeout: left() }))
       )
     )
   }
@@ -284,7 +305,7 @@ class ConnectionService extends Discreet implements Service {
     throw new TypeError("Not a connection of @relive/core")
   }
 
-  /** Submits a call; answers what takes it back when its caller is interrupted. */
+  /** Makes a call and submits it, in the turn of its caller. */
   private submit<A>(
     connection: Connection | RedisError,
     payload: Payload,
@@ -294,14 +315,13 @@ class ConnectionService extends Discreet implements Service {
     flags: number,
     finisher: Finisher<A>,
     expected: number,
-    options: CallOptions | undefined,
-    resume: Resume<A>
-  ): Effect.Effect<void> | void {
-    if (!(connection instanceof Connection)) return resume(Effect.fail(connection))
+    options: CallOptions | undefined
+  ): Submitted<A> {
+    if (!(connection instanceof Connection)) return Exit.fail(connection)
     const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
-    if (typeof timeout !== "number") return resume(Effect.fail(timeout))
-    if (this.held?.released === true) return resume(Effect.fail(this.givenBack()))
-    const call = new Call(payload, count, bytes, name, flags, finisher, expected, timeout, connection.now(), resume)
+    if (typeof timeout !== "number") return Exit.fail(timeout)
+    if (this.held?.released === true) return Exit.fail(this.givenBack())
+    const call = new Call(payload, count, bytes, name, flags, finisher, expected, timeout, connection.now())
     connection.submit(call)
     return call
   }
