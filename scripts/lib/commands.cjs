@@ -78,6 +78,7 @@ const commands = {
   build: program("scripts/build.ts"),
   "conformance:otp": program("packages/otp/conformance/run.ts"),
   "conformance:resp": program("packages/core/conformance/resp.ts"),
+  "conformance:cluster": program("packages/cluster/conformance/run.ts"),
   "conformance:docs": program("scripts/conformance-docs.ts"),
   bench: program("benchmarks/src/main.ts", { server: true }),
   "bench:profile": program("benchmarks/src/profile.ts", { server: true }),

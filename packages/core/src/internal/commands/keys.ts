@@ -100,7 +100,8 @@ const collect = (spec: KeySpec, args: ReadonlyArray<Argument>, found: Array<numb
   const first = spec.word === undefined ? spec.at : positionAfter(spec.word, spec.at, args)
   if (first === undefined) return true
   const last = lastOf(spec, first, args.length)
-  if (last < first) return false
+  // A key without the value that belongs to it, as in `MSET k`, is none.
+  if (last < first || args.length - first < spec.step) return false
   for (let at = first; at <= last && at < args.length; at += spec.step) found.push(at)
   return true
 }
