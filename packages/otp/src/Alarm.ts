@@ -33,8 +33,22 @@
 import * as Effect from "effect/Effect"
 
 /**
- * One timer. `now` is the clock that its times are of, in milliseconds; `sleep` waits on the same clock and is
- * `Effect.sleep` when absent.
+ * How an alarm waits.
+ *
+ * - `sleep`: waits so many milliseconds of the alarm's own clock (default: `Effect.sleep`)
+ * - `beforeLook`: runs before each look, with how many milliseconds later it is than the alarm was set for. A program that
+ *   was held up wakes late, and what happened meanwhile is to be taken in before something is ended for want of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AlarmOptions {
+  readonly sleep?: ((millis: number) => Effect.Effect<void>) | undefined
+  readonly beforeLook?: ((lateMillis: number) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * One timer. `now` is the clock that its times are of, in milliseconds.
  *
  * Only one fiber may `run` it. `ring` and `ringBy` are synchronous and may be called at any time, also before `run` and from
  * inside of a look: nothing that was rung for is lost.
@@ -45,12 +59,14 @@ import * as Effect from "effect/Effect"
 export class Alarm {
   private readonly now: () => number
   private readonly sleep: (millis: number) => Effect.Effect<void>
+  private readonly beforeLook: ((lateMillis: number) => Effect.Effect<void>) | undefined
   private wakeAt = Infinity
   private rearm: (() => void) | undefined = undefined
 
-  constructor(now: () => number, sleep: (millis: number) => Effect.Effect<void> = (millis) => Effect.sleep(millis)) {
+  constructor(now: () => number, options: AlarmOptions = {}) {
     this.now = now
-    this.sleep = sleep
+    this.sleep = options.sleep ?? ((millis) => Effect.sleep(millis))
+    this.beforeLook = options.beforeLook
   }
 
   /** Brings the next look forward to now. */
@@ -70,14 +86,18 @@ export class Alarm {
    * (`Infinity`: until it is rung for). Runs until it is interrupted. A `look` that throws ends it with a defect.
    */
   run(look: (now: number) => number): Effect.Effect<never> {
+    const lookNow = (): void => {
+      this.wakeAt = Infinity
+      this.ringBy(look(this.now()))
+    }
     const step = Effect.suspend(() => {
       const armedFor = this.wakeAt
       if (armedFor === Infinity) return this.earlierThan(armedFor)
       const wait = armedFor - this.now()
       if (wait > 0) return Effect.raceFirst(this.sleep(wait), this.earlierThan(armedFor))
-      this.wakeAt = Infinity
-      this.ringBy(look(this.now()))
-      return Effect.void
+      if (this.beforeLook === undefined) return Effect.sync(lookNow)
+      // Rung for, it is not late.
+      return Effect.map(this.beforeLook(armedFor === -Infinity ? 0 : -wait), lookNow)
     })
     return Effect.forever(step, { disableYield: true })
   }

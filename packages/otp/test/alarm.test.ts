@@ -87,20 +87,48 @@ describe("Alarm", () => {
   it.effect("waits on the clock it is given", () =>
     Effect.gen(function* () {
       const slept: Array<number> = []
-      const alarm = new Alarm.Alarm(
-        () => 0,
-        (millis) =>
+      const alarm = new Alarm.Alarm(() => 0, {
+        sleep: (millis) =>
           Effect.suspend(() => {
             slept.push(millis)
             return Effect.never
           })
-      )
+      })
       alarm.ringBy(7)
       yield* Effect.forkChild(
         alarm.run(() => Infinity),
         { startImmediately: true }
       )
       assert.deepStrictEqual(slept, [7])
+    })
+  )
+
+  it.effect("takes in what happened before each look, and says how late it is", () =>
+    Effect.gen(function* () {
+      let now = 0
+      const order: Array<unknown> = []
+      const alarm = new Alarm.Alarm(() => now, {
+        // Held up, it wakes 40 later than it asked for.
+        sleep: (millis) =>
+          Effect.sync(() => {
+            now += millis + 40
+          }),
+        beforeLook: (late) => Effect.sync(() => order.push(late))
+      })
+      alarm.ringBy(10)
+      const looks: Array<number> = []
+      yield* Effect.forkChild(
+        alarm.run((at) => {
+          order.push("look")
+          looks.push(at)
+          return Infinity
+        }),
+        { startImmediately: true }
+      )
+      assert.deepStrictEqual([looks, order], [[50], [40, "look"]])
+      alarm.ring()
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(order, [40, "look", 0, "look"])
     })
   )
 })

@@ -12,8 +12,8 @@ import * as CommandTable from "../../CommandTable.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, Service, Status } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
-import { callTimeoutMillis, timeoutOption } from "../call/options.ts"
-import { monotonicMillis } from "../clock.ts"
+import { callTimeoutMillis } from "../call/options.ts"
+import { Budget, monotonicMillis } from "../clock.ts"
 import { connectionError } from "../errors.ts"
 
 /** While nobody is there to say another. */
@@ -63,14 +63,14 @@ const makeUse =
       const callNext = (gone: Service | undefined) => {
         const total = callTimeoutMillis(options, gone?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS)
         if (typeof total !== "number") return Effect.fail(total)
-        const left = () => Math.max(1, asked + total - monotonicMillis(clock))
+        const budget = new Budget(clock, total, asked)
         return awaitNext(name, gone).pipe(
           Effect.provideService(Registry.Registry, registry),
-          Effect.timeoutOrElse({ duration: left(), orElse: () => Effect.fail(absent(name)) }),
+          Effect.timeoutOrElse({ duration: Math.max(1, budget.left), orElse: () => Effect.fail(absent(name)) }),
           Effect.flatMap((next) => {
             // What blocks has the server's own timeout to wait for, from when it is written.
             const isOwn = options?.timeout === undefined && blocks()
-            return call(next, isOwn ? options : { ...options, timeout: timeoutOption(left()) })
+            return call(next, isOwn ? options : { ...options, timeout: budget.option })
           })
         )
       }

@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, RetryOptions } from "../../RedisService.ts"
-import { callTimeoutMillis, timeoutOption } from "../call/options.ts"
-import { monotonicMillis } from "../clock.ts"
+import { callTimeoutMillis } from "../call/options.ts"
+import { Budget } from "../clock.ts"
 
 /** Doubles from 50 ms, with jitter, at most a second apart. */
 const defaultSchedule = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
@@ -49,10 +49,9 @@ export const withRetry = <A, R>(
   Effect.flatMap(Clock.Clock, (clock) => {
     const total = callTimeoutMillis(options, inheritedMillis)
     if (typeof total !== "number") return Effect.fail(total)
-    const deadline = monotonicMillis(clock) + total
-    const left = (): number => deadline - monotonicMillis(clock)
+    const budget = new Budget(clock, total)
     let mayHaveRun: RedisError | undefined
-    const once = Effect.suspend(() => attempt({ ...options, retry: undefined, timeout: timeoutOption(left()) })).pipe(
+    const once = Effect.suspend(() => attempt({ ...options, retry: undefined, timeout: budget.option })).pipe(
       Effect.tapError((error) =>
         Effect.sync(() => {
           if (deliveryOf(error) === "unknown") mayHaveRun = error
@@ -62,7 +61,7 @@ export const withRetry = <A, R>(
     const schedule = retry.schedule ?? defaultSchedule
     const within = Schedule.while(
       schedule,
-      ({ duration, input }) => mayRetry(input, retry.for, repeatable) && Duration.toMillis(duration) < left()
+      ({ duration, input }) => mayRetry(input, retry.for, repeatable) && Duration.toMillis(duration) < budget.left
     )
     return Effect.mapError(Effect.retry(once, within), (last) => (saysNotRun(last) ? (mayHaveRun ?? last) : last))
   })

@@ -10,8 +10,8 @@ import type { Calls } from "../../Redis.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
-import { callTimeoutMillis, timeoutOption } from "../call/options.ts"
-import { monotonicMillis } from "../clock.ts"
+import { callTimeoutMillis } from "../call/options.ts"
+import { Budget, monotonicMillis } from "../clock.ts"
 import { use, type Key } from "./use.ts"
 
 /** For what may take two calls: `left` are the options of the second, with what is left of the time. */
@@ -25,7 +25,8 @@ const withDeadline = <Self, A>(
     return use(tag, (service) => {
       const total = callTimeoutMillis(options, service.timeoutMillis)
       if (typeof total !== "number") return Effect.fail(total)
-      return run(() => ({ ...options, timeout: timeoutOption(asked + total - monotonicMillis(clock)) }))
+      const budget = new Budget(clock, total, asked)
+      return run(() => ({ ...options, timeout: budget.option }))
     })
   })
 

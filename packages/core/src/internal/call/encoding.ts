@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { Encoder } from "../resp/encoder.ts"
+import { nextTurn } from "../turns.ts"
 import type { ArgumentFailure, Command, Payload } from "../resp/encoder.ts"
 
 export const encoder = new Encoder()
@@ -39,5 +40,5 @@ const encoded = (by: Encoder, payload: Payload | ArgumentFailure, count: number)
 const inTurns = <A>(steps: Generator<void, A>): Effect.Effect<A> =>
   Effect.suspend(() => {
     const step = steps.next()
-    return step.done === true ? Effect.succeed(step.value) : Effect.flatMap(Effect.yieldNow, () => inTurns(steps))
+    return step.done === true ? Effect.succeed(step.value) : Effect.flatMap(nextTurn, () => inTurns(steps))
   })

@@ -74,13 +74,6 @@ export const leaseTimeoutMillis = (options: LeaseOptions | undefined, inherited:
   return callTimeoutMillis({ timeout }, inherited)
 }
 
-/** The longest that `timeout` takes. */
-const longest = 2 ** 31 - 1
-
-/** What is left of a deadline, as the option: above zero, so that the call itself finds that it is over. */
-export const timeoutOption = (millis: number): number | "infinite" =>
-  millis > longest ? "infinite" : Math.max(millis, 1)
-
 /** How long the server may block on these commands in all, in milliseconds; `Infinity` for ever. */
 export const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
   let sum = 0

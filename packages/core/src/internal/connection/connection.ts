@@ -115,7 +115,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.protocol = options.protocol
     this.hooks = hooks
     this.downSince = monotonicMillis(clock)
-    this.deadlines = new Deadlines(clock, this.sweep)
+    this.deadlines = new Deadlines(clock, this.sweep, () => this.session?.received ?? 0)
     this.mailbox = new Mailbox<Call>({
       capacity: options.mailboxCommands,
       capacityBytes: options.mailboxBytes,

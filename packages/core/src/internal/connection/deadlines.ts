@@ -1,61 +1,40 @@
 /**
- * The deadlines of one connection: one timer for all of its calls, asleep when nobody waits.
+ * The deadlines of one connection: one alarm for all of its calls, asleep when nobody waits.
  *
- * A call carries its deadline and the latest moment at which its passing must be noticed (`wakeBy`). The timer is set for
+ * A call carries its deadline and the latest moment at which its passing must be noticed (`wakeBy`). The alarm is set for
  * the earliest `wakeBy`; a sweep then settles every call whose deadline has passed, so calls that end close together are
- * one wake-up. Never early: the sweep compares with the clock that the deadlines were made from.
+ * one wake-up. Never early: the sweep compares with the clock that the deadlines were made from. Never before the socket was
+ * read: a reply that came in time belongs to its caller, also when this program was held up meanwhile.
  *
  * @internal
  */
+import { Alarm } from "@relive/otp/Alarm"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import { monotonicMillis } from "../clock.ts"
+import { readFirst } from "../turns.ts"
+import type { Received } from "../turns.ts"
 
 export class Deadlines {
-  private readonly clock: Clock.Clock
-  private readonly sweep: (now: number) => number
-  private wakeAt = Infinity
-  private rearm: (() => void) | undefined = undefined
+  private readonly alarm: Alarm
+  /** Runs until it is interrupted. */
+  readonly run: Effect.Effect<never>
 
-  /** `sweep` settles what has expired at `now`, and answers the earliest `wakeBy` of what is left (or `Infinity`). */
-  constructor(clock: Clock.Clock, sweep: (now: number) => number) {
-    this.clock = clock
-    this.sweep = sweep
+  /**
+   * `sweep` settles what has expired at `now`, and returns the earliest `wakeBy` of what is left (or `Infinity`); `received`
+   * changes with each read of the socket.
+   */
+  constructor(clock: Clock.Clock, sweep: (now: number) => number, received: Received) {
+    this.alarm = new Alarm(() => monotonicMillis(clock), {
+      sleep: (millis) => clock.sleep(Duration.millis(millis)),
+      beforeLook: (late) => readFirst(clock, late, received)
+    })
+    this.run = this.alarm.run(sweep)
   }
 
   /** To be told of every call that waits. */
   watch(wakeBy: number): void {
-    if (wakeBy >= this.wakeAt) return
-    this.wakeAt = wakeBy
-    this.rearm?.()
+    this.alarm.ringBy(wakeBy)
   }
-
-  /** Ends when a deadline earlier than the one armed for has come in. */
-  private earlierThan(armedFor: number): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      if (this.wakeAt < armedFor) return resume(Effect.void)
-      this.rearm = () => {
-        this.rearm = undefined
-        resume(Effect.void)
-      }
-      return Effect.sync(() => {
-        this.rearm = undefined
-      })
-    })
-  }
-
-  private readonly step = Effect.suspend(() => {
-    const armedFor = this.wakeAt
-    if (armedFor === Infinity) return this.earlierThan(armedFor)
-    const wait = armedFor - monotonicMillis(this.clock)
-    if (wait > 0) return Effect.raceFirst(this.clock.sleep(Duration.millis(wait)), this.earlierThan(armedFor))
-    this.wakeAt = Infinity
-    const next = this.sweep(monotonicMillis(this.clock))
-    if (next < this.wakeAt) this.wakeAt = next
-    return Effect.void
-  })
-
-  /** Runs until it is interrupted. */
-  readonly run: Effect.Effect<never> = Effect.forever(this.step, { disableYield: true })
 }

@@ -15,8 +15,10 @@ import type * as Scope from "effect/Scope"
 import { LeaseTimeout, TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { Connection } from "./connection.ts"
+import { Budget } from "../clock.ts"
 import { connectionError, redisError } from "../errors.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
+import { polled, withinTime } from "../turns.ts"
 import type { Session } from "./session.ts"
 
 /** What a lease's child hands out when it starts. */
@@ -121,11 +123,12 @@ export class Leases {
   private take(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
     return Effect.suspend(() => {
       if (this.owner.refusing !== undefined) return this.owner.refusing
-      const deadline = this.owner.now() + timeout
+      const budget = new Budget(this.owner.clock, timeout)
       // Nobody passes those who wait.
       if (this.waiters.size === 0) {
         const lease = this.takeIdle()
-        if (lease !== undefined) return Effect.succeed(lease)
+        if (lease !== undefined)
+          return lease.session.isSilent ? this.lookAt(lease, budget, dialTooLate, restore) : Effect.succeed(lease)
         if (this.hasRoom) {
           this.opening++
           return this.open(timeout, dialTooLate, restore)
@@ -133,11 +136,24 @@ export class Leases {
       }
       return this.wait(timeout, restore).pipe(
         Effect.flatMap((grant) =>
-          grant._tag === "Lease"
-            ? Effect.succeed(grant.lease)
-            : this.open(deadline - this.owner.now(), dialTooLate, restore)
+          grant._tag === "Lease" ? Effect.succeed(grant.lease) : this.open(budget.left, dialTooLate, restore)
         )
       )
+    })
+  }
+
+  /** After a silence its end may have come in: it is looked at before it is handed out. */
+  private lookAt(
+    lease: Lease,
+    budget: Budget,
+    dialTooLate: TooLate,
+    restore: Restore
+  ): Effect.Effect<Lease, RedisError> {
+    return Effect.flatMap(polled, () => {
+      if (lease.session.ready) return Effect.succeed(lease)
+      this.out.delete(lease)
+      this.grantRoom()
+      return this.take(budget.left, dialTooLate, restore)
     })
   }
 
@@ -167,7 +183,8 @@ export class Leases {
       this.waiters.add(waiter)
     })
     return granted.pipe(
-      Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(this.tooLate()) }),
+      (waiting) =>
+        withinTime(this.owner.clock, waiting, { millis: timeout, orElse: () => Effect.fail(this.tooLate()) }),
       restore,
       // A grant may have come when the waiting was over already.
       Effect.onExit((exit) => {
@@ -219,7 +236,12 @@ export class Leases {
     const left = () => Math.max(1, deadline - this.owner.now())
     const ready = (lease: Lease) =>
       Effect.suspend(() =>
-        Effect.timeoutOrElse(lease.connection.awaitFirst, { duration: left(), orElse: dialTooLate })
+        withinTime(this.owner.clock, lease.connection.awaitFirst, {
+          millis: left(),
+          orElse: dialTooLate,
+          received: () => lease.session.received,
+          forgiving: true
+        })
       ).pipe(
         restore,
         Effect.onError(() => Effect.sync(() => this.terminate(lease)))

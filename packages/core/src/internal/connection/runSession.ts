@@ -18,6 +18,7 @@ import { RawFinisher } from "../call/finishers.ts"
 import * as handshake from "./handshake.ts"
 import { encoder } from "../call/encoding.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
+import { queueMicrotask, readFirst, withinTime } from "../turns.ts"
 import type { Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -236,8 +237,12 @@ const watchHealth = (connection: Connection, session: Session): Effect.Effect<ne
     const wait = session.checkHealth(interval)
     if (wait > 0) return Effect.sleep(wait)
     // Our own event loop may have been held up: what has come in meanwhile is read before this goes on.
-    return Effect.flatMap(Effect.yieldNow, () =>
-      session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent)
+    return Effect.flatMap(
+      Effect.andThen(
+        Effect.yieldNow,
+        readFirst(connection.clock, interval, () => session.received)
+      ),
+      () => (session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent))
     )
   })
   return Effect.forever(look)
@@ -264,7 +269,13 @@ const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Re
   const { connectTimeoutMillis } = connection.options
   const tooLate = () => Effect.fail(connectFailed(`${unfinished[session.stage]} within ${connectTimeoutMillis} ms`))
   return establish(connection, session, decoder).pipe(
-    Effect.timeoutOrElse({ duration: connectTimeoutMillis, orElse: tooLate }),
+    (established) =>
+      withinTime(connection.clock, established, {
+        millis: connectTimeoutMillis,
+        orElse: tooLate,
+        received: () => session.received,
+        forgiving: true
+      }),
     Effect.flatMap(() => {
       connection.ready(session)
       return watchHealth(connection, session)
@@ -288,12 +299,22 @@ export const runSession = (connection: Connection, session: Session, decoder: Re
     )
   )
 
+const giveUp = () => Effect.fail(shutdown)
+
 /** The orderly end: what is under way may finish within `closeTimeout`, or `within` milliseconds if that is less. */
 export const closeSession = (connection: Connection, session: Session, within = Infinity): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (session.end !== undefined) return Effect.void
     connection.beginClose(within)
-    // What blocks may block for ever.
-    if (!session.ready || session.blocked) return Effect.void
-    return Effect.asVoid(Effect.timeoutOption(connection.drained, connection.closeMillis))
+    const { clock } = connection
+    const received = () => session.received
+    const drained = Effect.suspend(() =>
+      // What blocks may block for ever.
+      !session.ready || session.blocked
+        ? Effect.void
+        : withinTime(clock, connection.drained, { millis: connection.closeMillis, orElse: giveUp, received })
+    )
+    // What was taken for a blocked call may have come in already: then it is handed out.
+    const isBlocked = session.ready && session.blocked
+    return Effect.ignore(isBlocked ? Effect.andThen(readFirst(clock, Infinity, received), drained) : drained)
   }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

@@ -25,6 +25,7 @@ import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
 import { Batch } from "../resp/encoder.ts"
+import { afterPoll, queueMicrotask } from "../turns.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
 
@@ -71,6 +72,12 @@ export interface SessionLimits {
 /** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
 const BATCH_BYTES = 256 * 1024
 
+/** After so long without a byte from the server, in milliseconds, the socket is looked at before something is written. */
+const SILENCE_MILLIS = 100
+
+/** So often at most while there is something to read. */
+const LOOKS = 16
+
 /** Every frame is a reply to the oldest call that is not answered yet, or a push. */
 export class Session {
   readonly inFlight: EntryList<Call> = new EntryList<Call>()
@@ -79,6 +86,8 @@ export class Session {
   protocol: 2 | 3 = 3
   readyAt = Infinity
   lastInbound = 0
+  /** How many bytes have come in. */
+  received = 0
   /** How far it is, before it is ready. */
   stage: "dial" | "tls" | "handshake" = "dial"
   /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
@@ -105,6 +114,9 @@ export class Session {
   /** Nothing more is written; it ends with this when all that was written is answered. */
   private leaving: SessionEnd | undefined = undefined
   private flushScheduled = false
+  /** While the socket is looked at before something is written; and when that was done last. */
+  private looking = false
+  private lookedAt = 0
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
@@ -183,15 +195,50 @@ export class Session {
 
   private hasWork(): boolean {
     const newest = this.inFlight.tail
-    if (this.end !== undefined || this.doomed || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
+    if (
+      this.end !== undefined ||
+      this.doomed ||
+      this.looking ||
+      (newest !== undefined && (newest.flags & BARRIER) !== 0)
+    )
+      return false
     if (this.sink?.upToDate === false) return false
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
+  }
+
+  /** Has nothing come in for a while, and nobody looked since? */
+  get isSilent(): boolean {
+    return this.isSilentAt(this.owner.now())
+  }
+
+  private isSilentAt(now: number): boolean {
+    return now - Math.max(this.lastInbound, this.lookedAt) > SILENCE_MILLIS
+  }
+
+  /**
+   * Lets the socket be read before something is written: after a silence, or when this program stood still, its end may lie in
+   * the kernel, and what is written then is lost, nobody knows where.
+   */
+  private lookFirst(looks: number): void {
+    const before = this.received
+    this.looking = true
+    afterPoll(() => {
+      if (this.end !== undefined) return
+      if (this.received !== before && looks > 1) return this.lookFirst(looks - 1)
+      this.looking = false
+      this.lookedAt = this.owner.now()
+      this.kick()
+    })
   }
 
   private takeBatch(expired: Array<Call>): Chunks | undefined {
     if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
+    if (this.ready && this.isSilentAt(now)) {
+      this.lookFirst(LOOKS)
+      return undefined
+    }
     let bytes = 0
     while (bytes < BATCH_BYTES) {
       const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
@@ -220,6 +267,7 @@ export class Session {
   /** Bytes came in and were decoded: any of them is a sign of life. Answers why they end the session, if they do. */
   inbound(bytes: Uint8Array): SessionEnd | undefined {
     this.lastInbound = this.owner.now()
+    this.received += bytes.length
     if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
     return this.surplus()
   }

@@ -8,15 +8,17 @@ import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { Routing, Shared } from "../../RedisConnection.ts"
+import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
 import type { Finisher } from "../call/call.ts"
 import { Waiting } from "../call/park.ts"
-import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis, timeoutOption } from "../call/options.ts"
+import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis } from "../call/options.ts"
 import { Connection } from "../connection/connection.ts"
-import { argumentError, connectionError } from "../errors.ts"
+import { Budget, timeoutOption } from "../clock.ts"
+import { argumentError, connectionError, redisError } from "../errors.ts"
 import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
 import type { Encoded } from "../call/encoding.ts"
 import * as finishers from "../call/finishers.ts"
@@ -39,6 +41,9 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
   (options?.decode === "bytes" ? BYTES : 0)
 
 const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
+
+/** So many leases that end before they are used are the server's doing, and its error is the caller's. */
+const LEASES_TRIED = 3
 
 /** A call that was submitted, or why there is none. */
 type Submitted<A> = Call<A> | Exit.Exit<never, RedisError>
@@ -123,7 +128,8 @@ export class ConnectionService extends Discreet implements Service {
     if (refused !== undefined) return Exit.fail(refused)
     if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
     if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
-    return this.onLease(wordOf(command), [command], options, (lease, own) => lease.command(command, own))
+    const onlyReads = (flags & Flags.readOnly) !== 0
+    return this.onLease(wordOf(command), [command], onlyReads, options, (lease, own) => lease.command(command, own))
   }
 
   private one(command: Resp.Command, flags: number, options: CallOptions | undefined): Submitted<Resp.Reply> {
@@ -140,7 +146,8 @@ export class ConnectionService extends Discreet implements Service {
     if (commands.length === 0) return Effect.fail(empty("The pipeline"))
     if ((group.any & Flags.blocking) === 0) return this.many(commands, group, options)
     if (this.held !== undefined) return this.many(commands, group, this.blockingOptions(commands, options))
-    return this.onLease("PIPELINE", commands, options, (lease, own) => lease.many(commands, group, own))
+    const onlyReads = (group.common & Flags.readOnly) !== 0
+    return this.onLease("PIPELINE", commands, onlyReads, options, (lease, own) => lease.many(commands, group, own))
   }
 
   private many(
@@ -193,24 +200,23 @@ export class ConnectionService extends Discreet implements Service {
     const submitted = (encoded: Encoded | ArgumentFailure, own: CallOptions | undefined): Submitted<A> =>
       encoded instanceof ArgumentFailure ? Exit.fail(toError(encoded)) : submit(encoded, own)
     if (commands.length <= STEP_COMMANDS) return new GroupEffect(() => submitted(encodeNow(commands), options))
-    return this.withDeadline(options, (_timeout, left) =>
+    return this.withDeadline(options, (_timeout, budget) =>
       Effect.flatMap(
         encodeInTurns(commands),
-        (encoded) => new GroupEffect(() => submitted(encoded, { ...options, timeout: left() }))
+        (encoded) => new GroupEffect(() => submitted(encoded, { ...options, timeout: budget.option }))
       )
     )
   }
 
-  /** For what takes several steps: `timeout` in milliseconds is for all of them, `left` is the option for what is left. */
+  /** For what takes several steps: `timeout` in milliseconds is for all of them. */
   private withDeadline<A>(
     options: CallOptions | undefined,
-    run: (timeout: number, left: () => number | "infinite") => Effect.Effect<A, RedisError>
+    run: (timeout: number, budget: Budget) => Effect.Effect<A, RedisError>
   ): Effect.Effect<A, RedisError> {
     return Effect.suspend(() => {
       const timeout = callTimeoutMillis(options, this.connection.options.timeoutMillis)
       if (typeof timeout !== "number") return Effect.fail(timeout)
-      const deadline = this.connection.now() + timeout
-      return run(timeout, () => timeoutOption(deadline - this.connection.now()))
+      return run(timeout, new Budget(this.connection.clock, timeout))
     })
   }
 
@@ -237,29 +243,49 @@ export class ConnectionService extends Discreet implements Service {
     return new ConnectionService(lease.connection, this.leases, lease, undefined)
   }
 
-  /** Runs a blocking call on a connection of its own, acquired within the call's deadline. */
+  /**
+   * Runs a blocking call on a connection of its own, acquired within the call's deadline. It goes on with another one when the
+   * first has ended before the call was written; and once when it was written and only reads.
+   */
   private onLease<A>(
     word: string,
     commands: ReadonlyArray<Resp.Command>,
+    onlyReads: boolean,
     options: CallOptions | undefined,
     run: (lease: ConnectionService, options: CallOptions) => Effect.Effect<A, RedisError>
   ): Effect.Effect<A, RedisError> {
-    return this.withDeadline(options, (timeout, left) =>
-      Effect.scoped(
-        Effect.flatMap(this.leases.acquire(timeout, nameOf(word)), (lease) => {
-          const own =
-            options?.timeout === undefined ? this.blockingOptions(commands, options) : { ...options, timeout: left() }
-          return run(this.of(lease), own)
+    const isTimed = options?.timeout !== undefined
+    return this.withDeadline(options, (timeout, budget) => {
+      const attempt = (tries: number, mayRepeat: boolean, whole: Budget | undefined): Effect.Effect<A, RedisError> => {
+        let own: Budget | undefined
+        const leased = Effect.flatMap(this.leases.acquire(isTimed ? budget.left : timeout, nameOf(word)), (lease) => {
+          if (isTimed && budget.left <= 0) return Effect.fail(notWritten(nameOf(word), timeout))
+          // Without a timeout of its own it has the server's, from when it is written first.
+          own = isTimed ? budget : (whole ?? new Budget(this.connection.clock, this.blockedMillis(commands)))
+          return run(this.of(lease), { ...options, timeout: own.option })
         })
-      )
-    )
+        return Effect.catch(Effect.scoped(leased), (error) => {
+          const failed = error.reason
+          if (failed._tag !== "ConnectionError" || this.connection.isClosing) return Effect.fail(error)
+          const isUnsent = own !== undefined && failed.delivery === "unsent" && tries > 1
+          const isRead = mayRepeat && failed.delivery === "unknown"
+          if ((!isUnsent && !isRead) || (own !== undefined && own.left <= 0)) return Effect.fail(error)
+          return attempt(tries - 1, mayRepeat && !isRead, own)
+        })
+      }
+      return attempt(LEASES_TRIED, onlyReads && options?.retry !== false, undefined)
+    })
   }
 
   /** The deadline of a blocking call: its own, else the server's timeout with the connection's as a grace. */
   private blockingOptions(commands: ReadonlyArray<Resp.Command>, options: CallOptions | undefined): CallOptions {
     if (options?.timeout !== undefined) return options
-    const millis = blockingMillis(commands) + this.connection.options.timeoutMillis
-    return { ...options, timeout: timeoutOption(millis) }
+    return { ...options, timeout: timeoutOption(this.blockedMillis(commands)) }
+  }
+
+  /** How long they may block, with the connection's own timeout as a grace. */
+  private blockedMillis(commands: ReadonlyArray<Resp.Command>): number {
+    return blockingMillis(commands) + this.connection.options.timeoutMillis
   }
 
   private group(commands: ReadonlyArray<Resp.Command>, where: CommandTable.Where): Group | RedisError {
@@ -331,6 +357,9 @@ export class ConnectionService extends Discreet implements Service {
     return connectionError({ kind: "closed", address: this.connection.address, detail }, "unsent")
   }
 }
+
+const notWritten = (command: string, timeoutMillis: number): RedisError =>
+  redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis }))
 
 const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.message)
 

@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type * as Resp from "../../Resp.ts"
+import { setImmediate } from "../turns.ts"
 import type { Chunks, SessionEnd } from "./sessionEnd.ts"
 
 /** What comes out of the decoder. */

@@ -1,6 +1,6 @@
 /** The ways to run a supervisor: in the process of a child, and as the root of a tree. */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -11,6 +11,7 @@ import type { Registry } from "../../Registry.ts"
 import type { StartOptions, SupervisorRef, SupervisorSpec } from "../../Supervisor.ts"
 import { SupervisorStartError } from "./errors.ts"
 import { CurrentHub, EventHub } from "./events.ts"
+import { awaitAwake } from "../process/awake.ts"
 import { awaitStart, impl, ProcessImpl } from "../process/process.ts"
 import { Self } from "../process/self.ts"
 import { checkSettings, SpecImpl } from "./settings.ts"
@@ -108,7 +109,7 @@ const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined
     process.receive({ _tag: "ParentExit", from: undefined, reason: leaving ?? ExitReason.shutdown })
     const ended = Effect.asVoid(process.awaitExit)
     if (closeTimeout === undefined) return ended
-    return Effect.map(Effect.timeoutOption(ended, closeTimeout), () => process.kill())
+    return Effect.map(awaitAwake(ended, Duration.toMillis(closeTimeout)), () => process.kill())
   })
 
 /** As `start`; the end of the root by itself is logged. */

@@ -18,6 +18,7 @@ import { Child, childInfo, childNode, ignored, nodeState } from "./child.ts"
 import type { Postponed, StartResult } from "./child.ts"
 import { SupervisorError, SupervisorStartError } from "./errors.ts"
 import type { EventHub } from "./events.ts"
+import { awaitAwake } from "../process/awake.ts"
 import { Inbox } from "../process/inbox.ts"
 import { awaitStart, impl, ProcessImpl } from "../process/process.ts"
 import type { Terminate } from "../process/process.ts"
@@ -466,7 +467,7 @@ export class Supervisor {
     process.signal(this.process, ExitReason.shutdown, false)
     if (process.exitReason !== undefined) return undefined
     if (limit === Infinity) return Effect.asVoid(process.awaitExit)
-    const ended = limit === 0 ? Effect.yieldNow : Effect.timeoutOption(process.awaitExit, limit)
+    const ended = limit === 0 ? Effect.yieldNow : awaitAwake(process.awaitExit, limit)
     return Effect.map(ended, () => {
       if (process.isAliveUnsafe) {
         this.process.report(Effect.logWarning(`Child "${child.path}" did not stop within ${limit} ms and is killed`))
