@@ -72,8 +72,9 @@ const coreRooms = {
   call: pure,
   transport: pure,
   connection: [...pure, "call", "transport"],
-  service: [...pure, "telemetry", "call", "transport", "connection"],
-  api: [...pure, "telemetry", "call", "transport", "connection", "service"]
+  pubsub: [...pure, "call", "transport", "connection"],
+  service: [...pure, "telemetry", "call", "transport", "connection", "pubsub"],
+  api: [...pure, "telemetry", "call", "transport", "connection", "pubsub", "service"]
 }
 
 const otpRooms = { process: [], genServer: ["process"], supervisor: ["process"] }

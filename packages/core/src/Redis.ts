@@ -35,8 +35,10 @@ import { makeCalls } from "./internal/api/calls.ts"
 import { makeLayers, makeTag } from "./internal/api/layers.ts"
 import * as connectionTree from "./internal/service/tree.ts"
 import { namedService } from "./internal/api/named.ts"
+import { messagesOf } from "./internal/api/pubsub.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
+import type * as RedisPubSub from "./RedisPubSub.ts"
 import { RedisService } from "./RedisService.ts"
 import type { CallOptions, LeaseOptions, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
@@ -138,6 +140,42 @@ export type Script<Self> = (
 ) => Effect.Effect<Resp.Reply, RedisError, Self>
 
 /**
+ * Options of a subscription whose payloads are decoded by a schema: the payload as it came is the encoded side. A message
+ * that does not fit fails the stream with a `DecodeError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SubscribeSchemaOptions<S extends Schema.Constraint> extends RedisPubSub.SubscribeOptions {
+  readonly schema: S
+}
+
+/**
+ * Subscribes to one name or several: see `Redis.subscribe`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Subscribe<Self> {
+  <S extends Schema.Constraint>(
+    names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
+    options: SubscribeSchemaOptions<S> & { readonly decode: "bytes" }
+  ): Stream.Stream<RedisPubSub.Event<S["Type"], RedisPubSub.Name>, RedisError, Self | S["DecodingServices"]>
+  <S extends Schema.Constraint>(
+    names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
+    options: SubscribeSchemaOptions<S>
+  ): Stream.Stream<RedisPubSub.Event<S["Type"]>, RedisError, Self | S["DecodingServices"]>
+  (
+    names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
+    options: RedisPubSub.SubscribeOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<RedisPubSub.Event<Uint8Array, RedisPubSub.Name>, RedisError, Self>
+  (
+    names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
+    options?: RedisPubSub.SubscribeOptions
+  ): Stream.Stream<RedisPubSub.Event, RedisError, Self>
+}
+
+/**
  * The calls of this module, for one tag of a service: `Redis.Tag` gives them to instances of your own.
  *
  * @category models
@@ -214,6 +252,24 @@ export interface Calls<Self> {
       options?: ScanOptions
     ): Stream.Stream<readonly [member: string, score: number], RedisError, Self>
   }
+  /** See `Redis.subscribe`. */
+  readonly subscribe: Subscribe<Self>
+  /** See `Redis.psubscribe`. */
+  readonly psubscribe: Subscribe<Self>
+  /** See `Redis.ssubscribe`. */
+  readonly ssubscribe: Subscribe<Self>
+  /** See `Redis.publish`. */
+  readonly publish: (
+    channel: RedisPubSub.Name,
+    message: Resp.Argument,
+    options?: CallOptions
+  ) => Effect.Effect<number, RedisError, Self>
+  /** See `Redis.spublish`. */
+  readonly spublish: (
+    channel: RedisPubSub.Name,
+    message: Resp.Argument,
+    options?: CallOptions
+  ) => Effect.Effect<number, RedisError, Self>
   /** See `Redis.status`. */
   readonly status: Effect.Effect<Status, never, Self>
   /** See `Redis.events`. */
@@ -411,6 +467,94 @@ export const sscan: Calls<RedisService>["sscan"] = calls.sscan
  * @since 0.1.0
  */
 export const zscan: Calls<RedisService>["zscan"] = calls.zscan
+
+/**
+ * Subscribes to channels: a stream of events. `Subscribed` comes first: every message that is published on the channels from
+ * then on comes as a `Message`, in order, or a `Gap` says that some may be missing; `Resubscribed` that it is whole again.
+ *
+ * Ending or interrupting the stream unsubscribes. While the server is away the stream waits: it survives any number of
+ * failed dials. It fails when the server refuses a channel (`ReplyError`), when it refuses the connection before the first
+ * `Subscribed`, when a message cannot be decoded (`DecodeError`), and with kind `shutdown` when the service closes.
+ *
+ * Messages wait in a buffer of the subscription's own (1024 messages, 8 MiB): a slow subscriber holds up nobody. What happens
+ * when it is full says the option `whenFull`, see `RedisPubSub.SubscribeOptions`.
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const program = Redis.subscribe(["news", "weather"]).pipe(
+ *   Stream.runForEach((event) => {
+ *     switch (event._tag) {
+ *       case "Message":
+ *         return Effect.log(`${event.channel}: ${event.payload}`)
+ *       case "Gap":
+ *         return Effect.logWarning(`messages since ${new Date(event.since).toISOString()} may be missing`)
+ *       default:
+ *         return Effect.void
+ *     }
+ *   })
+ * )
+ * ```
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const subscribe: Calls<RedisService>["subscribe"] = calls.subscribe
+
+/**
+ * Subscribes to patterns, as `subscribe` does to channels. A pattern is a glob (`news.*`, `h?llo`, `h[ae]llo`). A message
+ * that several patterns match comes once for each.
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const psubscribe: Calls<RedisService>["psubscribe"] = calls.psubscribe
+
+/**
+ * Subscribes to sharded channels (Redis 7), as `subscribe` does to channels. They are apart from the others: what is
+ * published by `spublish` comes here, and nothing else.
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const ssubscribe: Calls<RedisService>["ssubscribe"] = calls.ssubscribe
+
+/**
+ * Publishes a message. Succeeds with the number of subscribers that this server has sent it to. It is a command like any
+ * other: at most once unless the option `retry` says more.
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const publish: Calls<RedisService>["publish"] = calls.publish
+
+/**
+ * Publishes a message on a sharded channel (Redis 7). Succeeds with the number of subscribers that it was sent to.
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const spublish: Calls<RedisService>["spublish"] = calls.spublish
+
+/**
+ * The messages of a subscription alone, where nobody minds a gap:
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const program = Redis.messages(Redis.subscribe("news")).pipe(
+ *   Stream.runForEach(({ payload }) => Effect.log(payload))
+ * )
+ * ```
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const messages = <Payload, Channel, E, R>(
+  events: Stream.Stream<RedisPubSub.Event<Payload, Channel>, E, R>
+): Stream.Stream<RedisPubSub.Message<Payload, Channel>, E, R> => messagesOf(events)
 
 /**
  * What the connection is doing now: its state, how many commands are queued and in flight, the last failure.

@@ -30,6 +30,7 @@ import { makeRouted } from "./internal/service/service.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
 import type * as CommandTable from "./CommandTable.ts"
+import type { Subscribe } from "./RedisPubSub.ts"
 import type { CallOptions, ConnectionState, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
 
@@ -94,6 +95,8 @@ export interface RedisConnection {
  *   (`accept`), keep it for a while (`hold`), or fail it.
  * - `keepsReplica`: whether a session goes on although its server has become a replica (it answers `READONLY`). Default
  *   false: it is dialled again, in case another server has its name.
+ * - `onPush`: a push of the server (RESP3), in its place among the replies. It is told before any caller is resumed whose reply
+ *   came in the same read: what a resumed caller sees may be older than the push. Messages of pub/sub come elsewhere.
  *
  * @category models
  * @since 0.1.0
@@ -105,6 +108,7 @@ export interface Hooks {
   readonly dialDelayMillis?: ((connection: RedisConnection) => number) | undefined
   readonly onRefused?: ((connection: RedisConnection, call: RoutedCall) => void) | undefined
   readonly keepsReplica?: boolean | undefined
+  readonly onPush?: ((connection: RedisConnection, push: Resp.Push<Resp.Reply>) => void) | undefined
 }
 
 /**
@@ -125,6 +129,8 @@ export interface LeaseCounts {
  * - `waiting`: a connection that never has a session: calls wait there while no other takes them. Move them with
  *   `moveUnsent` as soon as one does.
  * - `leases`: the leases now. Their number is bounded for all together.
+ * - `subscribe`: subscribes, on a connection beside them that all subscriptions share, as `Redis.subscribe` does. It needs no
+ *   connection of `childSpec`: with `children` alone it is a subscriber to one server, and nothing else.
  * - `children`: what makes it work, to be started before the connections, in this order
  *
  * @category models
@@ -134,6 +140,7 @@ export interface Shared {
   readonly options: RedisOptions.Resolved
   readonly waiting: RedisConnection
   readonly leases: LeaseCounts
+  readonly subscribe: Subscribe
   readonly children: ReadonlyArray<ChildSpec.ChildSpec>
   /** Settles whatever waits, and refuses calls from then on. It also happens when the scope closes. */
   readonly close: () => void

@@ -252,6 +252,25 @@ export class ClusterError extends Schema.TaggedError<ClusterError>()("ClusterErr
 }
 
 /**
+ * A subscriber was slower than what was published: its buffer was full, and its `whenFull` is `"fail"`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SubscriberOverflow extends Schema.TaggedError<SubscriberOverflow>()("SubscriberOverflow", {
+  bufferMessages: Schema.Number,
+  bufferBytes: Schema.Number
+}) {
+  override get message(): string {
+    return `The subscriber was too slow: its buffer (${this.bufferMessages} messages, ${this.bufferBytes} bytes) was full; raise \`bufferMessages\` or \`bufferBytes\`, or choose another \`whenFull\``
+  }
+
+  get isRetryable(): boolean {
+    return false
+  }
+}
+
+/**
  * What can be behind a `RedisError`.
  *
  * @category models
@@ -268,6 +287,7 @@ export type Reason =
   | Resp.ReplyLimitError
   | LeaseTimeout
   | ClusterError
+  | SubscriberOverflow
 
 /**
  * Every failure of Relive. `reason` says what happened, `message` what a person can do about it, and `isRetryable` whether
@@ -287,7 +307,8 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
     Schema.instanceOf(Resp.DecodeError),
     Schema.instanceOf(Resp.ReplyLimitError),
     LeaseTimeout,
-    ClusterError
+    ClusterError,
+    SubscriberOverflow
   ])
 }) {
   readonly [TypeId] = TypeId

@@ -11,6 +11,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { RedisError } from "./RedisError.ts"
+import type { Subscribe } from "./RedisPubSub.ts"
 import type * as Resp from "./Resp.ts"
 
 /**
@@ -150,6 +151,8 @@ export interface Service {
   readonly noreply: (commands: ReadonlyArray<Resp.Command>, options?: CallOptions) => Effect.Effect<void, RedisError>
   /** A connection that nobody else uses, until the scope closes. */
   readonly lease: (options?: LeaseOptions) => Effect.Effect<Service, RedisError, Scope.Scope>
+  /** Subscribes, on a connection beside this one that all subscriptions share. */
+  readonly subscribe: Subscribe
   /** The deadline of calls that do not say their own, in milliseconds. */
   readonly timeoutMillis: number
   /** What it is doing now. */

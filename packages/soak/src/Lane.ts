@@ -202,6 +202,7 @@ const absent: Service = {
   transaction: () => Effect.die("no connection yet"),
   noreply: () => Effect.die("no connection yet"),
   lease: () => Effect.die("no connection yet"),
+  subscribe: () => Stream.die("no connection yet"),
   timeoutMillis: 0,
   status: Effect.die("no connection yet"),
   events: Stream.empty

@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { inspect } from "node:util"
@@ -62,7 +63,11 @@ const makeBench = Effect.gen(function* () {
   })
   yield* Effect.forkScoped(connection.deadlines.run, { startImmediately: true })
   yield* start
-  const service = makeService(connection, new Leases(connection, () => assert.fail("no lease is asked for")))
+  const service = makeService(
+    connection,
+    new Leases(connection, () => assert.fail("no lease is asked for")),
+    () => Stream.empty
+  )
   let replies = 0
   return {
     journal,

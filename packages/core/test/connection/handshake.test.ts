@@ -180,7 +180,8 @@ describe("a session that ends before its handshake was written", () => {
       answered: () => {},
       ended: () => {},
       forward: () => {},
-      demoted: () => undefined
+      demoted: () => undefined,
+      pushed: () => {}
     }
     const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())
     const outcomes: Array<Outcome> = []

@@ -20,6 +20,7 @@ import { nameOf, wordOf } from "../commands/name.ts"
 import { ConnectionService } from "../service/service.ts"
 import { argumentError, redisError } from "../errors.ts"
 import { withRetry } from "./retry.ts"
+import { makePubSub } from "./pubsub.ts"
 import { makeScans } from "./scan.ts"
 import { makeScripts } from "./script.ts"
 import { use, type Key } from "./use.ts"
@@ -129,6 +130,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     watch: makeWatch(tag),
     script: makeScripts(tag, command),
     ...makeScans<Self>(command),
+    ...makePubSub<Self>(tag, command),
     status: use(tag, (service) => service.status),
     events: Stream.unwrap(use(tag, (service) => Effect.succeed(service.events)))
   }

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { RedisError } from "../../RedisError.ts"
+import type { Event, Name, SubscribeOptions, Wanted } from "../../RedisPubSub.ts"
 import type { CallOptions, Service, Status } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { callTimeoutMillis } from "../call/options.ts"
@@ -90,6 +91,47 @@ const blocking = (commands: ReadonlyArray<Resp.Command>) => () =>
     (command) => Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0
   )
 
+/**
+ * Subscribes on whoever has the name, and on the next one when that has closed: in between is a gap, as for a connection
+ * that was lost.
+ */
+const namedSubscribe = (registry: Registry.Registry, name: Registry.Name<Service>): Service["subscribe"] => {
+  const follow = <Payload, Channel>(
+    on: (service: Service) => Stream.Stream<Event<Payload, Channel>, RedisError>
+  ): Stream.Stream<Event<Payload, Channel>, RedisError> =>
+    Stream.suspend(() => {
+      let gone: Service | undefined
+      let wasLive = false
+      const next = Effect.suspend(() => awaitNext(name, gone)).pipe(
+        Effect.provideService(Registry.Registry, registry),
+        Effect.tap((service) => Effect.sync(() => (gone = service)))
+      )
+      const told = (event: Event<Payload, Channel>): Event<Payload, Channel> => {
+        if (event._tag !== "Subscribed") return event
+        const isFirst = !wasLive
+        wasLive = true
+        return isFirst ? event : { ...event, _tag: "Resubscribed" }
+      }
+      return Stream.flatMap(Stream.fromEffectRepeat(next), (service) =>
+        Stream.catch(Stream.map(on(service), told), (error) => (isClosing(error) ? Stream.empty : Stream.fail(error)))
+      )
+    })
+  function subscribe(
+    wanted: Wanted,
+    options: SubscribeOptions & { readonly decode: "bytes" }
+  ): Stream.Stream<Event<Uint8Array, Name>, RedisError>
+  function subscribe(wanted: Wanted, options?: SubscribeOptions): Stream.Stream<Event, RedisError>
+  function subscribe(
+    wanted: Wanted,
+    options: SubscribeOptions = {}
+  ): Stream.Stream<Event | Event<Uint8Array, Name>, RedisError> {
+    return options.decode === "bytes"
+      ? follow((service) => service.subscribe(wanted, { ...options, decode: "bytes" }))
+      : follow((service) => service.subscribe(wanted, options))
+  }
+  return subscribe
+}
+
 export const namedService = (name: Registry.Name<Service>): Effect.Effect<Service, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
     const use = makeUse(registry, name)
@@ -118,6 +160,7 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
             Scope.provide(service.lease({ ...options, timeout: own?.timeout }), scope)
           )
         ),
+      subscribe: namedSubscribe(registry, name),
       get timeoutMillis() {
         return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS
       },

@@ -76,12 +76,12 @@ sentinel|slaves slowlog|get slowlog|help slowlog|len time xgroup|help xinfo|help
  * do instead.
  */
 export const neverSent: Readonly<Record<string, string>> = {
-  subscribe: "Redis.subscribe is to do it, and is not part of this version yet",
-  psubscribe: "Redis.psubscribe is to do it, and is not part of this version yet",
-  ssubscribe: "Redis.ssubscribe is to do it, and is not part of this version yet",
-  unsubscribe: "It ends with the stream of Redis.subscribe, which is not part of this version yet",
-  punsubscribe: "It ends with the stream of Redis.psubscribe, which is not part of this version yet",
-  sunsubscribe: "It ends with the stream of Redis.ssubscribe, which is not part of this version yet",
+  subscribe: "Redis.subscribe does it, on a connection of its own",
+  psubscribe: "Redis.psubscribe does it, on a connection of its own",
+  ssubscribe: "Redis.ssubscribe does it, on a connection of its own",
+  unsubscribe: "It ends with the stream of Redis.subscribe",
+  punsubscribe: "It ends with the stream of Redis.psubscribe",
+  sunsubscribe: "It ends with the stream of Redis.ssubscribe",
   monitor: "Its output never ends; use redis-cli for it",
   sync: "It is for replicas",
   psync: "It is for replicas",

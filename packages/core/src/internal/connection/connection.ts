@@ -18,6 +18,7 @@ import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { Endpoint, Resolved } from "../../RedisOptions.ts"
 import type { ConnectionState, Status, StatusChange } from "../../RedisService.ts"
+import type * as Resp from "../../Resp.ts"
 import { BLOCKING, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
 import type { Call, Outcome } from "../call/call.ts"
 import { RoutedCall } from "../call/routed.ts"
@@ -291,7 +292,11 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.downSince = undefined
     this.change("ready", undefined)
     this.first()
-    session.wake()
+    session.becomeReady()
+  }
+
+  pushed(push: Resp.Push<Resp.Reply>): void {
+    this.hooks.onPush?.(this, push)
   }
 
   /**

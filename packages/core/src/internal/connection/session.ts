@@ -23,7 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
-import type { Finisher } from "../call/call.ts"
+import type { Answer, Finisher } from "../call/call.ts"
 import { Batch } from "../resp/encoder.ts"
 import { afterPoll, queueMicrotask } from "../turns.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -55,6 +55,8 @@ export interface Owner {
   readonly forward: (call: Call) => void
   /** The server says that it is a replica: is that a reason to leave it? */
   readonly demoted: (session: Session) => SessionEnd | undefined
+  /** A push has come, on a session without subscriptions. */
+  readonly pushed: (push: Resp.Push<Resp.Reply>) => void
 }
 
 /** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
@@ -62,6 +64,22 @@ export interface Room {
   commands: number
   bytes: number
   empty: boolean
+}
+
+/**
+ * The frames of a session that has subscriptions, of which not all are replies: messages come between them, and in RESP3 the
+ * acknowledgement of a SUBSCRIBE is a push.
+ */
+export interface Inbound extends Finisher {
+  /** Takes a frame, or returns the reply that it is to the oldest call in flight. Runs no code of others. */
+  readonly take: (frame: Resp.Decoded<Resp.Reply>, oldest: Call | undefined) => Answer | undefined
+  /** All frames of a batch are taken and all state is final: whoever was told something may be resumed. */
+  readonly flush: () => void
+  /** The session is ready. */
+  readonly ready: () => void
+  readonly ended: (end: SessionEnd) => void
+  /** Set when nothing more is to be read now: what to wait for. */
+  readonly hold: Effect.Effect<void> | undefined
 }
 
 export interface SessionLimits {
@@ -98,7 +116,10 @@ export class Session {
   refusal: (() => SessionEnd | undefined) | undefined = undefined
   /** Runs when the session has ended. */
   onEnd: (() => void) | undefined = undefined
-  onPush: ((push: Resp.Push<Resp.Reply>) => void) | undefined = undefined
+  /** Set before it dials, for a session that has subscriptions. */
+  feed: Inbound | undefined = undefined
+  /** It is not read on purpose, so the server's silence means nothing. */
+  resting = false
 
   private readonly owner: Owner
   private readonly limits: SessionLimits
@@ -121,6 +142,8 @@ export class Session {
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
   private cursor: Call | undefined = undefined
+  /** When the last `PING` was asked for. */
+  private pingedAt = -Infinity
 
   constructor(owner: Owner, limits: SessionLimits, decoder: Resp.Decoder<Resp.Reply>) {
     this.owner = owner
@@ -274,6 +297,8 @@ export class Session {
 
   /** A reply that has begun while nothing is in flight: whoever was next would be given the rest of it. */
   private surplus(): SessionEnd | undefined {
+    // In RESP2 messages look like replies.
+    if (this.feed !== undefined && this.protocol === 2) return undefined
     return this.inFlight.head === undefined && this.decoder.inReply ? unexpectedReply : undefined
   }
 
@@ -283,10 +308,14 @@ export class Session {
     const answered: Array<Call> = []
     let failure: SessionEnd | undefined = undefined
     for (let i = 0; i < frames.length; i++) {
-      const frame = frames[i]
+      let frame = frames[i]
       if (typeof frame === "object") {
-        if (frame instanceof Resp.Push) {
-          this.onPush?.(frame)
+        if (this.feed !== undefined) {
+          const reply = this.feed.take(frame, this.inFlight.head)
+          if (reply === undefined) continue
+          frame = reply
+        } else if (frame instanceof Resp.Push) {
+          this.owner.pushed(frame)
           continue
         }
         if (frame instanceof Resp.ReplyError && frame.code === "READONLY") this.leaving ??= this.owner.demoted(this)
@@ -337,6 +366,7 @@ export class Session {
         if (call.hasOutcome) call.settle()
         else this.owner.forward(call)
       }
+      this.feed?.flush()
     } finally {
       this.dispatching = false
     }
@@ -379,12 +409,16 @@ export class Session {
    * a `PING`, which is such a call.
    */
   checkHealth(interval: number): number {
+    if (this.resting) return interval
     const now = this.owner.now()
     const oldest = this.inFlight.head
     if (oldest === undefined) {
-      const idle = now - Math.max(this.lastInbound, this.readyAt)
+      // What comes by itself proves nothing of what was published since: subscribers ask also when they are not idle.
+      const last = this.feed === undefined ? this.lastInbound : this.pingedAt
+      const idle = now - Math.max(last, this.readyAt)
       if (idle < interval) return interval - idle
-      this.submitInternal(ping(interval, now))
+      this.pingedAt = now
+      this.submitInternal(ping(interval, now, this.feed ?? ignoreReply))
       return interval
     }
     const limit = Math.max(interval, this.patience(oldest))
@@ -411,7 +445,22 @@ export class Session {
     this.owner.ended(this, end)
     // Whoever waits for these waits for the end as well: they were not answered.
     for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) call.settled = true
+    this.feed?.ended(end)
     this.onEnd?.()
+  }
+
+  /** The handshake is over: commands may be written. */
+  becomeReady(): void {
+    // In RESP2 an event is an array, and its names and payloads need not be UTF-8.
+    if (this.feed !== undefined && this.protocol === 2) this.decoder.nextBytes = () => true
+    this.feed?.ready()
+    this.wake()
+  }
+
+  /** What was not read on purpose is read again. */
+  rested(): void {
+    this.resting = false
+    this.lastInbound = this.owner.now()
   }
 }
 
@@ -431,5 +480,5 @@ const ignoreReply: Finisher = { onReply: () => Exit.void }
 
 const pingPayload = "*1\r\n$4\r\nPING\r\n"
 
-const ping = (interval: number, now: number): Call =>
-  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, ignoreReply, 1, interval, now, () => {})
+const ping = (interval: number, now: number, finisher: Finisher): Call =>
+  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, finisher, 1, interval, now, () => {})

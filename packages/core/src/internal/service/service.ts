@@ -10,6 +10,7 @@ import * as CommandTable from "../../CommandTable.ts"
 import type { Routing, Shared } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
+import type { Subscribe } from "../../RedisPubSub.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
@@ -100,11 +101,19 @@ export class ConnectionService extends Discreet implements Service {
   private readonly held: Lease | undefined
   /** Set when there are several connections: then `connection` is the one that has no sessions. */
   private readonly routing: Routing | undefined
+  readonly subscribe: Subscribe
 
-  constructor(connection: Connection, leases: Leases, held: Lease | undefined, routing: Routing | undefined) {
+  constructor(
+    connection: Connection,
+    leases: Leases,
+    subscribe: Subscribe,
+    held: Lease | undefined,
+    routing: Routing | undefined
+  ) {
     super()
     this.connection = connection
     this.leases = leases
+    this.subscribe = subscribe
     this.held = held
     this.routing = routing
   }
@@ -240,7 +249,7 @@ export class ConnectionService extends Discreet implements Service {
   }
 
   private of(lease: Lease): ConnectionService {
-    return new ConnectionService(lease.connection, this.leases, lease, undefined)
+    return new ConnectionService(lease.connection, this.leases, this.subscribe, lease, undefined)
   }
 
   /**
@@ -366,11 +375,11 @@ const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.me
 /** One command of ours stands before the caller's: `MULTI`, or `CLIENT REPLY OFF`. */
 const inside = (failed: ArgumentFailure): RedisError => argumentError(failed.countedFrom(1).message)
 
-export const makeService = (connection: Connection, leases: Leases): Service =>
-  new ConnectionService(connection, leases, undefined, undefined)
+export const makeService = (connection: Connection, leases: Leases, subscribe: Subscribe): Service =>
+  new ConnectionService(connection, leases, subscribe, undefined, undefined)
 
 /** See `RedisConnection.routed`. */
 export const makeRouted = (shared: Shared, routing: Routing): Service => {
-  const { manager, observe, waiting } = partsOf(shared)
-  return observe(new ConnectionService(waiting, manager, undefined, routing))
+  const { manager, observe, subscribe, waiting } = partsOf(shared)
+  return observe(new ConnectionService(waiting, manager, subscribe, undefined, routing))
 }

@@ -5,15 +5,20 @@
  */
 import type * as ChildSpec from "@relive/otp/ChildSpec"
 import type { LeaseCounts, Shared } from "../../RedisConnection.ts"
+import type { Subscribe } from "../../RedisPubSub.ts"
 import type { Resolved } from "../../RedisOptions.ts"
 import type { Service } from "../../RedisService.ts"
 import type { Connection } from "../connection/connection.ts"
 import type { Leases } from "../connection/leases.ts"
+import { makeSubscribe } from "../pubsub/stream.ts"
+import type { Subscribers } from "../pubsub/subscribers.ts"
 
 export class SharedParts implements Shared {
   readonly waiting: Connection
   readonly manager: Leases
   readonly children: ReadonlyArray<ChildSpec.ChildSpec>
+
+  readonly subscribe: Subscribe
 
   /** Wraps the services over them, where spans or metrics are on. */
   readonly observe: (service: Service) => Service
@@ -21,12 +26,14 @@ export class SharedParts implements Shared {
   constructor(
     waiting: Connection,
     manager: Leases,
+    subscribers: Subscribers,
     children: ReadonlyArray<ChildSpec.ChildSpec>,
     observe: (service: Service) => Service
   ) {
     this.waiting = waiting
     this.observe = observe
     this.manager = manager
+    this.subscribe = makeSubscribe(subscribers)
     this.children = children
   }
 

@@ -5,6 +5,7 @@
  *   connection (supervisor: mailbox, state)
  *   ├─ deadlines (worker: one timer for all calls)
  *   ├─ leases (dynamic supervisor; one temporary child per leased connection)
+ *   ├─ pubsub (dynamic supervisor; a connection for all subscriptions, and one for each that may be suspended)
  *   ├─ session (worker, restarted with backoff: dial, handshake, reader, writer)
  *   └─ intake (worker; nothing but the begin of the close)
  * ```
@@ -34,6 +35,10 @@ import type { Service, StatusChange } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { Connection } from "../connection/connection.ts"
 import { Leases } from "../connection/leases.ts"
+import { makeSubscribe } from "../pubsub/stream.ts"
+import { Subscribers } from "../pubsub/subscribers.ts"
+import type { SubscriberSpec } from "../pubsub/subscribers.ts"
+import type { Subscriber } from "../pubsub/subscriber.ts"
 import { StateLog } from "../telemetry/logging.ts"
 import type { LeaseSpec } from "../connection/leases.ts"
 import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
@@ -114,10 +119,11 @@ const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
   )
 
 /** What a session's child is made of. Its finalizer settles what no other end has settled, also after a kill. */
-const makeSession = (connection: Connection) =>
+const makeSession = (connection: Connection, subscriber?: Subscriber) =>
   Effect.gen(function* () {
     const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
     const session = new Session(connection, connection.options, decoder)
+    session.feed = subscriber?.feedFor(session, connection)
     yield* Effect.addFinalizer(() => Effect.sync(() => session.die(shutdown)))
     return { session, run: runSession(connection, session, decoder) }
   })
@@ -129,7 +135,7 @@ const firstDial = <A, E, R>(connection: Connection, run: Effect.Effect<A, E, R>)
 }
 
 /** With `isLast` its end is that of the connection, by the supervisor's `autoShutdown`. */
-const sessionSpec = (connection: Connection, isLast = false) =>
+const sessionSpec = (connection: Connection, isLast = false, subscriber?: Subscriber) =>
   ChildSpec.make({
     id: "session",
     ...(isLast
@@ -138,7 +144,7 @@ const sessionSpec = (connection: Connection, isLast = false) =>
     shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
     // The connection logs them, in words.
     logEnds: false,
-    start: Effect.map(makeSession(connection), ({ run, session }) =>
+    start: Effect.map(makeSession(connection, subscriber), ({ run, session }) =>
       ChildSpec.started({
         run: firstDial(connection, run),
         terminate: () => closeSession(connection, session),
@@ -180,6 +186,57 @@ const leasesSpec = (leases: Leases) =>
     })
   })
 
+/** Ends when the connection is not needed any more, and its supervisor with it. */
+const idleSpec = (subscriber: Subscriber) =>
+  ChildSpec.effect({ id: "idle", restart: "transient", significant: true, run: subscriber.idle })
+
+/** A connection for pub/sub: it is told as one of its own, beside the one that it belongs to. */
+const subscriberSpec =
+  (owner: Connection, subscribers: () => Subscribers): SubscriberSpec =>
+  (subscriber) =>
+    ChildSpec.make({
+      id: subscriber.options.id,
+      type: "supervisor",
+      restart: "transient",
+      start: Effect.gen(function* () {
+        const options = { ...owner.options, protocol: owner.protocol }
+        const label = options.name === undefined ? "pub/sub" : `${options.name} (pub/sub)`
+        const told = yield* makeTold(options, label, undefined)
+        told.metrics = yield* publish(options, label, told.connection, undefined)
+        subscriber.attach(told.connection)
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => (subscriber.open ? undefined : subscribers().ended(subscriber)))
+        )
+        return yield* Supervisor.init(
+          Supervisor.make({
+            autoShutdown: "anySignificant",
+            children: [sessionSpec(told.connection, false, subscriber), idleSpec(subscriber)]
+          })
+        )
+      })
+    })
+
+const subscribersSpec = (subscribers: Subscribers) =>
+  ChildSpec.make({
+    id: "pubsub",
+    type: "supervisor",
+    start: Effect.gen(function* () {
+      yield* Effect.addFinalizer(() => Effect.sync(() => subscribers.detach()))
+      const started = yield* Supervisor.init(DynamicSupervisor.make())
+      subscribers.attach(started.info)
+      return started
+    })
+  })
+
+/** The connections for pub/sub of a connection, or of several. */
+const makeSubscribers = (owner: Connection): Subscribers => {
+  const subscribers: Subscribers = new Subscribers(
+    owner,
+    subscriberSpec(owner, () => subscribers)
+  )
+  return subscribers
+}
+
 const deadlinesSpec = (connection: Connection) => ChildSpec.effect({ id: "deadlines", run: connection.deadlines.run })
 
 /**
@@ -211,6 +268,7 @@ const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, l
     const told = yield* makeTold(options, label, undefined)
     const { connection } = told
     const leases = makeLeases(connection)
+    const subscribers = makeSubscribers(connection)
     told.metrics = yield* publish(options, label, connection, leases)
     const observe = yield* makeObserve(options)
     const spec = Supervisor.make({
@@ -218,11 +276,12 @@ const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, l
       children: [
         deadlinesSpec(connection),
         leasesSpec(leases),
+        subscribersSpec(subscribers),
         sessionSpec(connection, exitOnDisconnection),
         intakeSpec(connection)
       ]
     })
-    return { connection, spec, service: observe(makeService(connection, leases)) }
+    return { connection, spec, service: observe(makeService(connection, leases, makeSubscribe(subscribers))) }
   })
 
 /** See `RedisConnection.makeShared`. */
@@ -230,8 +289,10 @@ export const makeShared = (options: RedisOptions.Resolved, hooks?: Hooks): Effec
   Effect.gen(function* () {
     const waiting = yield* makeConnection(options, "permanent", hooks)
     const leases = makeLeases(waiting)
+    const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
-    return new SharedParts(waiting, leases, [deadlinesSpec(waiting), leasesSpec(leases)], yield* makeObserve(options))
+    const children = [deadlinesSpec(waiting), leasesSpec(leases), subscribersSpec(subscribers)]
+    return new SharedParts(waiting, leases, subscribers, children, yield* makeObserve(options))
   })
 
 /** Leases are dialled in the protocol that was settled first, whichever connection settled it. */
@@ -246,7 +307,7 @@ const settlesProtocol = (waiting: Connection, hooks: Hooks | undefined): Hooks =
 /** See `RedisConnection.childSpec`. */
 export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConnection, Registry.Registry> => {
   const { hooks, id, onStart, register, restart, shutdown } = options
-  const { manager, observe, waiting } = partsOf(options.shared)
+  const { manager, observe, subscribe, waiting } = partsOf(options.shared)
   return ChildSpec.make({
     id,
     type: "supervisor",
@@ -257,7 +318,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
       const told = yield* makeTold(waiting.options, id, own)
       const { connection } = told
       told.metrics = yield* publish(waiting.options, id, connection, undefined)
-      const service = observe(makeService(connection, manager))
+      const service = observe(makeService(connection, manager, subscribe))
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
       const started = yield* Supervisor.init(spec)
       if (register !== undefined) yield* Registry.register(register, service)

@@ -1,0 +1,454 @@
+/**
+ * A connection for pub/sub, as its subscriptions see it: who wants what, who is told what comes, and when it is not needed any
+ * more. The connection itself is an ordinary one, whose sessions have a `Feed`: that takes the frames that are no replies.
+ *
+ * ```
+ *   subscriptions ──want──▶ Subscriptions (wanted, confirmed) ──reconcile──▶ session ──▶ server
+ *        ▲                                                                                 │
+ *        └── flush ◀── inboxes ◀── take: a message, an acknowledgement, a refusal ◀────────┘
+ * ```
+ *
+ * Messages are put into the inboxes while a batch of frames is dispatched, and the fibers that read them are resumed when all
+ * of it is in. So no subscriber's code runs in the middle of a batch, and none can hold up what another one is told.
+ *
+ * @internal
+ */
+import { isUtf8 } from "node:buffer"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { RedisError } from "../../RedisError.ts"
+import type { Kind, Name } from "../../RedisPubSub.ts"
+import type { Answer, Finisher } from "../call/call.ts"
+import { Call, INTERNAL } from "../call/call.ts"
+import { encoder } from "../call/encoding.ts"
+import type { Connection } from "../connection/connection.ts"
+import type { Inbound, Session } from "../connection/session.ts"
+import { connectionError, failure } from "../errors.ts"
+import { ArgumentFailure } from "../resp/encoder.ts"
+import { Push, ReplyError, ReplyFailure } from "../resp/model.ts"
+import { hideEchoes } from "../commands/echoes.ts"
+import type { Decoded } from "../transport/wire.ts"
+import type { SessionEnd } from "../transport/sessionEnd.ts"
+import { Delivery } from "./inbox.ts"
+import { verbs } from "./names.ts"
+import { Subscriptions } from "./subscriptions.ts"
+import type { Change, Topic } from "./subscriptions.ts"
+import type { Subscription } from "./subscription.ts"
+
+/** One write of subscribes and unsubscribes. `at` is the next of them to be acknowledged. */
+class Changes implements Finisher<void> {
+  readonly changes: ReadonlyArray<Change<Subscription>>
+  at = 0
+
+  constructor(changes: ReadonlyArray<Change<Subscription>>) {
+    this.changes = changes
+  }
+
+  get next(): Change<Subscription> | undefined {
+    return this.changes[this.at]
+  }
+
+  readonly onReply = (call: Call): Exit.Exit<void> | undefined =>
+    call.received === call.expected ? Exit.void : undefined
+}
+
+interface EventKind {
+  readonly kind: Kind
+  readonly what: "message" | "joined" | "left"
+}
+
+/** Of the events of both protocols, by their first element. */
+const eventKinds: ReadonlyMap<unknown, EventKind> = new Map([
+  ["message", { kind: "channel", what: "message" }],
+  ["pmessage", { kind: "pattern", what: "message" }],
+  ["smessage", { kind: "shard", what: "message" }],
+  ["subscribe", { kind: "channel", what: "joined" }],
+  ["psubscribe", { kind: "pattern", what: "joined" }],
+  ["ssubscribe", { kind: "shard", what: "joined" }],
+  ["unsubscribe", { kind: "channel", what: "left" }],
+  ["punsubscribe", { kind: "pattern", what: "left" }],
+  ["sunsubscribe", { kind: "shard", what: "left" }]
+])
+
+/** A part of an event as a name: text where it is UTF-8. In RESP2 all parts are bytes. */
+const partOf = (value: unknown): unknown =>
+  value instanceof Uint8Array && isUtf8(value)
+    ? Buffer.from(value.buffer, value.byteOffset, value.length).toString("utf8")
+    : value
+
+const isName = (value: unknown): value is Name => typeof value === "string" || value instanceof Uint8Array
+
+export interface SubscriberOptions {
+  /** The child's id. */
+  readonly id: string
+  /** How long it is kept without subscriptions, in milliseconds. */
+  readonly idleMillis: number
+  /** Set for a connection of one subscription's own: it is not read while that one's buffer is full. */
+  readonly only: Subscription | undefined
+}
+
+export class Subscriber {
+  readonly options: SubscriberOptions
+  readonly set = new Subscriptions<Subscription>()
+  private readonly subscriptions = new Set<Subscription>()
+  private connection: Connection | undefined = undefined
+  private feed: Feed | undefined = undefined
+  /** Why it takes no more subscriptions. */
+  private closed: Exit.Exit<never, RedisError> | undefined = undefined
+  private retired = false
+  private readonly awake = new Set<Subscription>()
+  private reconciling = false
+  private onCount: (() => void) | undefined = undefined
+
+  constructor(options: SubscriberOptions) {
+    this.options = options
+  }
+
+  // --------------------------------------------------------------------------------------------------------- subscriptions
+
+  /** Does it take subscriptions? */
+  get open(): boolean {
+    return this.closed === undefined && !this.retired
+  }
+
+  /** The number of subscriptions. */
+  get size(): number {
+    return this.subscriptions.size
+  }
+
+  /** Whoever is refused is told by the end of its stream. */
+  add(subscription: Subscription): void {
+    subscription.attach(this.awake)
+    const refused = this.closed ?? this.connection?.refusing
+    if (refused !== undefined) return subscription.end(refused)
+    this.subscriptions.add(subscription)
+    for (const name of subscription.names) {
+      subscription.topics.push(this.set.want(subscription.wanted.kind, name, subscription))
+    }
+    if (subscription.missing === 0) subscription.confirmed()
+    this.changed()
+    this.onCount?.()
+  }
+
+  remove(subscription: Subscription): void {
+    if (!this.subscriptions.delete(subscription)) return
+    for (const topic of subscription.topics) this.set.unwant(topic, subscription)
+    subscription.topics = []
+    this.changed()
+    this.onCount?.()
+  }
+
+  /** It ends by itself, and what it wants is wanted no more. */
+  private fail(subscription: Subscription, exit: Exit.Exit<never, RedisError>): void {
+    subscription.end(exit)
+    this.remove(subscription)
+  }
+
+  /** Ends when it has been without subscriptions for as long as it is kept; takes no more then. */
+  readonly idle: Effect.Effect<void> = Effect.suspend(() => {
+    const unused = Effect.delay(
+      Effect.sync(() => this.retire()),
+      this.options.idleMillis
+    )
+    const step: Effect.Effect<boolean> =
+      this.size > 0
+        ? Effect.as(this.counted(false), false)
+        : Effect.raceFirst(unused, Effect.as(this.counted(true), false))
+    return Effect.flatMap(step, (isOver) => (isOver ? Effect.void : this.idle))
+  })
+
+  private retire(): boolean {
+    if (this.size > 0) return false
+    this.retired = true
+    return true
+  }
+
+  /** Waits until there are subscriptions, or none. */
+  private counted(some: boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const look = (): void => {
+        if (this.size > 0 === some) resume(Effect.void)
+      }
+      this.onCount = look
+      look()
+      return Effect.sync(() => {
+        this.onCount = undefined
+      })
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ connection
+
+  /** A connection for it has started. */
+  attach(connection: Connection): void {
+    this.connection = connection
+  }
+
+  /** What takes the frames of a session. */
+  feedFor(session: Session, connection: Connection): Feed {
+    return new Feed(this, session, connection)
+  }
+
+  ready(feed: Feed): void {
+    // One that was killed may have left without a word.
+    if (this.feed !== undefined) this.lost(this.feed, noWord(this.feed.address))
+    this.feed = feed
+    this.reconcile()
+  }
+
+  lost(feed: Feed, cause: RedisError): void {
+    if (this.feed === feed) {
+      this.feed = undefined
+      this.set.reset()
+      for (const subscription of this.subscriptions) subscription.lost(feed.provenAt, cause)
+    }
+    const { refusing } = feed.connection
+    if (refusing !== undefined) this.refuse(refusing)
+    this.flush()
+  }
+
+  /** The server will have nobody: those who were never subscribed are told, the others wait on. */
+  private refuse(refusing: Exit.Exit<never, RedisError>): void {
+    for (const subscription of [...this.subscriptions]) {
+      if (subscription.phase === "waiting") this.fail(subscription, refusing)
+    }
+  }
+
+  /** Everybody is told that there is no more. */
+  close(error: RedisError): void {
+    const closed = (this.closed ??= Exit.fail(error))
+    for (const subscription of [...this.subscriptions]) {
+      subscription.lost(this.feed?.provenAt ?? 0, error)
+      this.fail(subscription, closed)
+    }
+    this.flush()
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- the server
+
+  /** What is wanted has changed. Changes of one turn are written together. */
+  private changed(): void {
+    if (this.feed === undefined || this.reconciling) return
+    this.reconciling = true
+    queueMicrotask(() => {
+      this.reconciling = false
+      this.reconcile()
+    })
+  }
+
+  reconcile(): void {
+    const feed = this.feed
+    if (feed === undefined) return
+    const changes = this.set.reconcile()
+    if (changes.length > 0) feed.write(changes)
+  }
+
+  acknowledged(topic: Topic<Subscription>, joined: boolean): void {
+    this.set.acknowledged(topic, joined)
+    this.changed()
+  }
+
+  refused(topic: Topic<Subscription>, error: ReplyError): void {
+    const command = verbs[topic.kind].subscribe
+    const told = failure(new ReplyError({ code: error.code, message: hideEchoes(error.message, command), command }))
+    for (const subscription of this.set.refused(topic)) this.fail(subscription, told)
+    this.changed()
+  }
+
+  /** The server took a name from us that we had not given up. */
+  taken(feed: Feed, topic: Topic<Subscription>): void {
+    this.set.acknowledged(topic, false)
+    const cause = connectionError(
+      { kind: "disconnected", address: feed.address, detail: "the server has ended a subscription by itself" },
+      "unsent"
+    )
+    for (const subscription of topic.members) subscription.lost(feed.provenAt, cause)
+    this.changed()
+  }
+
+  deliver(topic: Topic<Subscription>, delivery: Delivery): void {
+    for (const subscription of topic.members) {
+      subscription.offer(delivery)
+      if (subscription.ended !== undefined) this.remove(subscription)
+    }
+  }
+
+  /** A message came that could not be read: nobody knows whose it was. */
+  skipped(feed: Feed): void {
+    for (const subscription of this.subscriptions) subscription.skipped(feed.provenAt)
+  }
+
+  /** Resumes whoever was told something. Their code runs in here. */
+  flush(): void {
+    for (const subscription of this.awake) {
+      this.awake.delete(subscription)
+      subscription.wake()
+    }
+  }
+}
+
+const noWord = (address: string): RedisError =>
+  connectionError({ kind: "disconnected", address, detail: "the session was ended" }, "unsent")
+
+/** What a session of a subscriber's connection does with what comes in. */
+export class Feed implements Inbound {
+  readonly connection: Connection
+  /** No message published before this moment is missing, in milliseconds since the epoch. */
+  provenAt = 0
+  private readonly subscriber: Subscriber
+  private readonly session: Session
+  private live = false
+
+  constructor(subscriber: Subscriber, session: Session, connection: Connection) {
+    this.subscriber = subscriber
+    this.session = session
+    this.connection = connection
+  }
+
+  get address(): string {
+    return this.connection.options.address
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------- life
+
+  ready(): void {
+    this.live = true
+    this.subscriber.ready(this)
+  }
+
+  ended(end: SessionEnd): void {
+    this.live = false
+    const { cause, detail, kind } = end
+    this.subscriber.lost(this, connectionError({ kind, address: this.address, detail, cause }, "unsent"))
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- writing
+
+  write(changes: ReadonlyArray<Change<Subscription>>): void {
+    const commands = changes.map(({ subscribes, topic }) => {
+      const { subscribe, unsubscribe } = verbs[topic.kind]
+      return [subscribes ? subscribe : unsubscribe, topic.name]
+    })
+    const payload = encoder.encodeAll(commands)
+    // The names were checked when they were asked for.
+    if (payload instanceof ArgumentFailure) throw new Error(payload.message)
+    const { healthCheckIntervalMillis } = this.connection.options
+    this.session.submitInternal(
+      new Call<void>(
+        payload,
+        commands.length,
+        encoder.bytes,
+        "SUBSCRIBE",
+        INTERNAL,
+        new Changes(changes),
+        commands.length,
+        healthCheckIntervalMillis,
+        this.connection.now(),
+        () => {}
+      )
+    )
+  }
+
+  /** An answer proves that everything before it has come: what was published before the question was asked. */
+  readonly onReply = (call: Call): Exit.Exit<void> => {
+    this.proven(call)
+    return Exit.void
+  }
+
+  private proven(call: Call): void {
+    const { clock } = this.connection
+    this.provenAt = clock.currentTimeMillisUnsafe() - (this.connection.now() - call.writtenAt)
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- reading
+
+  take(frame: Decoded, oldest: Call | undefined): Answer | undefined {
+    if (frame instanceof Push) {
+      if (frame.failure === undefined) return this.event(frame.data, oldest, undefined)
+      this.subscriber.skipped(this)
+      return undefined
+    }
+    if (!this.live) return frame
+    if (frame instanceof ReplyError) {
+      this.refusal(frame, oldest)
+      return frame
+    }
+    if (frame instanceof ReplyFailure && this.session.protocol === 2) {
+      this.subscriber.skipped(this)
+      return undefined
+    }
+    return Array.isArray(frame) && this.session.protocol === 2 ? this.event(frame, oldest, frame) : frame
+  }
+
+  /** An event of either protocol; `other` is what is returned of what is none. */
+  private event(data: ReadonlyArray<unknown>, oldest: Call | undefined, other: Answer | undefined): Answer | undefined {
+    const [first, second, third, fourth] = data
+    const known = eventKinds.get(partOf(first))
+    if (known === undefined) return other
+    const name = partOf(second)
+    if (!isName(name)) return undefined
+    if (known.what !== "message") return this.acknowledgement(known.kind, name, known.what === "joined", oldest)
+    const topic = this.subscriber.set.get(known.kind, name)
+    if (topic === undefined) return undefined
+    if (known.kind !== "pattern") {
+      this.subscriber.deliver(topic, new Delivery(name, undefined, partOf(third), this.provenAt))
+      return undefined
+    }
+    const channel = partOf(third)
+    if (isName(channel)) this.subscriber.deliver(topic, new Delivery(channel, name, partOf(fourth), this.provenAt))
+    return undefined
+  }
+
+  private acknowledgement(kind: Kind, name: Name, joined: boolean, oldest: Call | undefined): null | undefined {
+    const topic = this.subscriber.set.get(kind, name)
+    const asked = oldest?.finisher
+    if (oldest !== undefined && asked instanceof Changes) {
+      const next = asked.next
+      if (next !== undefined && next.topic === topic && next.subscribes === joined) {
+        asked.at++
+        this.proven(oldest)
+        this.subscriber.acknowledged(topic, joined)
+        return null
+      }
+    }
+    // Nobody asked for it: the server gives and takes by itself, as when the slot of a sharded channel is moved.
+    if (topic !== undefined && !joined && topic.state === "in") this.subscriber.taken(this, topic)
+    return undefined
+  }
+
+  private refusal(error: ReplyError, oldest: Call | undefined): void {
+    const asked = oldest?.finisher
+    if (!(asked instanceof Changes)) return
+    const next = asked.next
+    asked.at++
+    if (next !== undefined) this.subscriber.refused(next.topic, error)
+  }
+
+  flush(): void {
+    this.subscriber.flush()
+  }
+
+  /** Set while the session is not to be read. */
+  get hold(): Effect.Effect<void> | undefined {
+    const { only } = this.subscriber.options
+    return only?.inbox.full === true && only.ended === undefined ? this.released(only) : undefined
+  }
+
+  private released(only: Subscription): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      this.session.resting = true
+      const look = (): void => {
+        if (only.inbox.full && only.ended === undefined) return
+        only.onTaken = undefined
+        this.session.rested()
+        resume(Effect.void)
+      }
+      only.onTaken = look
+      look()
+      return Effect.sync(() => {
+        only.onTaken = undefined
+        this.session.rested()
+      })
+    })
+  }
+}

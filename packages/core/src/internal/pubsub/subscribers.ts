@@ -1,0 +1,88 @@
+/**
+ * The connections for pub/sub of one service: the one that all its subscriptions share, started by the first of them, and one
+ * more for each that may be suspended. They are children of one supervisor.
+ *
+ * @internal
+ */
+import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type { SupervisorRef } from "@relive/otp/Supervisor"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { RedisError } from "../../RedisError.ts"
+import type { Connection } from "../connection/connection.ts"
+import { connectionError } from "../errors.ts"
+import { Subscriber } from "./subscriber.ts"
+import type { Subscription } from "./subscription.ts"
+
+/** The child spec of one connection for pub/sub. */
+export type SubscriberSpec = (subscriber: Subscriber) => ChildSpec.ChildSpec<unknown>
+
+export class Subscribers {
+  private readonly owner: Connection
+  private readonly spec: SubscriberSpec
+  private readonly all = new Set<Subscriber>()
+  private shared: Subscriber | undefined = undefined
+  private supervisor: SupervisorRef | undefined = undefined
+
+  constructor(owner: Connection, spec: SubscriberSpec) {
+    this.owner = owner
+    this.spec = spec
+  }
+
+  /** The supervisor of these connections has started. */
+  attach(supervisor: SupervisorRef): void {
+    this.supervisor = supervisor
+  }
+
+  /** It is stopping: all subscriptions end. */
+  detach(): void {
+    this.supervisor = undefined
+    this.shared = undefined
+    for (const subscriber of this.all) subscriber.close(this.closed())
+    this.all.clear()
+  }
+
+  /** Subscribes until the scope closes. What the server says of it, the subscription is told. */
+  open(subscription: Subscription, suspends: boolean): Effect.Effect<void, RedisError, Scope.Scope> {
+    return Effect.uninterruptible(
+      Effect.gen({ self: this }, function* () {
+        const supervisor = this.supervisor
+        if (supervisor === undefined || this.owner.isClosing) return yield* Effect.fail(this.closed())
+        let subscriber = suspends ? undefined : this.shared
+        const isNew = subscriber === undefined || !subscriber.open
+        if (subscriber === undefined || isNew) {
+          subscriber = new Subscriber({
+            id: suspends ? "suspendable" : "subscriber",
+            idleMillis: suspends ? 0 : this.owner.options.leaseIdleMillis,
+            only: suspends ? subscription : undefined
+          })
+          if (!suspends) this.shared = subscriber
+          this.all.add(subscriber)
+        }
+        const chosen = subscriber
+        chosen.add(subscription)
+        yield* Effect.addFinalizer(() => Effect.sync(() => chosen.remove(subscription)))
+        if (isNew) {
+          yield* Effect.mapError(supervisor.startChild(this.spec(chosen)), () => {
+            chosen.close(this.closed())
+            return this.closed()
+          })
+        }
+      })
+    )
+  }
+
+  /** A connection has ended, for good. */
+  ended(subscriber: Subscriber): void {
+    this.all.delete(subscriber)
+    if (this.shared === subscriber) this.shared = undefined
+    subscriber.close(this.closed())
+  }
+
+  private closed(): RedisError {
+    return connectionError(
+      { kind: "shutdown", address: this.owner.options.address, detail: "the connection is closing" },
+      "unsent"
+    )
+  }
+}
