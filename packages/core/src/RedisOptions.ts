@@ -172,6 +172,73 @@ export interface Options {
   readonly maxBigNumberDigits?: number | undefined
   /** Speak TLS, as the schemes `rediss` and `valkeys` do, not on Unix sockets. Default `false`. */
   readonly tls?: boolean | Tls | undefined
+  /**
+   * Ask Sentinels for the server, instead of `url`, `host`, `port` or `path`. The other options are the server's. As a URL:
+   * `redis-sentinel://user:password@host:26379,host2:26379/0?group=mymaster`.
+   */
+  readonly sentinel?: Sentinel | undefined
+}
+
+/**
+ * Sentinels, and the group of servers that they watch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sentinel {
+  /**
+   * The Sentinels, in the order in which they are asked: URLs (`redis://host:26379`, `rediss://user:password@host`) or records.
+   * Those that these name are learned. The port is 26379 where there is none.
+   */
+  readonly sentinels: ReadonlyArray<string | URL | Redacted.Redacted<string> | SentinelAddress>
+  /** The name of the group: what `sentinel monitor` calls the master. */
+  readonly group: string
+  /**
+   * `"primary"`: the one that takes writes. `"replica"`: one of those that follow it. `"preferReplica"`: a replica, or the primary
+   * while there is none. Default `"primary"`.
+   */
+  readonly role?: "primary" | "replica" | "preferReplica" | undefined
+  /** How long one Sentinel may take to be dialled and to reply. Default 500 ms. */
+  readonly timeout?: Duration.Input | undefined
+  /** The ACL user at the Sentinels. Default: their `default` user. */
+  readonly username?: string | null | undefined
+  /** The password of the Sentinels, or an effect that is run for each connection. Default: none. */
+  readonly password?: Password | null | undefined
+  /** Speak TLS with the Sentinels; independent of the servers' `tls`. Default `false`. */
+  readonly tls?: boolean | Tls | undefined
+  /**
+   * From an address that a Sentinel announces to one that can be reached from here, for containers and NAT: a function, where
+   * `undefined` leaves it as it is, or a record like `{ "10.0.0.1:6379": "localhost:7001" }`. For servers and Sentinels.
+   */
+  readonly mapAddress?:
+    | ((announced: Address) => Address | undefined)
+    | Readonly<Record<string, string | Address>>
+    | undefined
+}
+
+/**
+ * One Sentinel as a record. What it does not say of credentials and TLS is said by the option `sentinel` for all.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SentinelAddress {
+  readonly host: string
+  readonly port?: number | undefined
+  readonly username?: string | null | undefined
+  readonly password?: Password | null | undefined
+  readonly tls?: boolean | Tls | undefined
+}
+
+/**
+ * A host, by its name or IP address, and a port.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Address {
+  readonly host: string
+  readonly port: number
 }
 
 /**
@@ -222,6 +289,34 @@ export interface ResolvedTls {
 }
 
 /**
+ * How to reach one Sentinel.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SentinelNode {
+  readonly endpoint: Endpoint & { readonly _tag: "Tcp" }
+  readonly username: string | undefined
+  readonly password: Effect.Effect<Redacted.Redacted<string>, unknown> | undefined
+  readonly tls: ResolvedTls | undefined
+}
+
+/**
+ * The checked option `sentinel`. `template` is how Sentinels are reached that the others have named.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ResolvedSentinel {
+  readonly group: string
+  readonly role: "primary" | "replica" | "preferReplica"
+  readonly timeoutMillis: number
+  readonly sentinels: ReadonlyArray<SentinelNode>
+  readonly template: SentinelNode
+  readonly mapAddress: (announced: Address) => Address
+}
+
+/**
  * Checked options, with the defaults filled in: what a connection is started from. All times are in milliseconds.
  *
  * @category models
@@ -263,6 +358,8 @@ export interface Resolved {
   readonly leaseIdleMillis: number
   readonly limits: ReplyLimits
   readonly tls: ResolvedTls | undefined
+  /** The Sentinels that are asked for the server; `endpoint` is not dialled then. */
+  readonly sentinel?: ResolvedSentinel | undefined
   /** Finds the server for each session; `endpoint` is not dialled then. */
   readonly resolver?: Resolver | undefined
 }

@@ -6,18 +6,7 @@ import { RedisOptions } from "@relive/core"
 import * as Result from "effect/Result"
 import { departs, notApplicable, overridden } from "./support.ts"
 
-const sentinel = "options of Sentinel, which comes later"
-
 const absent: ReadonlyArray<readonly [id: string, what: string, reason: string]> = [
-  ["OPT-007", "a list of sentinels", sentinel],
-  ["OPT-008", "a sentinel entry of a wrong kind", sentinel],
-  ["OPT-009", "sentinel options without sentinels", sentinel],
-  ["OPT-011", "sentinels that are no list", sentinel],
-  ["OPT-012", "no sentinels in the list", sentinel],
-  ["OPT-014", "a sentinel without a port", sentinel],
-  ["OPT-016", "passwords of sentinels", sentinel],
-  ["OPT-017", "passwords of sentinels on demand", sentinel],
-  ["OPT-021", "defaults of the sentinel options", sentinel],
   ["HEALTH-013", "a silent primary that Sentinel has replaced", "Sentinel comes later"],
   ["OPT-018", "options of the Erlang process", "there is no Erlang process; an unknown option is an error"],
   ["OPT-019", "options of a pub/sub client", "subscriptions belong to a connection and have no client of their own"],

@@ -61,7 +61,8 @@ describe("RedisOptions.resolve", () => {
       leases: 32,
       leaseIdleMillis: 10_000,
       limits: { maxDepth: 128, maxElements: 2 ** 26, maxBulkBytes: 512 * 1024 * 1024, maxBigNumberDigits: 4_096 },
-      tls: undefined
+      tls: undefined,
+      sentinel: undefined
     })
     const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"))
     assert.propertyVal(manifest, "version", libraryVersion)

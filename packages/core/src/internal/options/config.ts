@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Options } from "../../RedisOptions.ts"
-import type { Kind } from "./kinds.ts"
+import { choice, type Kind } from "./kinds.ts"
+import { timeout as sentinelTimeout } from "./sentinel.ts"
 import { kinds } from "./table.ts"
 
 const prefix = "REDIS"
@@ -46,6 +47,28 @@ const port = Config.mapEffect(variable("port"), (text) =>
 
 const url = Config.map(variable("url"), (text) => (text === undefined ? undefined : Redacted.make(text)))
 
+/** `host:26379,host2:26379`; each may be a URL, too. */
+const sentinels = Config.map(variable("sentinelSentinels"), (text) =>
+  text?.split(",").map((node) => Redacted.make(node.includes("://") ? node.trim() : `redis://${node.trim()}`))
+)
+
+/** The option `sentinel`, when there is any variable of it: what is missing then is its own error. */
+const sentinel = Config.map(
+  Config.all({
+    sentinels,
+    group: variable("sentinelGroup"),
+    role: option("sentinelRole", choice("primary", "replica", "preferReplica")),
+    timeout: option("sentinelTimeout", sentinelTimeout),
+    username: option("sentinelUsername", kinds.username),
+    password: option("sentinelPassword", kinds.password),
+    tls: option("sentinelTls", kinds.tls)
+  }),
+  (given) =>
+    Object.values(given).every((value) => value === undefined)
+      ? undefined
+      : { ...given, sentinels: given.sentinels ?? [], group: given.group ?? "" }
+)
+
 /** See `RedisOptions.config`. */
 export const optionsConfig: Config.Config<Options> = Config.all({
   url,
@@ -82,5 +105,6 @@ export const optionsConfig: Config.Config<Options> = Config.all({
   maxElements: option("maxElements", kinds.maxElements),
   maxBulkBytes: option("maxBulkBytes", kinds.maxBulkBytes),
   maxBigNumberDigits: option("maxBigNumberDigits", kinds.maxBigNumberDigits),
-  tls: option("tls", kinds.tls)
+  tls: option("tls", kinds.tls),
+  sentinel
 }).pipe(Config.nested(prefix))

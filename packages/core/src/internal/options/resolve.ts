@@ -8,9 +8,11 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as CommandTable from "../../CommandTable.ts"
-import type { Command, Endpoint, Input, Resolved, ResolvedTls } from "../../RedisOptions.ts"
+import type { Command, Endpoint, Input, Resolved, ResolvedSentinel, ResolvedTls } from "../../RedisOptions.ts"
 import { RedisArgumentError } from "../../RedisError.ts"
 import { describe, type Kind } from "./kinds.ts"
+import { checkSentinel } from "./sentinel.ts"
+import { isSentinelUrl, parse as parseSentinelUrl } from "./sentinelUrl.ts"
 import { isOptionName, isQueryName, kinds, suggestion, type OptionName } from "./table.ts"
 import * as RedisUrl from "./url.ts"
 import { defaultLimits } from "../resp/model.ts"
@@ -43,22 +45,27 @@ type Given = { readonly value: unknown; readonly where: string }
 interface Sources {
   readonly record: ReadonlyMap<OptionName, Given>
   readonly url: ReadonlyMap<OptionName, Given>
+  /** The option `sentinel`, or what a URL of Sentinels says. */
+  readonly sentinel: unknown
 }
 
 const readSources = (input: unknown): Sources => {
   const address = urlText(input)
-  if (address !== undefined) return { record: new Map(), url: readUrl(address) }
+  if (address !== undefined) return { record: new Map(), ...readUrl(address) }
   if (!Predicate.isObject(input)) {
     return invalid(
       `Options must be a record like { host: "127.0.0.1" } or a URL like redis://127.0.0.1:6379, not ${describe(input)}`
     )
   }
-  const { url } = input
-  if (url === undefined) return { record: readRecord(input), url: new Map() }
+  const { sentinel, url } = input
+  if (url === undefined) return { record: readRecord(input), url: new Map(), sentinel }
+  if (sentinel !== undefined) {
+    return invalid("The options `sentinel` and `url` are two places; a URL of Sentinels begins with redis-sentinel://")
+  }
   const text = urlText(url)
   if (text === undefined)
     return invalid(`The option \`url\` must be a text, a URL or a Redacted text, not ${describe(url)}`)
-  return { record: readRecord(input), url: readUrl(text) }
+  return { record: readRecord(input), ...readUrl(text) }
 }
 
 const urlText = (value: unknown): string | undefined => {
@@ -69,15 +76,23 @@ const urlText = (value: unknown): string | undefined => {
 const readRecord = (record: Record<string, unknown>): ReadonlyMap<OptionName, Given> => {
   const given = new Map<OptionName, Given>()
   for (const [name, value] of Object.entries(record)) {
-    if (name === "url") continue
+    if (name === "url" || name === "sentinel") continue
     if (!isOptionName(name)) return invalid(`There is no option ${showName(name)}. ${suggestion(name)}`)
     if (value !== undefined) given.set(name, { value, where: "" })
   }
   return given
 }
 
-const readUrl = (text: string): ReadonlyMap<OptionName, Given> => {
-  const url = Result.match(RedisUrl.parse(text), { onSuccess: (parsed) => parsed, onFailure: invalid })
+const readUrl = (text: string): Pick<Sources, "url" | "sentinel"> => {
+  if (isSentinelUrl(text)) {
+    const { sentinel, server } = Result.getOrThrowWith(parseSentinelUrl(text), (problem) => new Invalid(problem))
+    return { url: readParts(server), sentinel }
+  }
+  const url = Result.getOrThrowWith(RedisUrl.parse(text), (problem) => new Invalid(problem))
+  return { url: readParts(url), sentinel: undefined }
+}
+
+const readParts = (url: RedisUrl.RedisUrl): ReadonlyMap<OptionName, Given> => {
   const given = new Map<OptionName, Given>()
   const add = (name: OptionName, value: unknown): void => {
     if (value === undefined) return
@@ -127,13 +142,14 @@ const resolveOrThrow = (input: unknown): Resolved => {
   const sources = readSources(input)
   const get = <A>(name: OptionName, kind: Kind<A, unknown>): A | undefined =>
     checked(name, kind, sources.record.get(name) ?? sources.url.get(name))
+  const sentinel = readSentinel(sources)
   const endpoint = readEndpoint(sources)
   const username = get("username", kinds.username) ?? undefined
   const password = get("password", kinds.password) ?? undefined
   checkCredentials(username, password !== undefined, isEmptySecret(sources))
   return {
     endpoint,
-    address: RedisUrl.addressOf(endpoint),
+    address: sentinel === undefined ? RedisUrl.addressOf(endpoint) : `Sentinel's group ${sentinel.group}`,
     database: get("database", kinds.database) ?? 0,
     username,
     password,
@@ -167,7 +183,8 @@ const resolveOrThrow = (input: unknown): Resolved => {
       maxBulkBytes: get("maxBulkBytes", kinds.maxBulkBytes) ?? defaultLimits.maxBulkBytes,
       maxBigNumberDigits: get("maxBigNumberDigits", kinds.maxBigNumberDigits) ?? defaultLimits.maxBigNumberDigits
     },
-    tls: checkTls(get("tls", kinds.tls) || undefined, endpoint)
+    tls: checkTls(get("tls", kinds.tls) || undefined, endpoint),
+    sentinel
   }
 }
 
@@ -199,6 +216,19 @@ const readEndpoint = (sources: Sources): Endpoint => {
   const port = own.port ?? url.port ?? 6379
   if (port === 0) invalid(wrong("port", "", "0"))
   return { _tag: "Tcp", host: host ?? "127.0.0.1", port }
+}
+
+/** Sentinels are a place of their own, so there can be no other. */
+const readSentinel = (sources: Sources): ResolvedSentinel | undefined => {
+  if (sources.sentinel === undefined) return undefined
+  for (const name of ["host", "port", "path"] as const) {
+    if (sources.record.has(name) || sources.url.has(name)) {
+      return invalid(
+        `The options \`sentinel\` and \`${name}\` are two places: the Sentinels say where the server is; leave \`${name}\` out`
+      )
+    }
+  }
+  return Result.getOrThrowWith(checkSentinel(sources.sentinel), (problem) => new Invalid(problem))
 }
 
 const unixEndpoint = (path: string, port: number | undefined): Endpoint => {

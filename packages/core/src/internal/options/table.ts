@@ -8,7 +8,7 @@ import { tls } from "./tls.ts"
 
 const count = Kind.integer(1, Number.MAX_SAFE_INTEGER)
 
-/** All options but `url`, which is not a value but a source of values. */
+/** All options but `url` and `sentinel`, which are sources of values and of the place. */
 export const kinds = {
   host: Kind.host,
   port: Kind.integer(0, 65535),
@@ -45,7 +45,7 @@ export const kinds = {
   maxBulkBytes: count,
   maxBigNumberDigits: Kind.integer(1, 1_000_000_000),
   tls
-} satisfies Record<Exclude<keyof Options, "url">, Kind.Kind<unknown, unknown>>
+} satisfies Record<Exclude<keyof Options, "url" | "sentinel">, Kind.Kind<unknown, unknown>>
 
 /** The name of an option that has a kind. */
 export type OptionName = keyof typeof kinds
@@ -80,5 +80,5 @@ export const suggestion = (unknown: string): string => {
   const plain = unknown.toLowerCase()
   const near =
     otherNames.get(plain) ?? Object.keys(kinds).find((name) => name.toLowerCase() === plain.replaceAll(/[-_]/g, ""))
-  return near === undefined ? `The options are url, ${Object.keys(kinds).join(", ")}` : `Use ${near}`
+  return near === undefined ? `The options are url, sentinel, ${Object.keys(kinds).join(", ")}` : `Use ${near}`
 }
