@@ -306,7 +306,7 @@ export class Feed implements Inbound {
   }
 
   get address(): string {
-    return this.connection.options.address
+    return this.connection.address
   }
 
   // ---------------------------------------------------------------------------------------------------------------- life
