@@ -18,7 +18,20 @@ import type * as Scope from "effect/Scope"
 import * as ExitReason from "./ExitReason.ts"
 import * as fibers from "./internal/process/fibers.ts"
 import * as internal from "./internal/process/process.ts"
+import { Result } from "./internal/process/result.ts"
+import type { ProcessExit } from "./internal/process/result.ts"
 import { Self } from "./internal/process/self.ts"
+
+export {
+  /**
+   * The process ended without a value or an error of its own: by an exit signal, by a kill, by {@link exit}, or because
+   * something that it was linked to ended. `reason` is what it ended with.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ProcessExit
+} from "./internal/process/result.ts"
 
 export {
   /**
@@ -169,18 +182,7 @@ export const spawn = <A, E, R>(
   options?: SpawnOptions
 ): Effect.Effect<Process, never, Exclude<R, Self | Scope.Scope>> =>
   Effect.withFiber<Process, never, Exclude<R, Self | Scope.Scope>>((fiber) => {
-    const caller = Context.getOrUndefined(fiber.context, Self)
-    const parent = caller === undefined ? undefined : internal.impl(caller)
-    const id = options?.id ?? "process"
-    const process = new internal.ProcessImpl({
-      id,
-      path: parent === undefined ? id : `${parent.path}/${id}`,
-      generation: 1,
-      parent: undefined,
-      context: fiber.context,
-      trapExit: options?.trapExit === true
-    })
-    process.acknowledge(undefined, false)
+    const { parent, process } = prepare(fiber, options)
     process.addObserver((reason) => {
       if (reason._tag !== "Crash") return
       process.report(Effect.logError(`Process "${process.path}" ended: ${ExitReason.format(reason)}`, reason.cause))
@@ -188,6 +190,67 @@ export const spawn = <A, E, R>(
     process.launch(body, options?.link === true ? parent : undefined)
     return Effect.succeed(process)
   })
+
+/** A plain process that has not begun. */
+const prepare = (fiber: Fiber.Fiber<unknown, unknown>, options: SpawnOptions | undefined) => {
+  const caller = Context.getOrUndefined(fiber.context, Self)
+  const parent = caller === undefined ? undefined : internal.impl(caller)
+  const id = options?.id ?? "process"
+  const process = new internal.ProcessImpl({
+    id,
+    path: parent === undefined ? id : `${parent.path}/${id}`,
+    generation: 1,
+    parent: undefined,
+    context: fiber.context,
+    trapExit: options?.trapExit === true
+  })
+  process.acknowledge(undefined, false)
+  return { parent, process }
+}
+
+/**
+ * Runs an effect as a process of its own and waits for it: its value is the value, its error the error, a defect the
+ * defect. When the process ended otherwise, by a signal or `Process.exit`, this fails with {@link ProcessExit}.
+ * Interrupting it ends the process with `shutdown` and waits for the end; its scope is closed in every case.
+ *
+ * It is how a test, or a program outside of any tree, does what only a process can: receive, monitor, link, own names.
+ *
+ * ```ts run
+ * import { Process } from "@relive/otp"
+ * import { Effect } from "effect"
+ *
+ * const echo = Process.run(
+ *   Effect.gen(function* () {
+ *     const self = yield* Process.self
+ *     yield* self.send("hello")
+ *     return yield* Process.receive
+ *   })
+ * )
+ *
+ * console.log(await Effect.runPromise(echo)) // { _tag: "Message", message: "hello" }
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const run = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  options?: SpawnOptions
+): Effect.Effect<A, E | ProcessExit, Exclude<R, Self | Scope.Scope>> =>
+  // Nothing comes between the launch and the wait, so that no process is left for which nobody waits.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber<A, E | ProcessExit, Exclude<R, Self | Scope.Scope>>((fiber) => {
+      const { parent, process } = prepare(fiber, options)
+      const result = new Result<A, E>()
+      process.launch(result.keep(effect), options?.link === true ? parent : undefined)
+      return Effect.onInterrupt(restore(result.await(process)), () =>
+        Effect.suspend(() => {
+          process.stop(ExitReason.shutdown)
+          return process.awaitExit
+        })
+      )
+    })
+  )
 
 /**
  * The process the code runs in.

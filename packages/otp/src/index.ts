@@ -66,3 +66,10 @@ export * as Registry from "./Registry.ts"
  * @since 0.1.0
  */
 export * as Supervisor from "./Supervisor.ts"
+
+/**
+ * Effects that run under a supervisor and whose result somebody waits for.
+ *
+ * @since 0.1.0
+ */
+export * as TaskSupervisor from "./TaskSupervisor.ts"

@@ -122,3 +122,26 @@ export class SupervisorError extends Data.TaggedError("SupervisorError")<{
     }
   }
 }
+
+/**
+ * A task was not started: there are `maxTasks` already, the supervisor lets its tasks finish and takes no new ones, or it
+ * is gone. Nothing of the effect has run.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TaskRefused extends Data.TaggedError("TaskRefused")<{
+  /** The path of the supervisor, or the name that nobody has. */
+  readonly path: string
+  readonly reason: "MaxTasks" | "Draining" | "Exited"
+}> {
+  override get message(): string {
+    return `The task supervisor "${this.path}" refused a task: ${taskRefusals[this.reason]}`
+  }
+}
+
+const taskRefusals = {
+  MaxTasks: "it has as many tasks as it may have; raise maxTasks or try later",
+  Draining: "it is stopping",
+  Exited: "it is gone"
+}

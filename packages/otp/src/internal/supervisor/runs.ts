@@ -7,7 +7,6 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Started } from "../../ChildSpec.ts"
 import * as ExitReason from "../../ExitReason.ts"
-import type { Registry } from "../../Registry.ts"
 import type { StartOptions, SupervisorRef, SupervisorSpec } from "../../Supervisor.ts"
 import { SupervisorStartError } from "./errors.ts"
 import { CurrentHub, EventHub } from "./events.ts"
@@ -60,8 +59,16 @@ export const init = <Child, R>(
 export const start = <Child, R>(
   spec: SupervisorSpec<Child, R>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
-  Effect.flatMap(Effect.context<R | Scope.Scope | Registry>(), (context) => {
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, Outside<R> | Scope.Scope> => startRoot(init(spec), options)
+
+type Outside<R> = Exclude<R, Self>
+
+/** Starts a process that becomes a supervisor by `boot`, and stops it when the scope closes. */
+export const startRoot = <Info, R>(
+  boot: Effect.Effect<Started<Info>, SupervisorStartError, R>,
+  options?: StartOptions
+): Effect.Effect<Info, SupervisorStartError, Outside<R> | Scope.Scope> =>
+  Effect.flatMap(Effect.context<Outside<R> | Scope.Scope>(), (context) => {
     const caller = Context.getOrUndefined(context, Self)
     const parent = caller === undefined ? undefined : impl(caller)
     const id = options?.id ?? "root"
@@ -73,9 +80,9 @@ export const start = <Child, R>(
       context,
       trapExit: true
     })
-    let result: Exit.Exit<Started<SupervisorRef<Child>>, SupervisorStartError> | undefined
+    let result: Exit.Exit<Started<Info>, SupervisorStartError> | undefined
     const body = Effect.flatMap(
-      Effect.onExit(init(spec), (exit) => Effect.sync(() => (result = exit))),
+      Effect.onExit(boot, (exit) => Effect.sync(() => (result = exit))),
       (outcome) => {
         process.acknowledge(undefined, true)
         return outcome.run
@@ -116,7 +123,7 @@ const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined
 export const startWatched = <Child, R>(
   spec: SupervisorSpec<Child, R>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> =>
+): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, Outside<R> | Scope.Scope> =>
   Effect.tap(start(spec, options), (ref) => {
     let released = false
     const process = impl(ref.process)

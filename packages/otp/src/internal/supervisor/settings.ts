@@ -1,5 +1,6 @@
 /** The description of a supervisor, and the check of its settings. */
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { ChildSpec, ChildTemplate } from "../../ChildSpec.ts"
 import type { SupervisorSpec } from "../../Supervisor.ts"
@@ -19,6 +20,7 @@ export interface RawOptions {
   readonly period?: Duration.Input | undefined
   readonly autoShutdown?: string | undefined
   readonly maxChildren?: number | undefined
+  readonly beforeStop?: Effect.Effect<void> | undefined
   readonly children: ReadonlyArray<AnySpec | AnyTemplate>
 }
 
@@ -54,6 +56,8 @@ export interface Settings {
   readonly periodMillis: number
   readonly autoShutdown: string
   readonly maxChildren: number
+  /** Runs when the supervisor has to end, before any child is told; calls are refused from then on. */
+  readonly beforeStop: Effect.Effect<void> | undefined
   readonly children: ReadonlyArray<AnySpec>
   readonly template: AnyTemplate | undefined
 }
@@ -76,7 +80,8 @@ export const checkSettings = (options: RawOptions): Settings | StartReason => {
     return invalid("invalidAutoShutdown", autoShutdown)
   }
   if (maxChildren !== Infinity && !isNatural(maxChildren)) return invalid("invalidMaxChildren", maxChildren)
-  const settings = { kind, strategy, intensity, periodMillis, autoShutdown, maxChildren }
+  const { beforeStop } = options
+  const settings = { kind, strategy, intensity, periodMillis, autoShutdown, maxChildren, beforeStop }
   if (kind === "simple") {
     const [template, ...more] = options.children
     if (template === undefined || more.length > 0 || !("instance" in template)) return { _tag: "BadStartSpec" }

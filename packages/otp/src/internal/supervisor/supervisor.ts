@@ -75,6 +75,8 @@ export class Supervisor {
   private readonly restarts = new Window()
   /** The tree is given up: nothing is started any more. */
   private aborted = false
+  /** Calls are refused with this reason, as nobody will serve them. */
+  private stopping: ExitReason.ExitReason | undefined = undefined
   private current: Child | undefined = undefined
 
   constructor(process: ProcessImpl, settings: Settings, context: Context.Context<never>, hub: EventHub) {
@@ -115,10 +117,21 @@ export class Supervisor {
 
   private ended(reason: ExitReason.ExitReason): void {
     this.backoff.cancelAll()
-    const calls = Array.from(this.calls)
-    this.calls.clear()
+    const calls = this.takeCalls()
     this.publish({ _tag: "SupervisorExited", path: this.process.path, reason })
     for (const call of calls) call.reply(refuse({ _tag: "Exited", reason }))
+  }
+
+  private takeCalls(): ReadonlyArray<Call> {
+    const calls = Array.from(this.calls)
+    this.calls.clear()
+    return calls
+  }
+
+  /** The supervisor stops, and that may take long: nobody waits for it any more. */
+  private refuseCalls(reason: ExitReason.ExitReason): void {
+    this.stopping = reason
+    for (const call of this.takeCalls()) call.reply(refuse({ _tag: "Exited", reason }))
   }
 
   // --- start ---
@@ -238,6 +251,10 @@ export class Supervisor {
     while (true) {
       const reason = yield* this.handle(yield* this.inbox.take)
       if (reason === undefined) continue
+      if (this.settings.beforeStop !== undefined) {
+        this.refuseCalls(ExitReason.shutdown)
+        yield* this.settings.beforeStop
+      }
       yield* this.stopAll()
       if (reason._tag === "Normal") return
       return yield* ExitReason.exit(reason)
@@ -514,6 +531,7 @@ export class Supervisor {
     return Effect.withFiber((fiber) =>
       Effect.callback<A, SupervisorError>((resume) => {
         if (!this.process.isAliveUnsafe) return resume(gone)
+        if (this.stopping !== undefined) return resume(refuse({ _tag: "Exited", reason: this.stopping }))
         const call: Call = {
           _tag: "Call",
           serve,
