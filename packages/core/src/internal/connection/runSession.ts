@@ -213,7 +213,7 @@ const establish = Effect.fnUntraced(function* (
   decoder: Resp.Decoder<Resp.Reply>
 ) {
   const settings = yield* readSettings(connection)
-  const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
+  const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const target = { ...connection.options, endpoint: yield* locate(connection) }
   session.destroy = yield* dial(target, wire, (secured) => {
     session.stage = secured ? "handshake" : "tls"

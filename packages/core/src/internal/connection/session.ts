@@ -24,8 +24,10 @@ import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { Answer, Finisher } from "../call/call.ts"
+import { preciseMillis } from "../clock.ts"
 import { Batch } from "../resp/encoder.ts"
 import { afterPoll, queueMicrotask } from "../turns.ts"
+import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
 
@@ -138,6 +140,14 @@ export class Session {
   /** While the socket is looked at before something is written; and when that was done last. */
   private looking = false
   private lookedAt = 0
+  readonly resumption = new Resumption()
+  /** Whether what is written now is counted: by its time, in milliseconds by `preciseMillis`, as are the two moments below. */
+  private measuring = false
+  private wrote = 0
+  private writes = 0
+  /** When the bytes came in whose replies are dispatched next, and since when there was nothing to do before; 0 for not known. */
+  private readAt = 0
+  private idleSince = 0
   private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
@@ -200,11 +210,20 @@ export class Session {
     const step = Effect.suspend(() => {
       const expired: Array<Call> = []
       const chunks = this.takeBatch(expired)
-      const wantsMore = chunks === undefined || sink.write(chunks)
+      const wantsMore = chunks === undefined || this.write(sink, chunks)
       for (const call of expired) this.owner.expire(call)
       return wantsMore ? this.park : sink.drained
     })
     return Effect.forever(step, { disableYield: true })
+  }
+
+  private write(sink: Sink, chunks: Chunks): boolean {
+    if (!this.measuring) return sink.write(chunks)
+    const before = preciseMillis()
+    const wantsMore = sink.write(chunks)
+    this.wrote += preciseMillis() - before
+    this.writes++
+    return wantsMore
   }
 
   private measureRoom(): Room {
@@ -287,8 +306,12 @@ export class Session {
 
   // ------------------------------------------------------------------------------------------------------- reading
 
-  /** Bytes came in and were decoded: any of them is a sign of life. Answers why they end the session, if they do. */
-  inbound(bytes: Uint8Array): SessionEnd | undefined {
+  /**
+   * Bytes came in, at this moment by `preciseMillis`, and were decoded: any of them is a sign of life. Answers why they end the
+   * session, if they do.
+   */
+  inbound(bytes: Uint8Array, at = 0): SessionEnd | undefined {
+    if (this.readAt === 0) this.readAt = at
     this.lastInbound = this.owner.now()
     this.received += bytes.length
     if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
@@ -358,11 +381,43 @@ export class Session {
     if (this.bytesCalls === 0) this.decoder.nextBytes = null
   }
 
-  /** All callers of a batch, and only then one write with what they have submitted: a write may be dear. */
+  /** Resumes the callers of a batch, group by group, and writes what each group has submitted. */
   private resume(answered: ReadonlyArray<Call>): void {
+    const population = answered.length + this.inFlight.size
+    if (population < SMALLEST_POPULATION) this.resumeGroup(answered, 0, answered.length)
+    else this.resumeInGroups(answered, population)
+    this.owner.answered()
+  }
+
+  private resumeInGroups(answered: ReadonlyArray<Call>, population: number): void {
+    const { idleSince, readAt, resumption } = this
+    const start = preciseMillis()
+    this.wrote = 0
+    this.writes = 0
+    this.measuring = true
+    const part = resumption.part(population)
+    let from = 0
+    // Also when nobody is resumed: the replies of those who are gone make room.
+    do {
+      this.resumeGroup(answered, from, Math.min(from + part, answered.length))
+      from += part
+    } while (from < answered.length)
+    this.measuring = false
+    const end = preciseMillis()
+    if (idleSince > 0 && readAt > 0 && answered.length > 0) {
+      const waited = Math.max(0, readAt - idleSince)
+      resumption.learn(answered.length, population, waited, this.wrote, this.writes, end - start - this.wrote)
+    }
+    this.readAt = 0
+    this.idleSince = this.inFlight.head === undefined ? 0 : end
+  }
+
+  /** These callers, and only then one write with what they have submitted: a write may be dear. */
+  private resumeGroup(answered: ReadonlyArray<Call>, from: number, to: number): void {
     this.dispatching = true
     try {
-      for (const call of answered) {
+      for (let i = from; i < to; i++) {
+        const call = answered[i]
         if (call.hasOutcome) call.settle()
         else this.owner.forward(call)
       }
@@ -371,7 +426,6 @@ export class Session {
       this.dispatching = false
     }
     this.kick()
-    this.owner.answered()
   }
 
   private expectBytes(): void {

@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type * as Resp from "../../Resp.ts"
+import { preciseMillis } from "../clock.ts"
 import { setImmediate } from "../turns.ts"
 import type { Chunks, SessionEnd } from "./sessionEnd.ts"
 
@@ -45,6 +46,9 @@ const SLICE_BYTES = 512 * 1024
 /** So many replies may wait for their reader before the socket is paused. */
 const HIGH_WATER = 4096
 
+/** Told of every chunk when it is decoded, and when it came, by `preciseMillis`. May answer that it is the end. */
+type OnInbound = (bytes: Uint8Array, at: number) => SessionEnd | undefined
+
 export class Wire {
   /** For `Net.connect`: read into the shared buffer. */
   readonly onread: Net.OnReadOpts = {
@@ -53,7 +57,7 @@ export class Wire {
   }
 
   private readonly decoder: Resp.Decoder<Resp.Reply>
-  private readonly onInbound: (bytes: Uint8Array) => SessionEnd | undefined
+  private readonly onInbound: OnInbound
   private socket: Net.Socket | undefined = undefined
   private decoded: Array<Decoded> = []
   private failure: Failure | undefined = undefined
@@ -66,11 +70,8 @@ export class Wire {
   private waiter: ((pulled: Pulled) => void) | undefined = undefined
   private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
 
-  /**
-   * `decoder` must be one for volatile chunks. `onInbound` is told of every chunk when it is decoded, and may answer that it
-   * is the end.
-   */
-  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: (bytes: Uint8Array) => SessionEnd | undefined) {
+  /** `decoder` must be one for volatile chunks. */
+  constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: OnInbound) {
     this.decoder = decoder
     this.onInbound = onInbound
   }
@@ -98,8 +99,9 @@ export class Wire {
   /** Decodes what came in and hands it over. Answers whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
+    const at = preciseMillis()
     const failure = this.decode(bytes)
-    const end = this.onInbound(bytes)
+    const end = this.onInbound(bytes, at)
     this.failure = failure ?? end
     this.deliver()
     this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
