@@ -126,7 +126,7 @@ export interface Options {
   readonly closeTimeout?: Duration.Input | undefined
   /** After how long a silence the session is checked, and ended if it stays silent; `"infinite"` for never. Default 10 seconds. */
   readonly healthCheckInterval?: Duration.Input | "infinite" | undefined
-  /** How long a session must have been ready for the backoff to start over. Default 10 seconds. */
+  /** Sessions that were ready for less than this, one after the other, are dialled `backoffInitial` apart. Default 10 seconds. */
   readonly stableAfter?: Duration.Input | undefined
   /** How many commands may be queued. Default 65536. */
   readonly mailboxCommands?: number | undefined
@@ -140,13 +140,13 @@ export interface Options {
   readonly inFlightBytes?: number | undefined
   /** A call made while there is no session waits for the next one, within its deadline, or fails at once. Default `"wait"`. */
   readonly whenDown?: "wait" | "fail" | undefined
-  /** The longest delay before the first restart of a session that was stable; the delay is random from 0. Default 50 ms. */
+  /** The longest delay before the dial after a session that was ready; the delay is random from 0. Default 50 ms. */
   readonly backoffFirst?: Duration.Input | undefined
-  /** The delay before the next restart. Default 100 ms. */
+  /** The delay before the dial after one that failed. Default 100 ms. */
   readonly backoffInitial?: Duration.Input | undefined
-  /** By what the delay grows with each further restart, from 1. Default 2. */
+  /** By what the delay grows with each further dial that fails, from 1. Default 2. */
   readonly backoffFactor?: number | undefined
-  /** The longest delay between restarts, whatever the others say. Default 3 seconds. */
+  /** The longest delay between dials, whatever the others say. Default 3 seconds. */
   readonly backoffCap?: Duration.Input | undefined
   /** `"background"`: starting does not wait for the server. `"await"`: it waits for the first session and fails with its error. Default `"background"`. */
   readonly start?: "background" | "await" | undefined

@@ -482,7 +482,7 @@ describe("The dials to a closed port", () => {
   )
 
   it.effect(
-    "RECON-011 start over once a session was stable, and then the first is at once",
+    "RECON-011 start over once a session was ready, and then the first is at once",
     () =>
       withSleepLog([connectTimeout], (sleeps) =>
         Effect.gen(function* () {
@@ -498,13 +498,22 @@ describe("The dials to a closed port", () => {
             const first = yield* fake.connection(0)
             yield* submit(first.serve(handshake))
             yield* awaitState("ready")
-            // Dropped before it was stable: the backoff goes on where it was.
+            // Success starts the backoff over, and the first dial is at once.
             yield* TestClock.adjust("9 seconds")
             yield* first.reset
-            assert.strictEqual(yield* sleeps.next, 800)
-            yield* TestClock.adjust(800)
-            const second = yield* fake.connection(1)
-            yield* submit(second.serve(handshake))
+            assert.strictEqual(yield* sleeps.next, 25)
+            yield* TestClock.adjust(25)
+            for (const index of [1, 2, 3]) {
+              const young = yield* fake.connection(index)
+              yield* submit(young.serve(handshake))
+              yield* awaitState("ready")
+              yield* young.reset
+              // Young, as the one before it: so far apart, and it does not grow.
+              assert.strictEqual(yield* sleeps.next, 100)
+              yield* TestClock.adjust(100)
+            }
+            const stable = yield* fake.connection(4)
+            yield* submit(stable.serve(handshake))
             yield* awaitState("ready")
             yield* TestClock.adjust("10 seconds")
             yield* fake.stop
@@ -514,12 +523,7 @@ describe("The dials to a closed port", () => {
           }).pipe(Effect.provide(Redis.layer({ port: fake.port, healthCheckInterval: "infinite", connectTimeout })))
         })
       ).pipe(withRandom(0.5)),
-    departs(
-      overridden(
-        "RECON-011",
-        "the backoff starts over when a session was ready for `stableAfter`, not by its mere success"
-      )
-    )
+    departs(better("RECON-011", "the first dial after a session that was ready is at once, give or take a jitter"))
   )
 })
 

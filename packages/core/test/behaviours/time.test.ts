@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
-import { awaitState, better, callsOf, departs, outcomeOf, reasonOf, submit } from "./support.ts"
+import { awaitState, better, callsOf, departs, outcomeOf, reasonOf, submit, withRandom } from "./support.ts"
 
 const { array, bulk, handshake } = FakeServer
 
@@ -206,7 +206,7 @@ describe("The health check", () => {
           assert.strictEqual(Option.getOrUndefined(yield* Fiber.join(end)), "health-check")
           yield* first.closed
           const again = yield* submit(Redis.command(["GET", "again"]))
-          yield* TestClock.adjust(20)
+          yield* TestClock.adjust(50)
           const second = yield* fake.connection(1)
           yield* second.answer(handshake)
           yield* second.expect(["GET", "again"])
@@ -237,7 +237,7 @@ describe("The health check", () => {
   )
 
   it.effect("HEALTH-004 does nothing while there is no session", () =>
-    withFake({ healthCheckInterval: 30, backoffInitial: 500, backoffCap: 500 }, (fake, first) =>
+    withFake({ healthCheckInterval: 30, backoffFirst: 1000 }, (fake, first) =>
       Effect.gen(function* () {
         const closing = yield* submit(Effect.andThen(first.expect(["PING"]), first.close))
         yield* moveUntil(10, 100, isDown)
@@ -246,7 +246,7 @@ describe("The health check", () => {
         const { sessions, state } = yield* Redis.status
         assert.deepStrictEqual([state, sessions, yield* fake.accepted], ["backoff", 1, 1])
       })
-    )
+    ).pipe(withRandom(0.5))
   )
 
   it.effect("HEALTH-005 asks an idle server with a PING, and leaves it alone when it answers", () =>

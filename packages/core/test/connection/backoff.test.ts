@@ -1,12 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { delayMillis } from "../../src/internal/connection/backoff.ts"
+import { delayMillis, youngDelayMillis } from "../../src/internal/connection/backoff.ts"
 
 const options = { backoffFirstMillis: 50, backoffInitialMillis: 100, backoffFactor: 2, backoffCapMillis: 3000 }
 
 describe("the backoff", () => {
-  it("replaces a stable session at once, within the first jitter", () => {
-    assert.strictEqual(delayMillis(options, "stable", 0, 0), 0)
-    assert.ok(delayMillis(options, "stable", 0, 0.999) < 50)
+  it("replaces a session that was ready at once, within the first jitter", () => {
+    assert.strictEqual(delayMillis(options, "ready", 0, 0), 0)
+    assert.ok(delayMillis(options, "ready", 0, 0.999) < 50)
+  })
+
+  it("dials young sessions the initial delay apart, and no less often for their number", () => {
+    assert.strictEqual(Math.round(youngDelayMillis(options, 0, 0.5)), 100)
+    assert.strictEqual(Math.round(youngDelayMillis(options, 90, 0.5)), 25)
+    assert.strictEqual(Math.round(youngDelayMillis(options, 300, 0.5)), 25)
   })
 
   it("doubles from the initial delay up to the cap", () => {

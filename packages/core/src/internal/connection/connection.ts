@@ -27,7 +27,7 @@ import { Deadlines } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
-import { delayMillis } from "./backoff.ts"
+import { delayMillis, youngDelayMillis } from "./backoff.ts"
 import type { Owner, Room, Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -94,6 +94,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   private sessions = 0
   private repeated = 0
   private attempt = 0
+  /** Whether the last session that was ready had been so for less than `stableAfter`. */
+  private youngBefore = false
   private nextDelay = 0
   private onDrained: (() => void) | undefined = undefined
   private onFirst: Array<() => void> = []
@@ -344,6 +346,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.session = undefined
     this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
     this.planNext(session, end)
+    if (end === becameReplica) this.endOthers(end.detail)
     // While it closes there is no next session: what waits for one would only use up the time.
     if (this.closing) this.failQueued(this.shutdown(), failed)
     else this.goDown(end, shared, failed)
@@ -380,10 +383,21 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   }
 
   private planNext(session: Session, end: SessionEnd): void {
-    const stable = this.now() - session.readyAt >= this.options.stableAfterMillis
-    this.attempt = stable ? 0 : this.attempt + 1
-    const ended = end.refused ? "refused" : stable ? "stable" : "unstable"
-    this.nextDelay = delayMillis(this.options, ended, this.attempt, this.random()) + this.dialDelayMillis
+    this.nextDelay = this.delayAfter(session, end) + this.dialDelayMillis
+  }
+
+  private delayAfter(session: Session, end: SessionEnd): number {
+    const readyMillis = this.now() - session.readyAt
+    const wasReady = readyMillis >= 0
+    this.attempt = wasReady ? 0 : this.attempt + 1
+    if (end.refused || !wasReady) {
+      return delayMillis(this.options, end.refused ? "refused" : "unstable", this.attempt, this.random())
+    }
+    const wasYoung = this.youngBefore
+    this.youngBefore = readyMillis < this.options.stableAfterMillis
+    return wasYoung && this.youngBefore
+      ? youngDelayMillis(this.options, readyMillis, this.random())
+      : delayMillis(this.options, "ready", 0, this.random())
   }
 
   /** How long a lease that could not be dialled waits before its next dial, in milliseconds; the first one is 1. */
@@ -525,7 +539,11 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     return this.session?.ready === true ? this.session.silentMillis : 0
   }
 
+  /** What else has sessions here: the connections for pub/sub. */
+  endOthers: (detail: string) => void = () => {}
+
   endSession(detail: string): void {
+    this.endOthers(detail)
     this.session?.die(sessionEnd({ kind: "disconnected", detail, refused: false }))
     // It was not the server's doing, so the next dial need not wait, nor does one that waits already.
     this.attempt = 0
