@@ -71,7 +71,8 @@ export interface RedisConnection {
   readonly silentMillis: number
   /**
    * Ends the present session as lost: what was written is repeated or `unknown`. The next one is dialled at once, also when
-   * there was none and its dial was waiting.
+   * there was none and its dial was waiting. The same for the connections for pub/sub that belong to it: of a `Shared`, they
+   * belong to `waiting`.
    */
   readonly endSession: (detail: string) => void
   /** Where the session is, or the last one was; the label of the resolver before there was one. */

@@ -94,7 +94,8 @@ const reader = (
   Stream.fromPull(Effect.succeed(wire.pull)).pipe(
     Stream.runForEachArray((frames) => {
       const failure = session.dispatch(frames)
-      return failure === undefined ? Effect.void : Effect.fail(failure)
+      if (failure !== undefined) return Effect.fail(failure)
+      return session.feed?.hold ?? Effect.void
     }),
     Effect.catch((error) => {
       const end = readFailed(session, error)

@@ -184,6 +184,10 @@ export class Subscriber {
     this.connection = connection
   }
 
+  endSession(detail: string): void {
+    this.connection?.endSession(detail)
+  }
+
   /** What takes the frames of a session. */
   feedFor(session: Session, connection: Connection): Feed {
     return new Feed(this, session, connection)

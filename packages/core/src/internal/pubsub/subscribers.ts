@@ -72,6 +72,11 @@ export class Subscribers {
     )
   }
 
+  /** Ends the sessions as lost: whatever is dialled next is resolved anew. */
+  endSessions(detail: string): void {
+    for (const subscriber of this.all) subscriber.endSession(detail)
+  }
+
   /** A connection has ended, for good. */
   ended(subscriber: Subscriber): void {
     this.all.delete(subscriber)
@@ -81,7 +86,7 @@ export class Subscribers {
 
   private closed(): RedisError {
     return connectionError(
-      { kind: "shutdown", address: this.owner.options.address, detail: "the connection is closing" },
+      { kind: "shutdown", address: this.owner.address, detail: "the connection is closing" },
       "unsent"
     )
   }

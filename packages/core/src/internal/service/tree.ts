@@ -234,6 +234,7 @@ const makeSubscribers = (owner: Connection): Subscribers => {
     owner,
     subscriberSpec(owner, () => subscribers)
   )
+  owner.endOthers = (detail) => subscribers.endSessions(detail)
   return subscribers
 }
 

@@ -43,8 +43,9 @@ const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
  */
 const SLICE_BYTES = 512 * 1024
 
-/** So many replies may wait for their reader before the socket is paused. */
+/** So many replies may wait for their reader before the socket is paused, and so many bytes of them. */
 const HIGH_WATER = 4096
+const HIGH_WATER_BYTES = 1024 * 1024
 
 /** Told of every chunk when it is decoded, and when it came, by `preciseMillis`. May answer that it is the end. */
 type OnInbound = (bytes: Uint8Array, at: number) => SessionEnd | undefined
@@ -63,6 +64,8 @@ export class Wire {
   private failure: Failure | undefined = undefined
   /** Is the reader behind? */
   private paused = false
+  /** Bytes that came since there was something to take. */
+  private held = 0
   /** Is the slice of this turn over? */
   private resting = false
   /** Bytes since the last rest. */
@@ -104,7 +107,8 @@ export class Wire {
     const end = this.onInbound(bytes, at)
     this.failure = failure ?? end
     this.deliver()
-    this.paused = this.decoded.length >= HIGH_WATER || this.failure !== undefined
+    this.held = this.decoded.length === 0 ? 0 : this.held + bytes.length
+    this.paused = this.decoded.length >= HIGH_WATER || this.held >= HIGH_WATER_BYTES || this.failure !== undefined
     this.slice += bytes.length
     if (this.slice >= SLICE_BYTES) this.rest()
     return !this.paused && !this.resting
