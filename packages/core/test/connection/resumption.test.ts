@@ -79,8 +79,8 @@ describe("The callers of a batch in two groups", () => {
     const queue = new EntryList<Call>()
     const owner: Owner = {
       now: () => 0,
-      take: () => queue.shift(),
-      hasCall: () => queue.head !== undefined,
+      take: (room) => (room.commands > 0 ? queue.shift() : undefined),
+      hasCall: (room) => room.commands > 0 && queue.head !== undefined,
       expire: () => {},
       answered: () => {},
       ended: () => {},
