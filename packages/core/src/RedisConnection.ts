@@ -24,7 +24,7 @@ import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as connectionTree from "./internal/service/tree.ts"
-import { makeRoutedCalls } from "./internal/service/routedCalls.ts"
+import { makeCommandEffect, makeRoutedCalls, makeTransactionEffect } from "./internal/service/routedCalls.ts"
 import { partsOf } from "./internal/service/shared.ts"
 import { makeRouted } from "./internal/service/service.ts"
 import type { RedisError } from "./RedisError.ts"
@@ -244,6 +244,13 @@ export interface RoutedCall extends Effect.Effect<void> {
   readonly deadline: number
   readonly wakeBy: number
   readonly timeoutMillis: number
+  /**
+   * Whether a reply that finds nothing (null, 0, an empty array …) goes to `Hooks.onRefused`, too, with `refusal` undefined: of
+   * a replica that does not know of a migration it may be wrong.
+   */
+  doubtsMisses: boolean
+  /** Takes it back, wherever it is: nobody waits for it any more. */
+  readonly takeBack: () => void
   /** Keeps it out of all queues. When its caller is interrupted, `dropped` is called, and it is settled. */
   readonly hold: (dropped: (call: RoutedCall) => void) => void
   /** Settles it with this error, if it is not settled. */
@@ -270,14 +277,13 @@ export interface RoutedPart {
 export type ResumeRouted<A> = (outcome: Exit.Exit<A, RedisError>) => void
 
 /**
- * Makes routed calls: checks and encodes them, and submits none. What is wrong with a call is told to `resume`, and the
- * result is `undefined` then.
+ * Makes routed calls: checks and encodes them, and submits none. The result is the error where something is wrong with a call.
  *
  * - `check`: the table flags of a command, or why it must not be sent there
  * - `timeoutMillis`: the deadline of a call by its options, or what is wrong with them
  * - `command`: one command; `transaction`: `MULTI`, the commands, `EXEC`. Their refusals are followed.
  * - `part`: commands written together, each with its own reply; their refusals are replies. `first` is the index of each in
- *   the caller's pipeline, for errors.
+ *   the caller's pipeline, for errors. It is a call of the owner's: `resume` is told of its outcome.
  *
  * @category models
  * @since 0.1.0
@@ -285,17 +291,11 @@ export type ResumeRouted<A> = (outcome: Exit.Exit<A, RedisError>) => void
 export interface RoutedCalls {
   readonly check: (command: Resp.Command, where: CommandTable.Where) => number | RedisError
   readonly timeoutMillis: (options: CallOptions | undefined) => number | RedisError
-  readonly command: (
-    command: Resp.Command,
-    flags: number,
-    options: CallOptions | undefined,
-    resume: ResumeRouted<Resp.Reply>
-  ) => RoutedCall | undefined
+  readonly command: (command: Resp.Command, flags: number, options: CallOptions | undefined) => RoutedCall | RedisError
   readonly transaction: (
     commands: ReadonlyArray<Resp.Command>,
-    options: CallOptions | undefined,
-    resume: ResumeRouted<ReadonlyArray<PipelineReply>>
-  ) => RoutedCall | undefined
+    options: CallOptions | undefined
+  ) => RoutedCall | RedisError
   readonly part: (
     commands: ReadonlyArray<Resp.Command>,
     indexes: ReadonlyArray<number>,
@@ -303,7 +303,7 @@ export interface RoutedCalls {
     timeoutMillis: number,
     options: CallOptions | undefined,
     resume: ResumeRouted<ReadonlyArray<PipelineReply>>
-  ) => RoutedPart | undefined
+  ) => RoutedPart | RedisError
 }
 
 /**
@@ -321,6 +321,43 @@ export const routedCalls: (
   now: () => number,
   follows: (call: RoutedCall, error: Resp.ReplyError) => boolean
 ) => RoutedCalls = makeRoutedCalls
+
+/**
+ * Submits a call in the turn of its caller: returns the call, which its caller then waits for, or another effect that is run
+ * in its place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Submitter {
+  readonly submitCommand: (
+    command: Resp.Command,
+    options: CallOptions | undefined
+  ) => RoutedCall | Effect.Effect<Resp.Reply, RedisError>
+}
+
+/**
+ * A command as an effect: submitted by `submitter` each time it is run, in the step in which its fiber begins to wait, at the
+ * least cost that there is.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const commandEffect: (
+  submitter: Submitter,
+  command: Resp.Command,
+  options: CallOptions | undefined
+) => Effect.Effect<Resp.Reply, RedisError> = makeCommandEffect
+
+/**
+ * A transaction as an effect: as `commandEffect`, for what `submit` returns.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const transactionEffect: (
+  submit: () => RoutedCall | Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
+) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> = makeTransactionEffect
 
 /**
  * Wraps a service in spans and metrics as those of `shared` are, where they are on. Wrap the outermost service, once.

@@ -10,8 +10,9 @@ import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { RedisError } from "./RedisError.ts"
+import type { ClusterError, ConnectionError, RedisError, TimeoutError } from "./RedisError.ts"
 import type { Subscribe } from "./RedisPubSub.ts"
+import type { ScanOptions } from "./Redis.ts"
 import type * as Resp from "./Resp.ts"
 
 /**
@@ -69,12 +70,19 @@ export interface LeaseOptions {
 
 /**
  * An element of a pipeline's result: the reply of its command, which may be the server's error, or why the reply could
- * not be delivered.
+ * not be delivered. Over several servers (a cluster) a part of a pipeline may be lost while others are answered: then the
+ * elements of that part are what one connection fails the whole pipeline with.
  *
  * @category models
  * @since 0.1.0
  */
-export type PipelineReply = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
+export type PipelineReply =
+  | Resp.Reply
+  | Resp.DecodeError
+  | Resp.ReplyLimitError
+  | ConnectionError
+  | TimeoutError
+  | ClusterError
 
 /**
  * The states of a connection.
@@ -151,6 +159,8 @@ export interface Service {
   readonly noreply: (commands: ReadonlyArray<Resp.Command>, options?: CallOptions) => Effect.Effect<void, RedisError>
   /** A connection that nobody else uses, until the scope closes. */
   readonly lease: (options?: LeaseOptions) => Effect.Effect<Service, RedisError, Scope.Scope>
+  /** Walks the keys of several servers, where `SCAN` on one of them would not be all. Absent for one server. */
+  readonly scan?: ((options: ScanOptions) => Stream.Stream<string | Uint8Array, RedisError>) | undefined
   /** Subscribes, on a connection beside this one that all subscriptions share. */
   readonly subscribe: Subscribe
   /** The deadline of calls that do not say their own, in milliseconds. */

@@ -1,7 +1,7 @@
 /** Calls that servers send on to one another, over two scripted servers: the seam that a cluster is built on. */
 import { assert, describe, it } from "@effect/vitest"
 import { RedisConnection, RedisOptions } from "@relive/core"
-import type { RedisError, Resp } from "@relive/core"
+import type { Resp } from "@relive/core"
 import { Registry, Supervisor } from "@relive/otp"
 import { FakeServer } from "@relive/testing"
 import * as Deferred from "effect/Deferred"
@@ -66,20 +66,24 @@ const makePair = Effect.fnUntraced(function* (
   return { a: a.connection, b: b.connection, calls, refused } satisfies Pair
 })
 
-const command = ({ a, calls }: Pair, args: Resp.Command, options?: { readonly timeout?: number }) =>
-  Effect.callback<Resp.Reply, RedisError.RedisError>((resume) => {
+const submitTo =
+  (to: RedisConnection.RedisConnection, { calls }: Pair): RedisConnection.Submitter["submitCommand"] =>
+  (args, options) => {
     const flags = calls.check(args, "shared")
-    assert.ok(typeof flags === "number")
-    const call = calls.command(args, flags, options, resume)
-    if (call === undefined) return
-    a.accept(call, false)
+    if (typeof flags !== "number") return Effect.fail(flags)
+    const call = calls.command(args, flags, options)
+    if ("reason" in call) return Effect.fail(call)
+    to.accept(call, false)
     return call
-  })
+  }
+
+const command = (pair: Pair, args: Resp.Command, options?: { readonly timeout?: number }) =>
+  RedisConnection.commandEffect({ submitCommand: submitTo(pair.a, pair) }, args, options)
 
 const transaction = ({ a, calls }: Pair, commands: ReadonlyArray<Resp.Command>) =>
-  Effect.callback<unknown, RedisError.RedisError>((resume) => {
-    const call = calls.transaction(commands, undefined, resume)
-    if (call === undefined) return
+  RedisConnection.transactionEffect(() => {
+    const call = calls.transaction(commands, undefined)
+    if ("reason" in call) return Effect.fail(call)
     a.accept(call, false)
     return call
   })
@@ -135,10 +139,11 @@ describe("a call that is refused", () => {
       const source: Handler = (line, connection) =>
         line[0] === "SET" && ++tries === 2 ? "+DONE\r\n" : first.handler(line, connection)
       const pair = yield* makePair(source, handler)
-      const alongside = Effect.callback<Resp.Reply, RedisError.RedisError>((resume) => {
-        const call = pair.calls.command(["GET", "c"], 0, undefined, resume)
-        if (call !== undefined) pair.b.accept(call, false)
-      })
+      const alongside = RedisConnection.commandEffect(
+        { submitCommand: submitTo(pair.b, pair) },
+        ["GET", "c"],
+        undefined
+      )
       const replies = yield* Effect.all([command(pair, ["SET", "b", 2]), alongside], { concurrency: 2 })
       assert.deepStrictEqual(replies, ["DONE", "c"])
       assert.deepStrictEqual(second.seen, ["GET c", "ASKING", "SET b 2"])

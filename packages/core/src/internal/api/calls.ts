@@ -129,7 +129,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     leaseWith: (options) => use(tag, (service) => service.lease(options)),
     watch: makeWatch(tag),
     script: makeScripts(tag, command),
-    ...makeScans<Self>(command),
+    ...makeScans<Self>(tag, command),
     ...makePubSub<Self>(tag, command),
     status: use(tag, (service) => service.status),
     events: Stream.unwrap(use(tag, (service) => Effect.succeed(service.events)))

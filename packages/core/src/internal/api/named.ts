@@ -160,6 +160,9 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
             Scope.provide(service.lease({ ...options, timeout: own?.timeout }), scope)
           )
         ),
+      get scan() {
+        return now()?.scan
+      },
       subscribe: namedSubscribe(registry, name),
       get timeoutMillis() {
         return now()?.timeoutMillis ?? DEFAULT_TIMEOUT_MILLIS

@@ -3,12 +3,13 @@
  *
  * @internal
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Calls, ScanOptions } from "../../Redis.ts"
 import type { RedisError } from "../../RedisError.ts"
-import type { CallOptions } from "../../RedisService.ts"
+import type { CallOptions, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { redisError } from "../errors.ts"
 
@@ -94,13 +95,20 @@ export const scored = (page: Page): ReadonlyArray<readonly [string | Uint8Array,
 
 /** The four scans over one function that sends. */
 export const makeScans = <Self>(
+  tag: Context.Key<Self, Service>,
   command: Calls<Self>["command"]
 ): Pick<Calls<Self>, "scan" | "hscan" | "sscan" | "zscan"> => {
   const send = (args: Resp.Command, options: CallOptions) => command(args, options)
   function scan(options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
   function scan(options?: ScanOptions): Stream.Stream<string, RedisError, Self>
   function scan(options: ScanOptions = {}): Stream.Stream<string | Uint8Array, RedisError, Self> {
-    return scanStream(send, "SCAN", [], options, texts)
+    return Stream.unwrap(
+      Effect.withFiber((fiber) => {
+        // A service over several servers walks them all.
+        const { scan } = Context.getUnsafe(fiber.context, tag)
+        return Effect.succeed(scan === undefined ? scanStream(send, "SCAN", [], options, texts) : scan(options))
+      })
+    )
   }
   function sscan(
     key: string | Uint8Array,

@@ -8,13 +8,15 @@ import * as Resp from "../../Resp.ts"
 import { asItCame } from "./call.ts"
 import type { Call, Answer, Finisher, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
-import type { PipelineReply } from "../../RedisService.ts"
 import { hideEchoes } from "../commands/echoes.ts"
 import { nameOf } from "../commands/name.ts"
 import { failure } from "../errors.ts"
 
+/** What one connection puts in a pipeline's place for a reply. */
+type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
+
 /** An error of the server knows what it answers. */
-const named = (element: PipelineReply, command: string | undefined): PipelineReply =>
+const named = (element: Element, command: string | undefined): Element =>
   element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
 
 /** The server's error as the answer to this command, without what it repeats of the arguments. */
@@ -24,7 +26,7 @@ const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyE
 }
 
 /** A reply as an element: what could not be delivered becomes its error. */
-export const toElement = (reply: Answer, command: string | undefined): PipelineReply =>
+export const toElement = (reply: Answer, command: string | undefined): Element =>
   reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
 
 /** One command: its reply, or its failure. */
@@ -39,32 +41,29 @@ export const command: Finisher<Resp.Reply> = {
 }
 
 /** Many commands: all replies, in order. `names` are those of the commands, for errors. */
-export class PipelineFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
+export class PipelineFinisher implements Finisher<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
   /** Emptied by the first reply, so that a repeated pipeline starts anew. */
-  private elements: Array<PipelineReply> = []
+  private elements: Array<Element> = []
 
   constructor(names: ReadonlyArray<string>) {
     this.names = names
   }
 
-  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Element>> | undefined {
     if (call.received === 1) this.elements = []
     this.elements.push(toElement(reply, this.names[call.received - 1]))
     return call.received === call.expected ? Exit.succeed(this.elements) : undefined
   }
 }
 
-const isQueued = (reply: PipelineReply): boolean => reply === "QUEUED"
+const isQueued = (reply: Element): boolean => reply === "QUEUED"
 
 /** Waits for EXEC or was refused: it has not run by itself. */
-const isHeld = (reply: PipelineReply): boolean => isQueued(reply) || reply instanceof Resp.ReplyError
+const isHeld = (reply: Element): boolean => isQueued(reply) || reply instanceof Resp.ReplyError
 
 /** The outcome of `MULTI`, the commands and `EXEC`, from their replies in order. */
-const transactionOutcome = (
-  call: Call,
-  replies: ReadonlyArray<PipelineReply>
-): Outcome<ReadonlyArray<PipelineReply>> => {
+const transactionOutcome = (call: Call, replies: ReadonlyArray<Element>): Outcome<ReadonlyArray<Element>> => {
   const multi = replies[0]
   const exec = replies[replies.length - 1]
   const queued = replies.slice(1, -1)
@@ -93,7 +92,7 @@ const notATransaction = new Resp.ReplyError({
   message: "the server did not answer MULTI and EXEC as it should"
 })
 
-const ranOutside = (error: Resp.ReplyError, replies: ReadonlyArray<PipelineReply>): Resp.ReplyError =>
+const ranOutside = (error: Resp.ReplyError, replies: ReadonlyArray<Element>): Resp.ReplyError =>
   new Resp.ReplyError({
     code: error.code,
     message: error.message,
@@ -102,26 +101,26 @@ const ranOutside = (error: Resp.ReplyError, replies: ReadonlyArray<PipelineReply
     replies
   })
 
-const queueErrorsOf = (queued: ReadonlyArray<PipelineReply>) =>
+const queueErrorsOf = (queued: ReadonlyArray<Element>) =>
   queued.flatMap((reply, index) =>
     reply instanceof Resp.ReplyError ? [{ index, code: reply.code, message: reply.message }] : []
   )
 
 /** `MULTI`, the commands, `EXEC`: the elements of EXEC's array. `names` are those of the commands. */
-export class TransactionFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
+export class TransactionFinisher implements Finisher<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
-  private readonly replies: Array<PipelineReply> = []
+  private readonly replies: Array<Element> = []
 
   constructor(names: ReadonlyArray<string>) {
     this.names = names
   }
 
-  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+  onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Element>> | undefined {
     return this.add(call, reply, call.received, call.received === call.expected)
   }
 
   /** The reply to its command number `at`, `MULTI` being the first. */
-  add(call: Call, reply: Answer, at: number, isLast: boolean): Outcome<ReadonlyArray<PipelineReply>> | undefined {
+  add(call: Call, reply: Answer, at: number, isLast: boolean): Outcome<ReadonlyArray<Element>> | undefined {
     this.replies.push(toElement(reply, this.nameAt(at, isLast)))
     if (!isLast) return undefined
     const outcome = transactionOutcome(call, this.replies)
@@ -140,7 +139,7 @@ export class TransactionFinisher implements Finisher<ReadonlyArray<PipelineReply
  */
 export class NoReplyFinisher implements Finisher<void> {
   private readonly names: ReadonlyArray<string>
-  private readonly replies: Array<PipelineReply> = []
+  private readonly replies: Array<Element> = []
 
   constructor(names: ReadonlyArray<string>) {
     this.names = names

@@ -44,6 +44,8 @@ export class RoutedCall<A = unknown> extends Call<A> {
   refusal: Resp.ReplyError | undefined = undefined
   /** The owner's own. */
   data: unknown = undefined
+  /** Whether a reply that finds nothing may be wrong: then it goes on elsewhere, too, without a refusal. */
+  doubtsMisses = false
 
   private readonly plain: Payload
   private readonly plainExpected: number
@@ -61,7 +63,7 @@ export class RoutedCall<A = unknown> extends Call<A> {
     expected: number,
     timeoutMillis: number,
     now: number,
-    resume: Resume<A>
+    resume?: Resume<A>
   ) {
     super(payload, count, bytes, word, flags, finisher, expected, timeoutMillis, now, resume)
     this.follower = follower
@@ -89,6 +91,12 @@ export class RoutedCall<A = unknown> extends Call<A> {
         dropped(this)
       }
     }
+  }
+
+  readonly takeBack = (): void => {
+    if (this.settled) return
+    this.abandon()
+    this.settled = true
   }
 
   readonly fail = (error: RedisError): void => settle(this, Exit.fail(error))
@@ -127,9 +135,20 @@ export const routedCommand: Finisher<Resp.Reply> = {
     if (call.received < call.expected) return undefined
     if (typeof reply === "object" && reply instanceof Resp.ReplyError) {
       if (!call.settled && call instanceof RoutedCall && call.follows(reply)) return undefined
+    } else if (isMiss(reply) && call instanceof RoutedCall && call.doubtsMisses && !call.settled) {
+      call.refusal = undefined
+      return undefined
     }
     return finishers.command.onReply(call, reply)
   }
+}
+
+/** What a server says of a key that it does not have, in the words of any command that reads. */
+const isMiss = (reply: Answer): boolean => {
+  if (typeof reply !== "object") return reply === 0 || reply === -2 || reply === "" || reply === "none"
+  if (reply === null) return true
+  if (Array.isArray(reply)) return reply.length === 0 || reply.some(isMiss)
+  return (reply instanceof Map || reply instanceof Set) && reply.size === 0
 }
 
 /** `MULTI`, the commands, `EXEC`. It goes on elsewhere as a whole when it was discarded because of such a refusal. */

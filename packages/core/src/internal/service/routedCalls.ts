@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import * as Exit from "effect/Exit"
+import type * as Effect from "effect/Effect"
 import * as CommandTable from "../../CommandTable.ts"
 import type * as RedisConnection from "../../RedisConnection.ts"
 import type { RedisError } from "../../RedisError.ts"
@@ -14,6 +14,7 @@ import type * as Resp from "../../Resp.ts"
 import { BYTES, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import { encoder } from "../call/encoding.ts"
 import { callTimeoutMillis } from "../call/options.ts"
+import { Waiting } from "../call/park.ts"
 import { PartFinisher, RoutedCall, routedCommand, RoutedTransaction } from "../call/routed.ts"
 import type { Follower } from "../call/routed.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
@@ -54,58 +55,32 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
   readonly command = (
     command: Resp.Command,
     flags: number,
-    options: CallOptions | undefined,
-    resume: RedisConnection.ResumeRouted<Resp.Reply>
-  ): RoutedCall<Resp.Reply> | undefined => {
+    options: CallOptions | undefined
+  ): RoutedCall<Resp.Reply> | RedisError => {
     const payload = encoder.encode(command)
-    if (payload instanceof ArgumentFailure) return failed(resume, payload.message)
+    if (payload instanceof ArgumentFailure) return argumentError(payload.message)
     const bytes = encoder.bytes
     const timeout = this.timeoutMillis(options)
-    if (typeof timeout !== "number") return refused(resume, timeout)
+    if (typeof timeout !== "number") return timeout
     const isRepeatable = (flags & Flags.repeatable) !== 0 && options?.retry !== false
     const callFlags = REDIRECTABLE | (isRepeatable ? REPEATABLE : 0) | bytesFlag(options)
     const word = wordOf(command)
-    return new RoutedCall(
-      this.follower,
-      payload,
-      1,
-      bytes,
-      word,
-      callFlags,
-      routedCommand,
-      1,
-      timeout,
-      this.now(),
-      resume
-    )
+    return new RoutedCall(this.follower, payload, 1, bytes, word, callFlags, routedCommand, 1, timeout, this.now())
   }
 
   readonly transaction = (
     commands: ReadonlyArray<Resp.Command>,
-    options: CallOptions | undefined,
-    resume: RedisConnection.ResumeRouted<ReadonlyArray<PipelineReply>>
-  ): RoutedCall<ReadonlyArray<PipelineReply>> | undefined => {
+    options: CallOptions | undefined
+  ): RoutedCall<ReadonlyArray<PipelineReply>> | RedisError => {
     const count = commands.length + 2
     const payload = encoder.encodeAll([["MULTI"], ...commands, ["EXEC"]])
-    if (payload instanceof ArgumentFailure) return failed(resume, renumbered(payload, payload.command - 1))
+    if (payload instanceof ArgumentFailure) return renumbered(payload, payload.command - 1)
     const bytes = encoder.bytes
     const timeout = this.timeoutMillis(options)
-    if (typeof timeout !== "number") return refused(resume, timeout)
+    if (typeof timeout !== "number") return timeout
     const finisher = new RoutedTransaction(commands.map(wordOf))
     const flags = REDIRECTABLE | bytesFlag(options)
-    return new RoutedCall(
-      this.follower,
-      payload,
-      count,
-      bytes,
-      "MULTI",
-      flags,
-      finisher,
-      count,
-      timeout,
-      this.now(),
-      resume
-    )
+    return new RoutedCall(this.follower, payload, count, bytes, "MULTI", flags, finisher, count, timeout, this.now())
   }
 
   readonly part = (
@@ -115,11 +90,9 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
     timeoutMillis: number,
     options: CallOptions | undefined,
     resume: RedisConnection.ResumeRouted<ReadonlyArray<PipelineReply>>
-  ): Part | undefined => {
+  ): Part | RedisError => {
     const payload = encoder.encodeAll(commands)
-    if (payload instanceof ArgumentFailure) {
-      return failed(resume, renumbered(payload, indexes[payload.command] ?? payload.command))
-    }
+    if (payload instanceof ArgumentFailure) return renumbered(payload, indexes[payload.command] ?? payload.command)
     const finisher = new PartFinisher(commands.map(wordOf))
     const flags = REDIRECTABLE | (isRepeatable ? REPEATABLE : 0) | bytesFlag(options)
     const count = commands.length
@@ -157,17 +130,59 @@ class Part implements RedisConnection.RoutedPart {
 
 const bytesFlag = (options: CallOptions | undefined): number => (options?.decode === "bytes" ? BYTES : 0)
 
-const refused = <A>(resume: RedisConnection.ResumeRouted<A>, error: RedisError): undefined => {
-  resume(Exit.fail(error))
-  return undefined
+/** The place of a wrong argument as its caller counts. */
+const renumbered = (failure: ArgumentFailure, command: number): RedisError =>
+  argumentError(new ArgumentFailure(failure.problem, Math.max(0, command), failure.position).message)
+
+/** `Service.command` of a service over several servers, as an effect. */
+class RoutedCommandEffect extends Waiting<Resp.Reply, RedisError> {
+  private readonly submitter: RedisConnection.Submitter
+  private readonly command: Resp.Command
+  private readonly options: CallOptions | undefined
+
+  constructor(submitter: RedisConnection.Submitter, command: Resp.Command, options: CallOptions | undefined) {
+    super()
+    this.submitter = submitter
+    this.command = command
+    this.options = options
+  }
+
+  protected override submit() {
+    return submitted<Resp.Reply>(this.submitter.submitCommand(this.command, this.options))
+  }
 }
 
-const failed = <A>(resume: RedisConnection.ResumeRouted<A>, message: string): undefined =>
-  refused(resume, argumentError(message))
+class RoutedGroupEffect<A> extends Waiting<A, RedisError> {
+  private readonly submitGroup: () => RedisConnection.RoutedCall | Effect.Effect<A, RedisError>
 
-/** The place of a wrong argument as its caller counts. */
-const renumbered = (failure: ArgumentFailure, command: number): string =>
-  failure.message.replace(/ommand \d+/, () => `ommand ${Math.max(0, command)}`)
+  constructor(submitGroup: () => RedisConnection.RoutedCall | Effect.Effect<A, RedisError>) {
+    super()
+    this.submitGroup = submitGroup
+  }
+
+  protected override submit() {
+    return submitted<A>(this.submitGroup())
+  }
+}
+
+/** The call as what its fiber waits for. */
+const submitted = <A>(
+  made: RedisConnection.RoutedCall | Effect.Effect<A, RedisError>
+): RoutedCall<A> | Effect.Effect<A, RedisError> => {
+  if (made instanceof RoutedCall) return made
+  if ("hops" in made) throw new TypeError("Not a call of @relive/core")
+  return made
+}
+
+export const makeCommandEffect = (
+  submitter: RedisConnection.Submitter,
+  command: Resp.Command,
+  options: CallOptions | undefined
+): Effect.Effect<Resp.Reply, RedisError> => new RoutedCommandEffect(submitter, command, options)
+
+export const makeTransactionEffect = (
+  submit: () => RedisConnection.RoutedCall | Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
+): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> => new RoutedGroupEffect(submit)
 
 export const makeRoutedCalls = (
   options: Resolved,

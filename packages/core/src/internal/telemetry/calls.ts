@@ -155,6 +155,10 @@ class ObservedService implements Service {
   readonly lease: Service["lease"] = (options) =>
     Effect.map(this.inner.lease(options), (lease) => new ObservedService(lease, this.observer))
 
+  get scan(): Service["scan"] {
+    return this.inner.scan
+  }
+
   get subscribe(): Service["subscribe"] {
     return this.inner.subscribe
   }
