@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 export * as CommandTable from "./CommandTable.ts"
+export * as PlainReply from "./PlainReply.ts"
+export * as Promises from "./Promises.ts"
 export * as Redis from "./Redis.ts"
 export { RedisLive } from "./Redis.ts"
 export * as RedisConnection from "./RedisConnection.ts"
