@@ -31,6 +31,7 @@ export default defineConfig({
       project("core"),
       project("pool"),
       project("cluster"),
+      project("persistence"),
       project("testing"),
       project("soak"),
       project("examples", "examples"),
