@@ -73,8 +73,9 @@ const coreRooms = {
   transport: pure,
   connection: [...pure, "call", "transport"],
   pubsub: [...pure, "call", "transport", "connection"],
-  service: [...pure, "telemetry", "call", "transport", "connection", "pubsub"],
-  api: [...pure, "telemetry", "call", "transport", "connection", "pubsub", "service"]
+  sentinel: pure,
+  service: [...pure, "telemetry", "call", "transport", "connection", "pubsub", "sentinel"],
+  api: [...pure, "telemetry", "call", "transport", "connection", "pubsub", "sentinel", "service"]
 }
 
 const otpRooms = { process: [], genServer: ["process"], supervisor: ["process"] }

@@ -24,7 +24,9 @@ import type { PeerCertificate } from "node:tls"
 import { optionsConfig } from "./internal/options/config.ts"
 import { resolveOptions } from "./internal/options/resolve.ts"
 import type { Command } from "./internal/resp/encoder.ts"
+import type { RedisConnection } from "./RedisConnection.ts"
 import type { RedisArgumentError } from "./RedisError.ts"
+import type { SentinelStatus } from "./RedisService.ts"
 
 export {
   /**
@@ -368,6 +370,7 @@ export interface Resolved {
  * The server that a `Resolver` has found.
  *
  * - `endpoint`: where to dial
+ * - `role`: what `ROLE` must say there; anything else is a refusal that may pass
  * - `rejected`: called when the server there turned out not to be the one that was sought
  *
  * @category models
@@ -375,20 +378,24 @@ export interface Resolved {
  */
 export interface Located {
   readonly endpoint: Endpoint
+  readonly role?: "primary" | "replica" | undefined
   readonly rejected?: (() => void) | undefined
 }
 
 /**
  * Finds the server of a connection whose address is not an option: Sentinel is one. `resolve` runs again for each session and
  * each lease, within `connectTimeout`; its failure is a dial that failed, with the error's message. `label` stands for the address in errors, logs and
- * `Status` until there is one.
+ * `Status` until there is one. `attach` is told of each connection that it serves (shared, leased, or for pub/sub), and returns
+ * what is to be called at its end; `status` is what `Status` says of it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Resolver {
   readonly label: string
-  readonly resolve: Effect.Effect<Located, Error>
+  readonly resolve: (connection: RedisConnection) => Effect.Effect<Located, Error>
+  readonly attach?: ((connection: RedisConnection) => () => void) | undefined
+  readonly status?: SentinelStatus | undefined
 }
 
 /**

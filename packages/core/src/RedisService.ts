@@ -120,6 +120,20 @@ export interface Status {
   readonly inFlightBytes: number
   readonly repeated: number
   readonly lastError: RedisError | undefined
+  readonly sentinel?: SentinelStatus | undefined
+}
+
+/**
+ * The group that Sentinels watch, as a connection knows it: its name, the role that is sought, and the last change of its
+ * primary that was noticed: from where, to where, and by which Sentinel.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SentinelStatus {
+  readonly group: string
+  readonly role: "primary" | "replica" | "preferReplica"
+  readonly lastSwitch: { readonly from: string; readonly to: string; readonly by: string } | undefined
 }
 
 /**

@@ -47,7 +47,7 @@ describe("a resolver", () => {
       let server = first
       const resolver: RedisOptions.Resolver = {
         label: "group mymaster",
-        resolve: Effect.sync(() => ({ endpoint: { _tag: "Tcp", host: server.host, port: server.port } }))
+        resolve: () => Effect.sync(() => ({ endpoint: { _tag: "Tcp", host: server.host, port: server.port } }))
       }
       const { connection, service } = yield* start(resolver)
       assert.strictEqual(yield* service.command(["WHO"]), "first")
@@ -69,11 +69,12 @@ describe("a resolver", () => {
       let known = false
       const resolver: RedisOptions.Resolver = {
         label: "group mymaster",
-        resolve: Effect.suspend(() =>
-          known
-            ? Effect.succeed({ endpoint: { _tag: "Tcp" as const, host: server.host, port: server.port } })
-            : Effect.andThen(Deferred.succeed(failed, undefined), Effect.fail(nobody))
-        )
+        resolve: () =>
+          Effect.suspend(() =>
+            known
+              ? Effect.succeed({ endpoint: { _tag: "Tcp" as const, host: server.host, port: server.port } })
+              : Effect.andThen(Deferred.succeed(failed, undefined), Effect.fail(nobody))
+          )
       }
       const { connection, service } = yield* start(resolver)
       yield* Deferred.await(failed)

@@ -519,7 +519,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
       inFlight: this.session?.inFlight.count ?? 0,
       inFlightBytes: this.session?.inFlight.bytes ?? 0,
       repeated: this.repeated,
-      lastError: this.lastError
+      lastError: this.lastError,
+      ...(this.options.resolver?.status && { sentinel: this.options.resolver.status })
     }
   }
 

@@ -197,7 +197,7 @@ const readSettings = (connection: Connection): Effect.Effect<handshake.Settings,
 const locate = (connection: Connection): Effect.Effect<Endpoint, SessionEnd> => {
   const { endpoint, resolver } = connection.options
   if (resolver === undefined) return Effect.succeed(endpoint)
-  return Effect.matchEffect(resolver.resolve, {
+  return Effect.matchEffect(resolver.resolve(connection), {
     onFailure: (error) => Effect.fail(connectFailed(error.message, error)),
     onSuccess: (located) =>
       Effect.sync(() => {

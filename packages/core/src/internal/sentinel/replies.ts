@@ -12,6 +12,8 @@ import type * as Resp from "../../Resp.ts"
 /** A server as one Sentinel describes it. */
 export interface Described {
   readonly address: Address
+  /** Its own id (`runid`). */
+  readonly id: string | undefined
   /** `master`, `slave`, `s_down`, `o_down`, `disconnected` … */
   readonly flags: ReadonlySet<string>
   /** Whether its link to its primary is up. Primaries have none. */
@@ -53,6 +55,7 @@ export const readServer = (reply: unknown): Described | undefined => {
   return (
     address && {
       address,
+      id: fields.get("runid") || undefined,
       flags: new Set((fields.get("flags") ?? "").split(",")),
       isLinked: link === undefined || link === "ok",
       epoch: Number(fields.get("config-epoch") ?? 0) || 0

@@ -6,40 +6,57 @@
  * the options are never forgotten, and keep their names, which are resolved again for each connection.
  *
  * Sentinels disagree for a while: one that was stopped or cut off names the primary of the past, and the old primary still says
- * that it is one. The configuration epoch grows with each switch, so the highest one is right, and an answer below one that was
- * seen is stale. It is not used, unless there has been no better one for `staleMillis`: Sentinels that were set up again count
- * from 0.
+ * that it is one. The configuration epoch grows with each switch, so the highest one is right, and a view below one that was
+ * seen is stale. It is used only when a majority has it, or when there has been no better one for `STALE_MILLIS`: Sentinels that
+ * were set up again count from 0.
  *
  * @internal
  */
-import type { Address, SentinelNode } from "../../RedisOptions.ts"
+import type { Address, ResolvedSentinel, SentinelNode } from "../../RedisOptions.ts"
 import { isUsable } from "./replies.ts"
 import type { Described } from "./replies.ts"
 
-/** How long nothing but stale answers must have come for one of them to be used, in milliseconds. */
-const staleMillis = 15_000
+/** How long nothing but stale views must have come for one of them to be used. */
+const STALE_MILLIS = 15_000
+
+/** A Sentinel more than this is not learned. */
+const MAX_SENTINELS = 32
 
 /** What one Sentinel knows of the group. */
 export interface View {
   readonly sentinel: SentinelNode
+  /** The Sentinel's own id; `undefined` from servers before 6.2. */
+  readonly id: string | undefined
   readonly primary: Described
   readonly replicas: ReadonlyArray<Described>
+  /** The other Sentinels that it knows. */
+  readonly others: ReadonlyArray<Described>
 }
 
-export const nameOf = ({ endpoint: { host, port } }: SentinelNode): string =>
+export const nameOf = ({ host, port }: Address): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
 
-export class Roster {
-  private nodes: Array<SentinelNode>
-  private readonly names: Set<string>
-  /** The highest epoch seen, or the least that the next answer must have after a switch was told. */
-  private epoch = 0
-  private staleSince: number | undefined = undefined
+const isSame = (one: Address, other: Address): boolean => one.host === other.host && one.port === other.port
 
-  constructor(configured: ReadonlyArray<SentinelNode>) {
-    const names = configured.map(nameOf)
-    this.nodes = configured.filter((_, index) => names.indexOf(names[index] ?? "") === index)
-    this.names = new Set(names)
+export class Roster {
+  private nodes: ReadonlyArray<SentinelNode>
+  private readonly configured: number
+  private readonly template: SentinelNode
+  private readonly mapAddress: ResolvedSentinel["mapAddress"]
+  /** The ids of those that have said theirs, by their names. */
+  private readonly ids = new Map<string, string>()
+  /** The highest epoch seen. */
+  private epoch = -1
+  private staleSince: number | undefined = undefined
+  /** The primary of the view that was believed last, as it is reached from here. */
+  primary: Address | undefined = undefined
+
+  constructor({ mapAddress, sentinels, template }: ResolvedSentinel) {
+    const names = sentinels.map(({ endpoint }) => nameOf(endpoint))
+    this.nodes = sentinels.filter((_, index) => names.indexOf(names[index] ?? "") === index)
+    this.configured = this.nodes.length
+    this.template = template
+    this.mapAddress = mapAddress
   }
 
   /** All of them, in the order in which they are to be asked. */
@@ -47,18 +64,28 @@ export class Roster {
     return this.nodes
   }
 
-  /** How many must agree to be the majority. */
-  get majority(): number {
-    return Math.floor(this.nodes.length / 2) + 1
+  /** Whether so many views are a majority of all Sentinels, as far as is known. */
+  isMajority(views: ReadonlyArray<View>): boolean {
+    const all = Math.max(this.configured, ...views.map(({ others }) => others.length + 1))
+    return views.length > Math.floor(all / 2)
   }
 
-  /** Adds a Sentinel that another one has named. Returns whether it is new. */
-  learn(node: SentinelNode): boolean {
-    const name = nameOf(node)
-    if (this.names.has(name)) return false
-    this.names.add(name)
-    this.nodes = [...this.nodes, node]
-    return true
+  /** Takes in whom a Sentinel has named; returns those that are new. */
+  learn(view: View): ReadonlyArray<SentinelNode> {
+    if (view.id !== undefined) this.ids.set(nameOf(view.sentinel.endpoint), view.id)
+    // Until each of the options has said who it is, one that is named may be one of them under another name.
+    const isKnown = (id: string | undefined) => id !== undefined && [...this.ids.values()].includes(id)
+    if (this.ids.size < this.configured) return []
+    const fresh = view.others
+      .filter(({ id }) => !isKnown(id))
+      .map(({ address }): SentinelNode => ({
+        ...this.template,
+        endpoint: { _tag: "Tcp", ...this.mapAddress(address) }
+      }))
+      .filter(({ endpoint }) => !this.nodes.some((node) => isSame(node.endpoint, endpoint)))
+      .slice(0, MAX_SENTINELS - this.nodes.length)
+    this.nodes = [...this.nodes, ...fresh]
+    return fresh
   }
 
   /** It was wrong, or silent: ask it last. */
@@ -66,14 +93,16 @@ export class Roster {
     this.nodes = [...this.nodes.filter((other) => other !== node), node]
   }
 
-  /** It has told of a switch: ask it first, and do not believe those that do not know of it yet. */
-  switched(node: SentinelNode): void {
+  /** It was the first to tell of a switch: ask it first. */
+  trust(node: SentinelNode): void {
     this.nodes = [node, ...this.nodes.filter((other) => other !== node)]
   }
 
-  /** A switch was told while the group was at this epoch: what comes next is above it. */
-  expectAfter(epoch: number): void {
-    this.epoch = Math.max(this.epoch, epoch + 1)
+  /** Whether the view is of a later configuration than any that was believed before. It is believed from now on. */
+  isNewer(view: View): boolean {
+    if (view.primary.epoch <= this.epoch) return false
+    this.believe(view)
+    return true
   }
 
   /** The view to go by, if there is one at `now` that is not stale. */
@@ -81,16 +110,23 @@ export class Roster {
     let best: View | undefined
     for (const view of views) if (best === undefined || view.primary.epoch > best.primary.epoch) best = view
     if (best === undefined) return undefined
-    if (best.primary.epoch >= this.epoch) {
-      this.epoch = best.primary.epoch
-      this.staleSince = undefined
-      return best
-    }
-    this.staleSince ??= now
-    if (now - this.staleSince < staleMillis) return undefined
-    this.epoch = best.primary.epoch
-    this.staleSince = undefined
+    if (best.primary.epoch < this.epoch && !this.isOutlived(best, views, now)) return undefined
+    this.believe(best)
     return best
+  }
+
+  private believe(view: View): void {
+    this.epoch = view.primary.epoch
+    this.primary = this.mapAddress(view.primary.address)
+    this.staleSince = undefined
+  }
+
+  /** Whether a view below the epoch that was seen is the truth all the same. */
+  private isOutlived(best: View, views: ReadonlyArray<View>, now: number): boolean {
+    this.staleSince ??= now
+    if (now - this.staleSince >= STALE_MILLIS) return true
+    const { address, epoch } = best.primary
+    return this.isMajority(views.filter(({ primary }) => primary.epoch === epoch && isSame(primary.address, address)))
   }
 }
 

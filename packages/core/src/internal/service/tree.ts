@@ -44,6 +44,7 @@ import type { LeaseSpec } from "../connection/leases.ts"
 import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
 import { makeService } from "./service.ts"
 import { Session } from "../connection/session.ts"
+import { withSentinels } from "./sentinels.ts"
 import { partsOf, SharedParts } from "./shared.ts"
 import { makeObserve } from "../telemetry/calls.ts"
 import { publish } from "../telemetry/connections.ts"
@@ -66,9 +67,13 @@ const makeConnection = (
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
     const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks)
+    const detach = options.resolver?.attach?.(connection)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
-        Effect.sync(() => connection.close()),
+        Effect.sync(() => {
+          detach?.()
+          connection.close()
+        }),
         PubSub.shutdown(changes)
       )
     )
@@ -264,8 +269,9 @@ const makeLeases = (owner: Connection): Leases => {
 }
 
 /** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
-const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
+const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
   Effect.gen(function* () {
+    const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
     const told = yield* makeTold(options, label, undefined)
     const { connection } = told
     const leases = makeLeases(connection)
@@ -275,6 +281,7 @@ const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, l
     const spec = Supervisor.make({
       autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
       children: [
+        ...finding,
         deadlinesSpec(connection),
         leasesSpec(leases),
         subscribersSpec(subscribers),
@@ -286,13 +293,14 @@ const makeTree = (options: RedisOptions.Resolved, exitOnDisconnection = false, l
   })
 
 /** See `RedisConnection.makeShared`. */
-export const makeShared = (options: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
+export const makeShared = (given: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
   Effect.gen(function* () {
+    const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
     const waiting = yield* makeConnection(options, "permanent", hooks)
     const leases = makeLeases(waiting)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
-    const children = [deadlinesSpec(waiting), leasesSpec(leases), subscribersSpec(subscribers)]
+    const children = [...finding, deadlinesSpec(waiting), leasesSpec(leases), subscribersSpec(subscribers)]
     return new SharedParts(waiting, leases, subscribers, children, yield* makeObserve(options))
   })
 
