@@ -442,7 +442,7 @@ describe("the rate of the log", () => {
       lines.push(`${entry.logLevel} ${String(entry.message)}`)
     })
     const subject = { name: undefined, address, endpoint: { _tag: "Tcp", host: "cache", port: 6379 } as const }
-    const log = new StateLog(subject, (line) => {
+    const log = new StateLog(subject, subject.name, (line) => {
       Effect.runSync(Effect.provide(line, Logger.layer([logger])))
     })
     const cause = (detail: string) => connectionError({ kind: "disconnected", address, detail }, "unsent")

@@ -69,6 +69,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   readonly options: Resolved
   /** Where the session is, or the last one was. */
   address: string
+  /** The same as an endpoint; `undefined` before a resolver has found one. */
+  endpoint: Endpoint | undefined
   /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
   readonly life: "permanent" | "single"
   readonly clock: Clock
@@ -111,6 +113,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     super()
     this.options = options
     this.address = options.resolver?.label ?? options.address
+    this.endpoint = options.resolver === undefined ? options.endpoint : undefined
     this.life = life
     this.random = random
     this.clock = clock
@@ -554,6 +557,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   /** A session is about to dial this server. */
   located(endpoint: Endpoint): void {
+    this.endpoint = endpoint
     this.address = addressOf(endpoint)
   }
 

@@ -81,12 +81,11 @@ const makeConnection = (
   })
 
 /** Writes the log of a connection with the loggers of whoever made it. */
-const makeLog = (options: RedisOptions.Resolved, label: string | undefined): Effect.Effect<StateLog> =>
-  Effect.contextWith((context: Context.Context<never>) => {
-    const subject = { ...options, name: label ?? options.name }
+const makeLog = (connection: Connection, name: string | undefined): Effect.Effect<StateLog> =>
+  Effect.contextWith((context: Context.Context<never>) =>
     // A logger that throws is its owner's to find: it must not end a session.
-    return Effect.succeed(new StateLog(subject, (line) => void Effect.runSyncExitWith(context)(line)))
-  })
+    Effect.succeed(new StateLog(connection, name, (line) => void Effect.runSyncExitWith(context)(line)))
+  )
 
 interface Told {
   readonly connection: Connection
@@ -101,7 +100,6 @@ const makeTold = (
   hooks: Hooks | undefined
 ): Effect.Effect<Told, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const log = yield* makeLog(options, label)
     const onChange: Hooks["onChange"] = (connection, change) => {
       const now = connection.now()
       told.metrics?.(change, now)
@@ -109,6 +107,7 @@ const makeTold = (
       hooks?.onChange?.(connection, change)
     }
     const connection = yield* makeConnection(options, "permanent", { ...hooks, onChange })
+    const log = yield* makeLog(connection, label ?? options.name)
     const told: Told = { connection, metrics: undefined }
     return told
   })

@@ -4,19 +4,29 @@
  * @internal
  */
 import * as Metric from "effect/Metric"
-import type { Resolved } from "../../RedisOptions.ts"
+import type { Endpoint, Resolved } from "../../RedisOptions.ts"
 
 export type Attributes = Readonly<Record<string, string>>
 
 const DEFAULT_PORT = 6379
 
-/** What all spans and metrics of a connection have in common. The port only where it is not the usual one. */
-export const commonAttributes = ({ database, endpoint }: Resolved): Attributes => ({
+/**
+ * What all spans and metrics of a connection have in common. The port only where it is not the usual one. A server that is found
+ * for each session goes by the name of what is sought, so that a switch does not begin new series.
+ */
+export const commonAttributes = ({ database, endpoint, resolver }: Resolved): Attributes => ({
   "db.system.name": "redis",
   "db.namespace": String(database),
-  "server.address": endpoint._tag === "Unix" ? endpoint.path : endpoint.host,
-  ...(endpoint._tag === "Tcp" && endpoint.port !== DEFAULT_PORT ? { "server.port": String(endpoint.port) } : {})
+  ...(resolver === undefined ? placeOf(endpoint) : { "server.address": resolver.label })
 })
+
+const placeOf = (endpoint: Endpoint): Attributes =>
+  endpoint._tag === "Unix"
+    ? { "server.address": endpoint.path }
+    : {
+        "server.address": endpoint.host,
+        ...(endpoint.port === DEFAULT_PORT ? {} : { "server.port": String(endpoint.port) })
+      }
 
 /** The boundaries that the conventions ask for, in seconds. */
 const durations = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]

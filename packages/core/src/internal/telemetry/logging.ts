@@ -21,11 +21,11 @@ const LINES_PER_WINDOW = 5
 /** Says one line. */
 export type Log = (line: Effect.Effect<void>) => void
 
+/** A connection, as it is when a line is said of it. */
 export interface Subject {
-  /** The connection's name, if it has one. */
-  readonly name: string | undefined
-  readonly endpoint: Endpoint
   readonly address: string
+  /** `undefined` before it was found. */
+  readonly endpoint: Endpoint | undefined
 }
 
 interface Outage {
@@ -42,22 +42,24 @@ export class StateLog {
   private readonly subject: Subject
   private readonly log: Log
   private readonly who: string
-  private readonly annotations: Record<string, unknown>
   private outage: Outage | undefined = undefined
   private wasReady = false
   private windowStart = -Infinity
   private linesInWindow = 0
   private unsaid = 0
 
-  constructor(subject: Subject, log: Log) {
+  /** `name` is the connection's, if it has one. */
+  constructor(subject: Subject, name: string | undefined, log: Log) {
     this.subject = subject
     this.log = log
-    this.who = subject.name === undefined ? "Connection" : `Connection "${subject.name}"`
-    const { endpoint } = subject
-    this.annotations =
-      endpoint._tag === "Unix"
-        ? { "server.address": endpoint.path }
-        : { "server.address": endpoint.host, "server.port": endpoint.port }
+    this.who = name === undefined ? "Connection" : `Connection "${name}"`
+  }
+
+  private get annotations(): Record<string, unknown> {
+    const { address, endpoint } = this.subject
+    return endpoint?._tag === "Tcp"
+      ? { "server.address": endpoint.host, "server.port": endpoint.port }
+      : { "server.address": endpoint?.path ?? address }
   }
 
   /** To be told of every change, with the time in milliseconds. */
