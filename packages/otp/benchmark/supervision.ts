@@ -3,6 +3,7 @@
  *
  * - `startStop`: starting and stopping 10 000 children of one supervisor, per child, and how many bare forks, each
  *   interrupted and awaited, cost as much. Static children, and instances of a dynamic supervisor.
+ * - `messages`: a call to a server that is idle, and a cast, of which 100 are sent in a row.
  * - `restart`: a crash and the restart of one child among 10 000, and how it compares with one among 10.
  *
  *     node packages/otp/benchmark/supervision.ts
@@ -12,6 +13,7 @@
  */
 import * as ChildSpec from "@relive/otp/ChildSpec"
 import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
+import * as GenServer from "@relive/otp/GenServer"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
 import * as Deferred from "effect/Deferred"
@@ -96,6 +98,32 @@ const crashing = Effect.fnUntraced(function* (count: number) {
   })
 })
 
+interface Counter {
+  readonly call: GenServer.Call<{ readonly _tag: "Get" }, number>
+  readonly cast: { readonly _tag: "Add" }
+}
+
+const counter = GenServer.make<Counter, number>()({
+  init: () => GenServer.ok(0),
+  handleCall: { Get: (_, count) => GenServer.reply(count, count) },
+  handleCast: (_, count) => GenServer.noReply(count + 1)
+})
+
+const messages = 20_000
+
+const calling = (server: GenServer.Server<Counter>) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < messages; i++) yield* server.call({ _tag: "Get" })
+  })
+
+const casting = (server: GenServer.Server<Counter>) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < messages; i++) {
+      yield* server.cast({ _tag: "Add" })
+      if (i % 100 === 99) yield* server.call({ _tag: "Get" })
+    }
+  })
+
 const crashes = 2000
 
 const repeated = (effect: Effect.Effect<void>, times: number) =>
@@ -112,6 +140,12 @@ const program = Effect.gen(function* () {
     { effect: startStopStatic, per: children },
     { effect: startStopDynamic, per: children }
   ])
+  const server = yield* GenServer.start(counter)
+  const [call = 0, cast = 0] = yield* measure([
+    { effect: calling(server), per: messages },
+    { effect: casting(server), per: messages }
+  ])
+  yield* server.stop()
   const few = yield* crashing(10)
   const many = yield* crashing(10_000)
   const [ten = 0, tenThousand = 0] = yield* measure([
@@ -128,6 +162,7 @@ const program = Effect.gen(function* () {
       staticPerFork: micros(fixedOnes / fork),
       dynamicPerFork: micros(dynamicOnes / fork)
     },
+    messages: { call: micros(call), cast: micros(cast) },
     restart: { oneAmong10: micros(ten), oneAmong10000: micros(tenThousand), ratio: micros(tenThousand / ten) }
   }
 }).pipe(Effect.scoped, Effect.provide([Registry.layer, Logger.layer([])]))

@@ -400,16 +400,30 @@ export type Info =
  * Where a reply goes. Keep it to reply later, from any process; only the first reply counts, and one that comes when
  * the caller has gone, or the server has ended, is dropped.
  *
+ * A server that hands something out, as a pool does its workers, must know whether it was received. So it registers with
+ * `onGone` what has to happen if not: for each call, either the caller has the reply, or the effects of `onGone` run, and
+ * never both.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface From<in A, in E = never> {
   /** The process that called, if the call came from one. */
   readonly caller: Process | undefined
-  /** Gives the reply. */
-  readonly reply: (value: A) => Effect.Effect<void>
-  /** Fails the call with a typed error. */
-  readonly refuse: (error: E) => Effect.Effect<void>
+  /** Whether the caller still waits: the call has no reply yet, has not timed out, and its caller was not interrupted. */
+  readonly isWaiting: boolean
+  /** Gives the reply; returns whether it was taken: this is the first one, and the caller waited for it. */
+  readonly reply: (value: A) => Effect.Effect<boolean>
+  /** Fails the call with a typed error; returns whether it was taken. */
+  readonly refuse: (error: E) => Effect.Effect<boolean>
+  /**
+   * Runs `effect` if the caller goes without having received a reply: its call timed out, or it was interrupted, or its
+   * process died; at once when that has happened already. Also when a reply was given that the caller was too late to
+   * receive. A caller that is interrupted behind its call has the reply: callers that must not lose what they are handed
+   * use the call as the first argument of `Effect.acquireRelease`. The effect runs beside the server, not in its turn: let it cast to the server, which knows then what to take back.
+   * When it fails, the server ends with its cause. It does not run when the server itself has ended.
+   */
+  readonly onGone: <EG, RG>(effect: Effect.Effect<unknown, EG, RG>) => Effect.Effect<void, never, RG>
 }
 
 /**
@@ -449,6 +463,11 @@ interface Common<P extends Protocol, S> {
   readonly terminate?: ((reason: ExitReason.ExitReason, state: S) => Returned<unknown>) | undefined
   /** Whether exit signals arrive as messages. When absent: if there is a `terminate`, so that a shutdown calls it. */
   readonly trapExit?: boolean | undefined
+  /**
+   * Whether handlers of calls and casts run under the span of whoever sent them, with its log annotations added to the
+   * server's own; yes when absent. Costs nothing for senders without either.
+   */
+  readonly trace?: boolean | undefined
   /** Bounds of the mailbox; none when absent. */
   readonly mailbox?: MailboxOptions | undefined
 }
@@ -775,7 +794,7 @@ const makeServer = <P extends Protocol, S, R>(callbacks: Callbacks<P, S>): GenSe
   [TypeId]: TypeId,
   trapExit: callbacks.trapExit ?? callbacks.terminate !== undefined,
   attach: Effect.map(Self, (self) => {
-    const server = new ServerHandle<P>(impl(self), callbacks.mailbox)
+    const server = new ServerHandle<P>(impl(self), callbacks.mailbox, callbacks.trace !== false)
     return { server, init: internal.init<P, S, R>(server, callbacks) }
   })
 })

@@ -11,8 +11,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as ExitReason from "./ExitReason.ts"
@@ -306,17 +305,8 @@ export const fork = <A, E, R>(
 ): Effect.Effect<Fiber.Fiber<A, E>, never, R | Self> =>
   Effect.flatMap(Effect.context<R | Self>(), (context) => {
     const process = internal.impl(Context.get(context as Context.Context<Self>, Self))
-    if (!process.isAliveUnsafe) return Effect.interrupt
-    const fiber = fibers.fork(context, effect, {
-      label: options.label,
-      path: process.path,
-      onExit: (exit) => {
-        if (Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag !== "Interrupt")) {
-          process.helperFailed(exit.cause)
-        }
-      }
-    })
-    return Effect.succeed(Fiber.runIn(fiber, process.scope))
+    const fiber = internal.runAsHelper(process, context, effect, options.label)
+    return fiber === undefined ? Effect.interrupt : Effect.succeed(fiber)
   })
 
 /**

@@ -31,6 +31,8 @@ import type {
 } from "../../GenServer.ts"
 import { StartFailed, StartIgnored, StartTimeout } from "./errors.ts"
 import type { AlreadyStarted } from "./errors.ts"
+import { under } from "./trace.ts"
+import type { Trace } from "./trace.ts"
 import { toMillis, within } from "./handle.ts"
 import type { CallEntry, ServerEntry, ServerHandle } from "./handle.ts"
 import { impl, ProcessImpl } from "../process/process.ts"
@@ -67,7 +69,7 @@ const thrown = (cause: Cause.Cause<unknown>): unknown => {
 }
 
 /** Runs user code; what it throws is a defect, or its result if it is one. */
-export const invoke = <A>(run: () => Returned<A>): Effect.Effect<A, unknown, unknown> => {
+export const invoke = <A>(run: () => Returned<A>, trace?: Trace): Effect.Effect<A, unknown, unknown> => {
   let returned: Returned<A>
   try {
     returned = run()
@@ -76,7 +78,7 @@ export const invoke = <A>(run: () => Returned<A>): Effect.Effect<A, unknown, unk
     return isResult(error) ? Effect.succeed(error as A) : Effect.die(error)
   }
   if (!Effect.isEffect(returned)) return Effect.succeed(returned)
-  return Effect.catchCause(returned, (cause) => {
+  return Effect.catchCause(trace === undefined ? returned : under(trace, returned), (cause) => {
     const result = thrown(cause)
     return result === undefined ? Effect.failCause(cause) : Effect.succeed(result as A)
   })
@@ -151,7 +153,10 @@ class ServerLoop<P extends Protocol, S> {
       case "Call":
         return this.handleCall(entry)
       case "Cast":
-        return this.handled((state) => this.callbacks.handleCast?.(entry.message, state) ?? unhandled("cast"))
+        return this.handled(
+          (state) => this.callbacks.handleCast?.(entry.message, state) ?? unhandled("cast"),
+          entry.trace
+        )
       case "Info":
         return entry.message._tag === "ParentExit"
           ? ExitReason.exit(entry.message.reason)
@@ -166,7 +171,7 @@ class ServerLoop<P extends Protocol, S> {
     const handlers = this.callbacks.handleCall
     if (handlers === undefined || !Object.hasOwn(handlers, _tag)) return unhandled(`the call ${_tag}`)
     return Effect.flatMap(
-      invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag)),
+      invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag), entry.trace),
       (result) => this.apply(result, entry)
     )
   }
@@ -178,9 +183,12 @@ class ServerLoop<P extends Protocol, S> {
     return Effect.logWarning(`GenServer "${this.handle.process.path}": no handleInfo; dropped ${info._tag}`)
   }
 
-  private handled(handle: (state: S) => Returned<Result<S, unknown>>): Effect.Effect<unknown, unknown, unknown> {
+  private handled(
+    handle: (state: S) => Returned<Result<S, unknown>>,
+    trace?: Trace
+  ): Effect.Effect<unknown, unknown, unknown> {
     return Effect.flatMap(
-      invoke(() => handle(this.state)),
+      invoke(() => handle(this.state), trace),
       (result) => this.apply(result, undefined)
     )
   }

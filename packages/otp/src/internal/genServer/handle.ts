@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
 import * as ExitReason from "../../ExitReason.ts"
 import type {
   CallError,
@@ -30,10 +31,12 @@ import { Mailbox, EntryList } from "../../Mailbox.ts"
 import type { Entry, Options } from "../../Mailbox.ts"
 import type { Message, Process } from "../../Process.ts"
 import { CallingSelf, CallTimeout, MailboxFull, ServerExit } from "./errors.ts"
-import { NoProcess } from "../process/process.ts"
+import { NoProcess, runAsHelper } from "../process/process.ts"
 import type { ProcessImpl } from "../process/process.ts"
 import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
+import { traceOf } from "./trace.ts"
+import type { Trace } from "./trace.ts"
 
 /** What waits in the mailbox of a server. */
 export type ServerEntry = CallEntry | CastEntry | InfoEntry | StopEntry
@@ -49,37 +52,79 @@ abstract class Queued implements Entry<ServerEntry> {
   }
 }
 
+/** Where a call stands, for its caller. `replied` is handed over, but not yet received: the caller may still be cut. */
+type Standing = "waiting" | "replied" | "received" | "gone"
+
 /** A request, and the way back to its caller. */
 export class CallEntry extends Queued implements From<unknown, unknown> {
   readonly _tag = "Call"
   readonly request: { readonly _tag: string }
   readonly caller: Process | undefined
+  /** The context of the caller, if it has a span or log annotations. */
+  readonly trace: Trace | undefined
+  private readonly server: ProcessImpl
+  private standing: Standing = "waiting"
   /** Set when the server takes the entry out of its mailbox: what holds it from then on is the list of open calls. */
   taken = false
-  /** Whether the caller still waits. */
-  isOpen = true
+  /** Whether the call was given up because its time was over. */
+  isLate = false
   /** What the call ended with before its caller waited for it. */
   outcome: Effect.Effect<unknown, unknown> | undefined = undefined
   private waiter: ((outcome: Effect.Effect<unknown, unknown>) => void) | undefined = undefined
+  private whenGone: WhenGone | undefined = undefined
 
-  constructor(request: { readonly _tag: string }, bytes: number, caller: Process | undefined) {
+  constructor(
+    server: ProcessImpl,
+    request: { readonly _tag: string },
+    bytes: number,
+    caller: Process | undefined,
+    trace: Trace | undefined
+  ) {
     super(bytes)
+    this.server = server
     this.request = request
     this.caller = caller
+    this.trace = trace
+  }
+
+  /** Whether the call has not been replied to, and its caller has not given it up. */
+  get isOpen(): boolean {
+    return this.standing === "waiting"
+  }
+
+  get isWaiting(): boolean {
+    return this.standing === "waiting" && this.caller?.isAliveUnsafe !== false
   }
 
   /** Ends the call; only the first time counts. The caller goes on when the process that runs now waits. */
-  settle(outcome: Effect.Effect<unknown, unknown>): void {
-    if (!this.isOpen) return
-    this.release()
+  settle(outcome: Effect.Effect<unknown, unknown>): boolean {
+    if (this.standing !== "waiting") return false
+    const isTaken = this.caller?.isAliveUnsafe !== false
+    this.standing = "replied"
+    this.close()
     if (this.waiter === undefined) this.outcome = outcome
     else this.waiter(outcome)
+    return isTaken
   }
 
-  /** Nobody waits any more. The request stays in the mailbox, if it is there. */
-  release(): void {
-    this.isOpen = false
+  /** The caller goes on: it has the reply, or, if `exit` says so, not. The request stays in the mailbox, if it is there. */
+  left(exit: Exit.Exit<unknown, unknown>): void {
+    if (this.standing === "received" || this.standing === "gone") return
+    const isReceived = this.standing === "replied" && (Exit.isSuccess(exit) || !(this.isLate || isInterrupted(exit)))
+    if (this.standing === "waiting") this.close()
+    this.end(isReceived ? "received" : "gone")
+  }
+
+  private close(): void {
     if (this.taken) this.list?.remove(this)
+  }
+
+  private end(standing: "received" | "gone"): void {
+    this.standing = standing
+    const { whenGone } = this
+    this.whenGone = undefined
+    whenGone?.forgetCaller()
+    if (standing === "gone") for (const run of whenGone?.runs ?? []) run()
   }
 
   /** Waits until the call is settled. */
@@ -90,20 +135,49 @@ export class CallEntry extends Queued implements From<unknown, unknown> {
     })
   )
 
-  readonly reply = (value: unknown): Effect.Effect<void> => Effect.sync(() => this.settle(Effect.succeed(value)))
+  readonly reply = (value: unknown): Effect.Effect<boolean> => Effect.sync(() => this.settle(Effect.succeed(value)))
 
-  readonly refuse = (error: unknown): Effect.Effect<void> => Effect.sync(() => this.settle(Effect.fail(error)))
+  readonly refuse = (error: unknown): Effect.Effect<boolean> => Effect.sync(() => this.settle(Effect.fail(error)))
+
+  readonly onGone = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, never, R> =>
+    Effect.contextWith((context: Context.Context<R>) => {
+      this.addWhenGone(() => runAsHelper(this.server, context, effect, "onGone"))
+      return Effect.void
+    })
+
+  private addWhenGone(run: () => void): void {
+    if (this.standing === "received") return
+    if (this.standing === "gone") return run()
+    if (this.whenGone !== undefined) {
+      this.whenGone.runs.push(run)
+      return
+    }
+    const whenGone: WhenGone = { runs: [run], forgetCaller: () => {} }
+    this.whenGone = whenGone
+    // A caller that was killed, but cannot be interrupted, still waits; nobody will use what it gets.
+    if (this.caller !== undefined) whenGone.forgetCaller = this.caller.addObserver(() => this.end("gone"))
+  }
 }
+
+interface WhenGone {
+  readonly runs: Array<() => void>
+  forgetCaller: () => void
+}
+
+const isInterrupted = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Interrupt")
 
 /** A cast. `admitted` is there while its sender waits for room. */
 export class CastEntry extends Queued {
   readonly _tag = "Cast"
   readonly message: unknown
+  readonly trace: Trace | undefined
   admitted: (() => void) | undefined = undefined
 
-  constructor(message: unknown, bytes: number) {
+  constructor(message: unknown, bytes: number, trace: Trace | undefined) {
     super(bytes)
     this.message = message
+    this.trace = trace
   }
 
   admit(): void {
@@ -168,8 +242,12 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
   private readonly sizeOf: ((message: unknown) => number) | undefined
   private lost = 0
 
-  constructor(process: ProcessImpl, options: MailboxOptions | undefined) {
+  /** Whether handlers run under the span and the log annotations of their callers. */
+  private readonly isTraced: boolean
+
+  constructor(process: ProcessImpl, options: MailboxOptions | undefined, isTraced: boolean) {
     this.process = process
+    this.isTraced = isTraced
     this.mailbox = new Mailbox(optionsOf(options))
     this.sizeOf = options?.sizeOf
     process.setReceiver(this)
@@ -187,22 +265,33 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
       const caller = Context.getOrUndefined(fiber.context, Self)
       const refusal = this.refusal(caller)
       if (refusal !== undefined) return Effect.fail(refusal)
-      const entry = new CallEntry(request, this.size(request), caller)
+      const trace = this.isTraced ? traceOf(fiber) : undefined
+      const entry = new CallEntry(this.process, request, this.size(request), caller, trace)
       const answered = Effect.suspend(() => {
         if (this.mailbox.offer(entry) === "full") return Effect.fail(new MailboxFull({ path: this.path }))
         // An idle server has replied by now, and nothing needs a timer.
-        return entry.outcome ?? within(entry.settled, toMillis(options?.timeout, defaultTimeout), this.late)
+        return (
+          entry.outcome ??
+          within(entry.settled, toMillis(options?.timeout, defaultTimeout), (millis) => {
+            entry.isLate = true
+            return this.late(millis)
+          })
+        )
       })
-      return Effect.onExit(answered, () => Effect.sync(() => this.abandon(entry)))
+      return Effect.onExit(answered, (exit) => {
+        entry.left(exit)
+        this.withdraw(entry)
+        return Effect.void
+      })
     })
     // What the handler of the request replies with: the handlers' types say so, the entry does not.
     return outcome as Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError>
   }
 
   cast(message: CastMessage<P>): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    return Effect.withFiber((fiber) => {
       if (!this.process.isAliveUnsafe) return Effect.void
-      const entry = new CastEntry(message, this.size(message))
+      const entry = new CastEntry(message, this.size(message), this.isTraced ? traceOf(fiber) : undefined)
       switch (this.mailbox.offer(entry)) {
         case "queued":
           return Effect.void
@@ -315,12 +404,6 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
         return Effect.sync(() => this.withdraw(entry))
       })
     )
-  }
-
-  private abandon(entry: CallEntry): void {
-    if (!entry.isOpen) return
-    entry.release()
-    this.withdraw(entry)
   }
 
   /** An entry that has no room yet leaves with its sender. What is in the queue stays, as in OTP. */

@@ -24,7 +24,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as ExitReason from "../../ExitReason.ts"
 import type { Message, MonitorRef, Process } from "../../Process.ts"
@@ -521,6 +521,29 @@ export class ProcessImpl implements Process {
 export const impl = (process: Process): ProcessImpl => {
   if (process instanceof ProcessImpl) return process
   throw new TypeError("Not a process of @relive/otp")
+}
+
+/**
+ * Runs `effect` beside the body of a process: it lives in the scope of the process, and its failure ends the process with
+ * the same cause. `undefined` when the process has ended.
+ */
+export const runAsHelper = <A, E, R>(
+  process: ProcessImpl,
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  label: string
+): Fiber.Fiber<A, E> | undefined => {
+  if (!process.isAliveUnsafe) return undefined
+  const fiber = fork(context, effect, {
+    label,
+    path: process.path,
+    onExit: (exit) => {
+      if (Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag !== "Interrupt")) {
+        process.helperFailed(exit.cause)
+      }
+    }
+  })
+  return Fiber.runIn(fiber, process.scope)
 }
 
 /** Waits until a process has acknowledged its start, or ended. */
