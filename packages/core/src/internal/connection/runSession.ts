@@ -44,7 +44,8 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
       return error
     case "ProtocolError": {
       if (error.truncated) {
-        const cut = disconnected("the server closed the connection in the middle of a reply", error)
+        const detail = "the server closed the connection in the middle of a reply"
+        const cut = sessionEnd({ kind: "disconnected", detail, refused: false, cause: error, closedByPeer: true })
         return session.refusal?.() ?? cut
       }
       // Before the first good reply it is no Redis at all, and will be none next time.
@@ -55,7 +56,10 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
     case "WireClosed": {
       const refusal = session.refusal?.()
       if (refusal !== undefined) return refusal
-      if (error.cause === undefined) return disconnected(`the server closed the connection${early}`)
+      if (error.cause === undefined) {
+        const detail = `the server closed the connection${early}`
+        return sessionEnd({ kind: "disconnected", detail, refused: false, closedByPeer: true })
+      }
       return refusesUs(error.cause) ?? disconnected(`the connection was lost${early}`, error.cause)
     }
   }

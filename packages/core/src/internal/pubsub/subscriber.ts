@@ -294,6 +294,10 @@ export class Subscriber {
 const noWord = (address: string): RedisError =>
   connectionError({ kind: "disconnected", address, detail: "the session was ended" }, "unsent")
 
+/** The server does not say why it closes a connection, and this is the reason that only subscribers meet. */
+const likelyLimit =
+  "; when it was not restarted or told to (CLIENT KILL), more was published than its client-output-buffer-limit for pubsub lets wait for a subscriber"
+
 /** What a session of a subscriber's connection does with what comes in. */
 export class Feed implements Inbound {
   readonly connection: Connection
@@ -322,7 +326,8 @@ export class Feed implements Inbound {
 
   ended(end: SessionEnd): void {
     this.live = false
-    const { cause, detail, kind } = end
+    const { cause, closedByPeer, kind } = end
+    const detail = closedByPeer === true ? end.detail + likelyLimit : end.detail
     this.subscriber.lost(this, connectionError({ kind, address: this.address, detail, cause }, "unsent"))
   }
 

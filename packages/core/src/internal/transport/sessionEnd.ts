@@ -14,6 +14,8 @@ export class SessionEnd extends Data.TaggedError("SessionEnd")<{
   readonly detail: string
   readonly refused: boolean
   readonly cause?: unknown
+  /** The server has closed the connection, in good order and without a word. */
+  readonly closedByPeer?: boolean
 }> {
   override get message(): string {
     return this.detail
