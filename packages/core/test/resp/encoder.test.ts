@@ -9,7 +9,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { submit } from "../behaviours/support.ts"
+import { commandNames } from "../../src/internal/commands/names.ts"
 import { Batch, Encoder, type Payload } from "../../src/internal/resp/encoder.ts"
+import { Heads } from "../../src/internal/resp/heads.ts"
 import { Random } from "./streams.ts"
 
 const joined = (chunks: ReadonlyArray<string | Uint8Array>): Buffer =>
@@ -74,6 +76,34 @@ describe("a command", () => {
     const payload = encoder.encode(["SET", "key", "value", "EX", 60])
     assert.strictEqual(typeof payload, "string")
     assert.strictEqual(encoder.bytes, String(payload).length)
+  })
+})
+
+describe("a command whose name is known beforehand", () => {
+  it("is the same on the wire, in any spelling and of any length", () => {
+    const encoder = new Encoder(new Heads(commandNames))
+    const random = new Random(3)
+    for (let round = 0; round < 5000; round++) {
+      const name = random.pick(commandNames)
+      const spelled = random.pick([name.toUpperCase(), name, `${name[0]?.toUpperCase()}${name.slice(1)}`, `${name}x`])
+      const rest: ReadonlyArray<Resp.Argument> = Array.from({ length: random.int(0, 12) }, () =>
+        random.pick<Resp.Argument>(["", "a", "\u00e9", 7, "x".repeat(9)])
+      )
+      const payload = payloadOf(encoder.encode([spelled, ...rest]))
+      assert.strictEqual(String(payload), plainly([spelled, ...rest]).toString())
+      assert.strictEqual(encoder.bytes, plainly([spelled, ...rest]).length)
+    }
+  })
+
+  it("is among the names of the table; nothing that callers give is kept", () => {
+    const heads = new Heads(commandNames)
+    assert.isAbove(heads.size, 800)
+    const before = heads.size
+    const encoder = new Encoder(heads)
+    for (let made = 0; made < 10_000; made++) encoder.encode([`made-up-${made}`, "secret"])
+    assert.strictEqual(heads.size, before)
+    assert.strictEqual(heads.of("made-up-1", 2), "")
+    assert.strictEqual(heads.of("GET", 2), "*2\r\n$3\r\nGET")
   })
 })
 

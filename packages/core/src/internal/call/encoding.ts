@@ -5,11 +5,15 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import { commandNames } from "../commands/names.ts"
 import { Encoder } from "../resp/encoder.ts"
+import { Heads } from "../resp/heads.ts"
 import { nextTurn } from "../turns.ts"
 import type { ArgumentFailure, Command, Payload } from "../resp/encoder.ts"
 
-export const encoder = new Encoder()
+const heads = new Heads(commandNames)
+
+export const encoder = new Encoder(heads)
 
 /** So many commands are encoded in one turn: some milliseconds. */
 export const STEP_COMMANDS = 16_384
@@ -28,7 +32,7 @@ export const encodeNow = (commands: ReadonlyArray<Command>): Encoded | ArgumentF
 /** In as many turns as it takes. */
 export const encodeInTurns = (commands: ReadonlyArray<Command>): Effect.Effect<Encoded | ArgumentFailure> =>
   Effect.suspend(() => {
-    const own = new Encoder()
+    const own = new Encoder(heads)
     // The caller's array may change meanwhile.
     const all = commands.slice()
     return Effect.map(inTurns(own.encodeInSteps(all, STEP_COMMANDS)), (payload) => encoded(own, payload, all.length))

@@ -9,6 +9,7 @@
  * Strings are meant as UTF-8, which is what sockets write a string as.
  */
 import { Buffer } from "node:buffer"
+import type { Heads } from "./heads.ts"
 
 /**
  * One argument of a command. Numbers and bigints are sent in decimal, infinities as `inf` and `-inf`, text as UTF-8, bytes as
@@ -106,6 +107,12 @@ export class Encoder {
   private parts: Array<string | Uint8Array> | undefined = undefined
   private failure: ArgumentFailure | undefined = undefined
   private command = 0
+  private readonly heads: Heads | undefined
+
+  /** `heads` are the beginnings of known commands, which cost less than to put them together each time. */
+  constructor(heads?: Heads) {
+    this.heads = heads
+  }
 
   /** One command. */
   encode(command: Command): Payload | ArgumentFailure {
@@ -161,10 +168,12 @@ export class Encoder {
     if (!Array.isArray(command)) return this.fail("is not a command: give an array of its name and arguments", -1)
     const count = command.length
     if (count === 0) return this.fail("is empty: give at least the command's name", -1)
-    const head = `*${count}`
+    const first: Argument = command[0]
+    const known = this.heads !== undefined && typeof first === "string" ? this.heads.of(first, count) : ""
+    const head = known === "" ? `*${count}` : known
     let text = before + head
     this.bytes += head.length + 2
-    for (let index = 0; index < count; index++) {
+    for (let index = known === "" ? 0 : 1; index < count; index++) {
       const argument: Argument = command[index]
       text = typeof argument === "string" ? this.addText(text, argument, index) : this.addOther(text, argument, index)
       if (this.failure !== undefined) return ""
