@@ -156,7 +156,10 @@ export interface Options {
   readonly readonly?: boolean | undefined
   /** Commands to send at the start of each session, and on each lease, before any other. Default: none. */
   readonly onConnect?: ReadonlyArray<Command> | undefined
-  /** What `CLIENT SETINFO LIB-NAME` says: printable ASCII without spaces. Default `relive`. */
+  /**
+   * What `CLIENT SETINFO LIB-NAME` says: printable ASCII without spaces. Default `relive`. An empty text leaves `CLIENT SETINFO`
+   * out, for proxies that do not bear it.
+   */
   readonly libraryName?: string | undefined
   /** What `CLIENT SETINFO LIB-VER` says: printable ASCII without spaces. Default: the version of this package. */
   readonly libraryVersion?: string | undefined

@@ -168,14 +168,19 @@ describe("RedisOptions.resolve", () => {
   })
 
   it("refuses names that the server would refuse", () => {
-    for (const name of ["name", "libraryName", "libraryVersion"])
-      refusedEach(name, ["", "a b", "a\nb", "é", "a\x7f", 1, null])
+    for (const name of ["name", "libraryName", "libraryVersion"]) {
+      refusedEach(name, ["a b", "a\nb", "é", "a\x7f", 1, null])
+      if (name !== "libraryName") refusedEach(name, [""])
+    }
+    assert.strictEqual(resolved({ libraryName: "" }).libraryName, "")
     assert.strictEqual(resolved({ name: "app:1!~" }).name, "app:1!~")
   })
 
   it("checks credentials together", () => {
     assert.include(refused({ username: "u" }), "`username`")
     assert.include(refused("redis://u@h"), "`username`")
+    assert.include(refused("redis://u@h"), "redis://user:password@host")
+    assert.include(refused("redis://u@h"), "redis://:password@host")
     assert.include(refused({ password: "" }), "`password`")
     assert.include(refused({ password: Redacted.make("") }), "`password`")
     assert.strictEqual(resolved({ username: "u", password: "" }).username, "u")

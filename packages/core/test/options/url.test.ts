@@ -56,6 +56,21 @@ describe("A URL", () => {
   it("URI-013 names the database in the first segment of its path", () => {
     assert.strictEqual(place("redis://localhost/2").database, 2)
     assert.strictEqual(place("redis://localhost/2/namespace").database, 2)
+    assert.strictEqual(place("redis://localhost/").database, 0)
+  })
+
+  it("refuses a database behind two slashes, which would be lost", () => {
+    for (const path of ["//1", "//1/", "///1", "//namespace"]) {
+      assert.include(refused(`redis://localhost:6379${path}`), "two slashes", path)
+    }
+  })
+
+  it("refuses several hosts", () => {
+    for (const hosts of ["a,b", "a,b:6379", "a:6379,b:6380", "a%2Cb", "[::1],[::2]:1"]) {
+      assert.include(refused(`redis://user:pw@${hosts}/1`), "several hosts", hosts)
+      assert.notInclude(refused(`redis://user:pw@${hosts}/1`), "pw")
+    }
+    assert.include(refused({ host: "a,b" }), "`host`")
   })
 
   it("URI-014 URI-015 refuses a database that is no number, and quotes it", () => {

@@ -145,6 +145,13 @@ export const label: Kind<string, string> = {
   read: (text) => text
 }
 
+/** The same, or an empty text for none. */
+export const labelOrNone: Kind<string, string> = {
+  must: `${label.must}, or an empty text for none`,
+  check: (value) => (value === "" ? "" : label.check(value)),
+  read: (text) => text
+}
+
 /** An ACL user, or `null` for none. */
 export const username: Kind<string | null, string> = {
   must: "a non-empty text without spaces or control characters, or null",

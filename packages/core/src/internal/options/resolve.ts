@@ -245,7 +245,9 @@ const isEmptySecret = (sources: Sources): boolean => {
 
 const checkCredentials = (username: string | undefined, hasPassword: boolean, isEmpty: boolean): void => {
   if (username !== undefined && !hasPassword) {
-    invalid('The option `username` needs a `password` beside it ("" for a user that has none)')
+    invalid(
+      'The option `username` needs a `password` beside it ("" for a user that has none). In a URL it is redis://user:password@host, and a password alone is redis://:password@host'
+    )
   }
   if (username === undefined && isEmpty) {
     invalid("The option `password` is empty; leave it out where the server wants none")

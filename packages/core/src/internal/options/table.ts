@@ -36,7 +36,7 @@ export const kinds = {
   start: Kind.choice("background", "await"),
   readonly: Kind.boolean,
   onConnect: Kind.commands,
-  libraryName: Kind.label,
+  libraryName: Kind.labelOrNone,
   libraryVersion: Kind.label,
   leases: Kind.integer(1, 1_000_000),
   leaseIdle: Kind.duration(0),

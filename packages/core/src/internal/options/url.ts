@@ -129,6 +129,11 @@ const unixPlace = (shown: string, hostport: string, path: string): Place => {
 }
 
 const tcpPlace = (shown: string, hostport: string, path: string): Place => {
+  if (/,|%2c/i.test(hostport)) {
+    malformed(
+      `The URL ${shown}… names several hosts, and a connection has one; name one, and write a , in a password before the @ as %2C`
+    )
+  }
   const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(.*))?$/s.exec(hostport)
   // More colons than one: an IPv6 address without brackets, or a password whose @host is missing.
   if (parts === null) {
@@ -158,10 +163,17 @@ const readPort = (shown: string, text: string | undefined): number | undefined =
 /** Is there nothing but perhaps the number of a database? */
 const isDatabase = (path: string): boolean => /^(\/\d*)*$/.test(path)
 
-/** The first segment of the path; the others are ignored, as the registration of the scheme allows. */
+/**
+ * The path is the number of a database, or nothing. More segments may follow it, as the registration of the scheme allows, but
+ * no number after an empty one: `${base}/1` with a base that ends in a slash would be database 0, and nobody would see it.
+ */
 const readDatabase = (shown: string, path: string): number | undefined => {
-  const [, segment = ""] = path.split("/")
-  if (segment === "") return undefined
+  const [, segment = "", ...rest] = path.split("/")
+  if (segment === "") {
+    return rest.some((more) => more !== "")
+      ? malformed(`The path of the URL ${shown}… begins with two slashes; write the database after one, as in …:6379/1`)
+      : undefined
+  }
   const database = /^\d{1,10}$/.test(segment) ? Number(segment) : -1
   if (database < 0 || database > 2147483647) {
     // With anything but letters and digits in it, it is most likely a part of a password.
@@ -191,7 +203,7 @@ export const readHost = (text: string): string | undefined => {
   const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text
   if (Net.isIP(bare) !== 0) return bare
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  return text === "" || /[\s\u0000-\u001f\u007f:/\\?#@[\]]/.test(text) ? undefined : text
+  return text === "" || /[\s\u0000-\u001f\u007f:,/\\?#@[\]]/.test(text) ? undefined : text
 }
 
 /** `host:port` for people, with brackets around an IPv6 address. */
