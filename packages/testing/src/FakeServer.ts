@@ -262,7 +262,7 @@ export const layer = <R = never>(
 
 /**
  * A handler for what clients send before their first command: `HELLO` (RESP3 and RESP2), `AUTH`, `SELECT`, and
- * `CLIENT` with `SETNAME`, `SETINFO` and `ID`, and `PING`. It takes every password.
+ * `CLIENT` with `SETNAME`, `SETINFO` and `ID`, and `PING`, with a text or without. It takes every password.
  *
  * @since 0.1.0
  * @category handlers
@@ -275,7 +275,7 @@ export const handshake: Handler = ([name = "", ...args], connection) => {
     case "SELECT":
       return "+OK\r\n"
     case "PING":
-      return "+PONG\r\n"
+      return args[0] === undefined ? "+PONG\r\n" : bulk(args[0])
     case "CLIENT":
       return args[0]?.toUpperCase() === "ID" ? `:${connection.index + 1}\r\n` : "+OK\r\n"
     default:

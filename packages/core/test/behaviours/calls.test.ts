@@ -37,15 +37,16 @@ const awaitBlocked = (count: number) =>
 
 matrix("A transaction", (it) => {
   it(
-    "TX-003 CLIENT-022 gives the elements of EXEC alone; without commands there are none",
+    "TX-003 CLIENT-022 gives the elements of EXEC alone; without commands it is refused",
     Effect.gen(function* () {
       const replies = yield* Redis.transaction([
         ["SET", "k", 1],
         ["GET", "k"]
       ])
       assert.deepStrictEqual(replies, ["OK", "1"])
-      assert.deepStrictEqual(yield* Redis.transaction([]), [])
-    })
+      assert.strictEqual((yield* reasonOf(Redis.transaction([])))._tag, "RedisArgumentError")
+    }),
+    departs(overridden("CLIENT-022", "an empty transaction is refused before it is sent, as an empty pipeline is"))
   )
 
   it(
@@ -413,7 +414,7 @@ describe("Noreply where the server has no CLIENT", () => {
 })
 
 describe("Noreply on the wire", () => {
-  it.live("NOREPLY-010 is one block of CLIENT REPLY OFF, the commands and CLIENT REPLY ON, for one reply", () =>
+  it.live("NOREPLY-010 is one block of CLIENT REPLY OFF, the commands, CLIENT REPLY ON and a PING that proves it", () =>
     Effect.gen(function* () {
       const fake = yield* FakeServer.make()
       yield* Effect.gen(function* () {
@@ -431,7 +432,8 @@ describe("Noreply on the wire", () => {
         yield* connection.expectBytes(
           encoded(["CLIENT", "REPLY", "OFF"], ["INCR", "a"], ["INCR", "b"], ["CLIENT", "REPLY", "ON"])
         )
-        yield* connection.send("+OK\r\n")
+        const [, marker = ""] = yield* connection.expect(([name, text]) => name === "PING" && text?.length === 16)
+        yield* connection.send(`+OK\r\n${bulk(marker)}`)
         yield* Fiber.join(call)
         yield* connection.expect(["GET", "k"])
         yield* connection.send(bulk("v"))

@@ -308,10 +308,10 @@ describe("The handshake", () => {
             yield* connection.expect(["SELECT", "3"])
             yield* connection.expect(["CLIENT", "SETINFO", "LIB-NAME", "relive"])
             yield* connection.expect(["CLIENT", "SETINFO", "LIB-VER", "1"])
-            yield* connection.expect(["PING"])
-            yield* connection.send("%0\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n")
+            const [, marker = ""] = yield* connection.expect(([name, text]) => name === "PING" && text !== undefined)
+            yield* connection.send("%1\r\n+proto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n")
             assert.deepStrictEqual(yield* callsOf(fake, index), [])
-            yield* connection.send("+PONG\r\n")
+            yield* connection.send(bulk(marker))
             yield* connection.expect(["GET", "k"])
             if (index === 0) yield* connection.reset
             else yield* connection.send(bulk("v"))

@@ -259,7 +259,7 @@ export const commandsOf = (fake: FakeServer.FakeServer, connection: number) =>
     return out.map((command) => (Array.isArray(command) ? command.join(" ") : String(command)))
   })
 
-const handshakeCommands = /^(?:HELLO|AUTH|SELECT|CLIENT SET|PING$)/
+const handshakeCommands = /^(?:HELLO|AUTH|SELECT|CLIENT SET|PING( [0-9a-f]{16}[23]?)?$)/
 
 /** The same without what handshakes and health checks consist of. */
 export const callsOf = (fake: FakeServer.FakeServer, connection: number) =>

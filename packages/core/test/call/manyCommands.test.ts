@@ -33,7 +33,7 @@ const turnsUntilQueued = Effect.gen(function* () {
 const calls = [
   ["a pipeline", Redis.pipeline(commands), MANY],
   ["a transaction", Redis.transaction(commands), MANY + 2],
-  ["noreply", Redis.noreply(commands), MANY + 2]
+  ["noreply", Redis.noreply(commands), MANY + 3]
 ] as const
 
 describe("very many commands", () => {

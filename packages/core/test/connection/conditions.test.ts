@@ -199,6 +199,32 @@ describe("A server that may not, or cannot, write", () => {
     })
   )
 
+  const wrapped =
+    "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.\r\n"
+  for (const [how, call] of [
+    ["alone", Redis.command(["EVAL", "x", 0])],
+    ["in a pipeline", Redis.pipeline([["EVAL", "x", 0]])],
+    ["in a transaction", Redis.transaction([["EVAL", "x", 0]])]
+  ] as const) {
+    it.live(`READONLY out of a script, as servers before 7 wrap it (${how}): it is dialled anew`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make((connection) =>
+          connection.serve(FakeServer.handshake, ([name]) => {
+            if (name === "MULTI") return "+OK\r\n"
+            if (name === "EXEC") return `*1\r\n${wrapped}`
+            return how === "in a transaction" ? "+QUEUED\r\n" : wrapped
+          })
+        )
+        yield* Effect.gen(function* () {
+          yield* Redis.command(["PING"])
+          const moved = yield* submit(awaitEnd(/has become a replica \(READONLY\)/))
+          yield* Effect.exit<unknown, unknown, RedisService>(call)
+          yield* Fiber.join(moved)
+        }).pipe(Effect.provide(layerOf(fake, { stableAfter: 0 })))
+      })
+    )
+  }
+
   it.live("READONLY of a server that was a replica from the start: errors, and no session ends", () =>
     Effect.gen(function* () {
       const primary = yield* RedisServer.make()

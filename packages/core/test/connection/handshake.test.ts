@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, Resp } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
-import { awaitState } from "../behaviours/support.ts"
+import { awaitState, eager, reasonOf } from "../behaviours/support.ts"
 import type { ConnectionState } from "../../src/RedisService.ts"
 import { Call, INTERNAL } from "../../src/internal/call/call.ts"
 import type { Outcome } from "../../src/internal/call/call.ts"
@@ -21,16 +21,24 @@ const settings = (options: Partial<handshake.Settings> = {}): handshake.Settings
   libraryName: "relive",
   libraryVersion: "1",
   onConnect: [],
+  marker: "m",
+  isPlain: false,
   ...options
 })
 
 const error = (text: string) => Resp.ReplyError.fromText(text)
 
-/** OK to everything but the steps that are named. */
+const hello = new Map<Resp.Reply, Resp.Reply>([
+  ["server", "redis"],
+  ["proto", 3]
+])
+
+/** What a server says to each step, but for the errors that are named. */
 const answer = (batch: handshake.Batch, errors: Partial<Record<handshake.Step, string>> = {}) =>
   batch.steps.map((step) => {
     const text = errors[step]
-    return text === undefined ? "OK" : error(text)
+    if (text !== undefined) return error(text)
+    return step === "hello" ? hello : step === "ping" || step === "echo" ? (batch.marker ?? "PONG") : "OK"
   })
 
 const sent = (batch: handshake.Batch) => batch.commands.map((command) => command.join(" "))
@@ -43,7 +51,7 @@ describe("the handshake", () => {
       "SELECT 3",
       "CLIENT SETINFO LIB-NAME relive",
       "CLIENT SETINFO LIB-VER 1",
-      "PING"
+      "PING m3"
     ])
     assert.deepStrictEqual(handshake.next(settings(), batch, answer(batch)), { _tag: "Ready", protocol: 3 })
   })
@@ -99,10 +107,89 @@ describe("the handshake", () => {
     assert.strictEqual(handshake.next(settings(), batch, replies)._tag, "Ready")
   })
 
+  it("takes HELLO's reply as a map or a flat list, with the protocol that was asked for", () => {
+    const batch = handshake.start(settings())
+    const saying = (reply: Resp.Reply) => handshake.next(settings(), batch, [reply, ...answer(batch).slice(1)])
+    assert.strictEqual(saying(["server", "redis", "proto", 3])._tag, "Ready")
+    for (const reply of [null, "OK", "welcome", 1, true, [], ["HELLO", "3"], new Map(), new Map([["proto", 4]])]) {
+      const verdict = saying(reply)
+      assert.ok(verdict._tag === "Refused" && !verdict.transient, String(reply))
+      assert.include(verdict.detail, "not a Redis")
+    }
+    assert.include((saying(["HELLO", "3"]) as { detail: string }).detail, "does it repeat what it is sent?")
+  })
+
+  it("holds a server that speaks RESP2 only to prove it", () => {
+    const batch = handshake.start(settings())
+    const older = new Map<Resp.Reply, Resp.Reply>([["proto", 2]])
+    const verdict = handshake.next(settings(), batch, [older, ...answer(batch).slice(1)])
+    assert.ok(verdict._tag === "Send" && verdict.batch.protocol === 2)
+    assert.strictEqual(handshake.next(settings(), verdict.batch, answer(verdict.batch))._tag, "Ready")
+    const lie = handshake.next(settings(), verdict.batch, [...answer(verdict.batch).slice(0, -1), "PONG"])
+    assert.strictEqual(lie._tag, "Refused")
+    const asked = settings({ protocol: 3 })
+    assert.strictEqual(handshake.next(asked, batch, [older, ...answer(batch).slice(1)])._tag, "Refused")
+  })
+
+  it("believes no reply that has come a place too early", () => {
+    const all = [
+      settings({ password: "pw", name: "n", database: 3 }),
+      settings({ protocol: 2, password: "pw", name: "n", database: 3 }),
+      settings({ protocol: 2 }),
+      settings({ protocol: 2, database: 3 }),
+      settings({ protocol: 2, isPlain: true, database: 3 })
+    ]
+    for (const options of all) {
+      const batch = handshake.start(options)
+      for (const before of ["OK", "PONG", "welcome", null, 1, error("ERR unknown command 'x'"), error("ERR no")]) {
+        for (const setinfo of [undefined, "ERR unknown subcommand 'SETINFO'. Try CLIENT HELP."]) {
+          const replies = [before, ...answer(batch, setinfo === undefined ? {} : { setinfo })].slice(
+            0,
+            batch.steps.length
+          )
+          const verdict = handshake.next(options, batch, replies)
+          assert.strictEqual(verdict._tag, "Refused", `${String(before)} before ${sent(batch).join(", ")}`)
+        }
+      }
+    }
+  })
+
+  it("takes a PONG for the text that it asked for only where the replies before it prove their places", () => {
+    const alone = settings({ protocol: 2, libraryName: "" })
+    const batch = handshake.start(alone)
+    assert.deepStrictEqual(sent(batch), ["PING m2"])
+    assert.strictEqual(handshake.next(alone, batch, ["m2"])._tag, "Ready")
+    const verdict = handshake.next(alone, batch, ["PONG"])
+    assert.ok(verdict._tag === "Send")
+    assert.deepStrictEqual(sent(verdict.batch), ["ECHO mE"])
+    assert.strictEqual(handshake.next(alone, verdict.batch, ["mE"])._tag, "Ready")
+    assert.strictEqual(handshake.next(alone, verdict.batch, [error("ERR unsupported command 'ECHO'")])._tag, "Ready")
+    assert.strictEqual(handshake.next(alone, verdict.batch, ["PONG"])._tag, "Refused")
+    const longer = handshake.start(settings())
+    assert.strictEqual(handshake.next(settings(), longer, [...answer(longer).slice(0, -1), "PONG"])._tag, "Ready")
+  })
+
+  it("names a password that begins or ends with white space, without showing it", () => {
+    const options = settings({ password: "hunter2\n" })
+    const batch = handshake.start(options)
+    const verdict = handshake.next(options, batch, answer(batch, { hello: "WRONGPASS invalid username-password pair" }))
+    assert.ok(verdict._tag === "Refused")
+    assert.include(verdict.detail, "white space")
+    assert.notInclude(verdict.detail, "hunter2")
+  })
+
+  it("wants a password also where only PING says so", () => {
+    const options = settings({ protocol: 2 })
+    const batch = handshake.start(options)
+    const verdict = handshake.next(options, batch, answer(batch, { setinfo: "NOAUTH x", ping: "NOAUTH x" }))
+    assert.ok(verdict._tag === "Refused" && !verdict.transient)
+    assert.include(verdict.detail, "set `password`")
+  })
+
   const refusals: ReadonlyArray<readonly [step: handshake.Step, text: string, transient: boolean, remedy: RegExp]> = [
     ["hello", "WRONGPASS invalid username-password pair or user is disabled.", false, /check `username`/],
     ["hello", "NOAUTH HELLO must be called with the client already authenticated", false, /set `password`/],
-    ["hello", "NOPERM this user has no permissions", false, /ACL/],
+    ["select", "NOPERM this user has no permissions", false, /ACL/],
     ["hello", "DENIED Redis is running in protected mode", false, /protected mode/],
     ["hello", "ERR max number of clients reached", true, /maxclients/],
     ["select", "ERR DB index is out of range", false, /no such `database`/],
@@ -126,7 +213,13 @@ describe("a server that does not take HELLO", () => {
     "ERR handle request, command 'HELLO' is not allowed",
     "ERR command not supported",
     "ERR unsupported command `HELLO`",
-    "unknown command 'HELLO'"
+    "unknown command 'HELLO'",
+    "ERR Forbidden Command: hello",
+    "ERR wrong number of arguments for 'hello' command",
+    "ERR syntax error",
+    "ERR Syntax error in HELLO option 'setname'",
+    "NOPERM this user has no permissions to run the 'hello' command",
+    "whatever"
   ]) {
     it.live(`is spoken to in RESP2, whatever its words (${said})`, () =>
       Effect.gen(function* () {
@@ -139,6 +232,130 @@ describe("a server that does not take HELLO", () => {
       }).pipe(Effect.scoped)
     )
   }
+})
+
+type Odd = (command: ReadonlyArray<string>) => string
+
+const repeat: Odd = (command) => `*${command.length}\r\n${command.map(FakeServer.bulk).join("")}`
+
+/** A server but for what it says to one command. */
+const but =
+  (name: string, said: string): Odd =>
+  (command) =>
+    command[0] === name ? said : asRedis(command)
+
+const asRedis: Odd = ([name = "", text]) => {
+  if (name === "HELLO") return "%2\r\n+server\r\n+redis\r\n+proto\r\n:3\r\n"
+  if (name === "PING") return text === undefined ? "+PONG\r\n" : FakeServer.bulk(text)
+  return name === "GET" ? FakeServer.bulk("own") : "+OK\r\n"
+}
+
+const oddPeers: ReadonlyArray<readonly [what: string, greeting: string, says: Odd]> = [
+  ["greets with a line", "+welcome\r\n", asRedis],
+  ["greets with PONG", "+PONG\r\n", asRedis],
+  ["greets with OK", "+OK\r\n", asRedis],
+  ["greets with two lines", "+OK\r\n+PONG\r\n", asRedis],
+  ["greets with an error", "-ERR unknown command 'x'\r\n", asRedis],
+  ["greets with a map", "%1\r\n+proto\r\n:3\r\n", asRedis],
+  ["greets, and answers PING itself", "+welcome\r\n", but("PING", "+PONG\r\n")],
+  ["greets with PONG, and answers PING itself", "+PONG\r\n", but("PING", "+PONG\r\n")],
+  ["repeats what it is sent", "", repeat],
+  ["says OK to everything", "", () => "+OK\r\n"],
+  ["says 1 to everything", "", () => ":1\r\n"],
+  ["says null to everything", "", () => "$-1\r\n"],
+  ["says null in RESP3 to everything", "", () => "_\r\n"],
+  ["says PONG to everything", "", () => "+PONG\r\n"],
+  ["says an empty array to everything", "", () => "*0\r\n"],
+  ["says a number to PING", "", but("PING", ":1\r\n")],
+  ["says another text to PING", "", but("PING", "$5\r\nother\r\n")],
+  ["says null to SELECT", "", but("SELECT", "$-1\r\n")],
+  ["says QUEUED to SELECT", "", but("SELECT", "+QUEUED\r\n")],
+  ["says everything twice", "", (command) => asRedis(command).repeat(2)],
+  ["speaks HTTP", "", () => "HTTP/1.1 400 Bad Request\r\n\r\n"],
+  ["speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", () => ""]
+]
+
+describe("a peer that is no Redis, or has something between", () => {
+  for (const [what, greeting, says] of oddPeers) {
+    for (const protocol of ["auto", 2, 3] as const) {
+      it.live(`${what} is not believed (${protocol})`, () =>
+        Effect.gen(function* () {
+          const fake = yield* FakeServer.make((connection) =>
+            Effect.andThen(greeting === "" ? Effect.void : connection.send(greeting), connection.serve(says))
+          )
+          const options = { port: fake.port, protocol, database: 1, whenDown: "fail", start: "background" } as const
+          yield* Effect.gen(function* () {
+            const reason = yield* reasonOf(Redis.command(["GET", "k"], { timeout: 300 }))
+            assert.ok(reason._tag === "ConnectionError", reason.message)
+            assert.include(["handshake", "protocol"], reason.kind, reason.message)
+            assert.strictEqual(reason.delivery, "unsent")
+            assert.isFalse((yield* fake.log).some(({ bytes }) => String(bytes).includes("GET")))
+          }).pipe(Effect.provide(Redis.layer(options)))
+        }).pipe(Effect.scoped)
+      )
+    }
+  }
+
+  it.live("a map with another protocol in it is no HELLO of ours", () =>
+    Effect.gen(function* () {
+      for (const proto of [1, 4, 7]) {
+        const hello = but("HELLO", `%1\r\n+proto\r\n:${proto}\r\n`)
+        const fake = yield* FakeServer.make((connection) => connection.serve(hello))
+        const reason = yield* reasonOf(Redis.command(["GET", "k"], { timeout: 300 })).pipe(
+          Effect.provide(Redis.layer({ port: fake.port }))
+        )
+        assert.ok(reason._tag === "ConnectionError" && reason.kind === "handshake", reason.message)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a proxy that closes the connection at a command it does not know", () => {
+  for (const unknown of ["CLIENT", "a PING with a text"]) {
+    it.live(`is greeted without it the next time (${unknown})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make((connection) =>
+          Effect.gen(function* () {
+            yield* connection.answer(([name = "", ...args]) => {
+              if (name === "PING" && args.length > 0)
+                return unknown === "CLIENT" ? FakeServer.bulk(args[0] ?? "") : undefined
+              if (name === "CLIENT") return unknown === "CLIENT" ? undefined : "+OK\r\n"
+              return asRedis([name, ...args])
+            })
+            yield* connection.end
+            yield* connection.silent
+          })
+        )
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
+          assert.strictEqual((yield* Redis.status).sessions, 2)
+          // A lease is told what the connection has learned.
+          assert.strictEqual(
+            yield* Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.command(["GET", "k"]))),
+            "own"
+          )
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("or at HELLO after it has refused it: RESP2 from the next session on", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) =>
+        Effect.gen(function* () {
+          const [name = "", text = ""] = yield* connection.command
+          yield* connection.send(name === "HELLO" ? "-ERR unknown command 'HELLO'\r\n" : asRedis([name, text]))
+          if (name !== "HELLO") return yield* connection.serve(asRedis)
+          yield* connection.end
+          yield* connection.silent
+        })
+      )
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
+        assert.strictEqual((yield* Redis.status).protocol, 2)
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...eager })))
+    }).pipe(Effect.scoped)
+  )
 })
 
 describe("a server that says why it refuses us, and closes at once", () => {
@@ -180,6 +397,7 @@ describe("a session that ends before its handshake was written", () => {
       answered: () => {},
       ended: () => {},
       forward: () => {},
+      conceal: (error) => error,
       demoted: () => undefined,
       pushed: () => {}
     }

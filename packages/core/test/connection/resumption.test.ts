@@ -86,6 +86,7 @@ describe("The callers of a batch in two groups", () => {
       ended: () => {},
       forward: () => {},
       pushed: () => undefined,
+      conceal: (error) => error,
       demoted: () => undefined
     }
     const session = new Session(owner, { inFlightCommands: 100, inFlightBytes: 10_000 }, Resp.makeDecoder())

@@ -10,6 +10,7 @@ import type { Call, Answer, Finisher, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
 import { hideEchoes } from "../commands/echoes.ts"
 import { nameOf } from "../commands/name.ts"
+import { commandNamedIn } from "../commands/serverErrors.ts"
 import { failure } from "../errors.ts"
 
 /** What one connection puts in a pipeline's place for a reply. */
@@ -134,30 +135,50 @@ export class TransactionFinisher implements Finisher<ReadonlyArray<Element>> {
 }
 
 /**
- * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`: one reply, that of the last. When the first is refused, all are
- * answered, and the commands have run.
+ * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`, and a `PING` with a text that nobody knows: two replies, `OK` and that
+ * text. When the first is refused, all are answered, and the commands have run. Should anything else come (a proxy that lets
+ * `CLIENT REPLY` pass for done, say), the next caller would be given somebody else's reply: so the session ends.
  */
 export class NoReplyFinisher implements Finisher<void> {
   private readonly names: ReadonlyArray<string>
-  private readonly replies: Array<Element> = []
+  private readonly marker: string
+  private replies: Array<Element> = []
 
-  constructor(names: ReadonlyArray<string>) {
+  constructor(names: ReadonlyArray<string>, marker: string) {
     this.names = names
+    this.marker = marker
   }
 
   onReply(call: Call, reply: Answer): Outcome<void> | undefined {
-    const element = toElement(reply, call.received === 1 ? "CLIENT REPLY" : this.names[call.received - 2])
-    // Inside of a MULTI all of it is queued, and what EXEC is answered then cannot be told from what is not.
-    if (call.received === 1) call.broken = isQueued(element)
-    const isRefusal = call.received === 1 && isHeld(element)
-    if (call.received === 1 && !isRefusal) return Exit.void
-    if (isRefusal) call.expected = this.names.length + 2
-    this.replies.push(element)
+    if (call.received === 1) return this.begin(call, toElement(reply, "CLIENT REPLY"))
+    this.replies.push(toElement(reply, this.names[call.received - 2]))
     if (call.received < call.expected) return undefined
-    const [refusal, ...rest] = this.replies
-    return failure(ranOutside(refusal instanceof Resp.ReplyError ? refusal : notATransaction, rest.slice(0, -1)))
+    call.broken ||= !this.isMarker(this.replies[call.received - 1])
+    const [first] = this.replies
+    if (first === "OK") return call.broken ? failure(ranOutside(notSilent, [])) : Exit.void
+    return failure(ranOutside(first instanceof Resp.ReplyError ? first : notSilent, this.replies.slice(1, -2)))
+  }
+
+  private begin(call: Call, first: Element): Outcome<void> | undefined {
+    this.replies = [first]
+    if (first === "OK") return undefined
+    // Inside of a MULTI all of it is queued, and what EXEC is answered then cannot be told from what is not.
+    call.broken = !(first instanceof Resp.ReplyError)
+    call.expected = isHeld(first) ? this.names.length + 3 : 1
+    return isHeld(first) ? undefined : failure(ranOutside(notSilent, []))
+  }
+
+  /** The reply of the last `PING`, also where the user may not use it. */
+  private isMarker(reply: Element | undefined): boolean {
+    if (!(reply instanceof Resp.ReplyError)) return reply === this.marker
+    return commandNamedIn(reply) === "PING" && !this.names.some((name) => nameOf(name) === "PING")
   }
 }
+
+const notSilent = new Resp.ReplyError({
+  code: "ERR",
+  message: "the server did not answer CLIENT REPLY as it should: what was sent may have run"
+})
 
 /** The connection's own batches: the replies as they came, and each as it comes. */
 export class RawFinisher implements Finisher<ReadonlyArray<Answer>> {

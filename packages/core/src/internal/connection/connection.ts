@@ -28,6 +28,7 @@ import { connectionError, failure, SharedFailure } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
 import { delayMillis, youngDelayMillis } from "./backoff.ts"
+import { Secrets } from "./secrets.ts"
 import type { Owner, Room, Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -79,6 +80,9 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   readonly changes: PubSub.PubSub<StatusChange>
   /** Settled by the first ready session when it is `"auto"`. */
   protocol: "auto" | 2 | 3
+  /** What is known of how the server wants to be spoken to, and what was given to it in confidence: leases share it. */
+  greeting = { isPlain: false }
+  secrets = new Secrets()
   state: ConnectionState = "connecting"
   /** Since when there is no ready session, by `now`. */
   downSince: number | undefined
@@ -273,6 +277,10 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     if (this.closing) this.checkDrained()
   }
 
+  conceal(error: Resp.ReplyError): Resp.ReplyError {
+    return this.secrets.hideIn(error)
+  }
+
   /** A session starts: it is about to dial. */
   starting(session: Session): void {
     this.session = session
@@ -287,7 +295,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
 
   ready(session: Session): void {
     // One that comes too late for the close has nothing to do any more.
-    if (session.end !== undefined || this.closing) return
+    if (session.isOver || this.closing) return
     this.protocol = session.protocol
     session.readyAt = this.now()
     session.lastInbound = session.readyAt

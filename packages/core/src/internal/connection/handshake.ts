@@ -2,8 +2,13 @@
  * The handshake as a pure state machine: which commands to write, and what their replies mean.
  *
  * First write: `HELLO 3 [AUTH] [SETNAME]`, `SELECT`, `CLIENT SETINFO` (errors ignored) and a `PING`, which tells a server
- * that is still loading. A server that does not know `HELLO` gets the same in RESP2's words. The user's `onConnect` commands
+ * that is still loading. A server that does not take `HELLO` gets the same in RESP2's words. The user's `onConnect` commands
  * are written after that, since they must not run twice. No command of a caller is written before `Ready`.
+ *
+ * A reply is believed only if it has the shape that its command's has. Else a peer that says a line before it is asked would
+ * shift all replies by one, and the first caller would get somebody else's. The text that `PING` carries is known to nobody
+ * before: when it comes back, nothing before it was left over. Proxies that answer `PING` themselves say `PONG` all the same;
+ * then the shapes of the replies before it are the proof, and where there are none, an `ECHO`.
  *
  * Follows the RESP3 specification ("Handshaking with the server"), and RESP2's AUTH, SELECT and CLIENT.
  *
@@ -12,14 +17,20 @@
 import * as Resp from "../../Resp.ts"
 import type { Answer } from "../call/call.ts"
 import { hideEchoes } from "../commands/echoes.ts"
+import { commandNamedIn, meaningOf } from "../commands/serverErrors.ts"
+import type { Meaning } from "../commands/serverErrors.ts"
 
-export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "ping" | "onConnect"
+export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "ping" | "echo" | "onConnect"
 
 /** One write: commands, and what each is for. */
 export interface Batch {
   readonly protocol: 2 | 3
   readonly steps: ReadonlyArray<Step>
   readonly commands: ReadonlyArray<Resp.Command>
+  /** What the last `PING` or `ECHO` gives back; `undefined` when it carries nothing. */
+  readonly marker: string | undefined
+  /** Nothing but the marker will do: this peer has said something odd before. */
+  readonly isStrict: boolean
 }
 
 export interface Settings {
@@ -31,13 +42,21 @@ export interface Settings {
   readonly libraryName: string
   readonly libraryVersion: string
   readonly onConnect: ReadonlyArray<Resp.Command>
+  /** A text that nobody else knows. */
+  readonly marker: string
+  /** Only what is needed: for a peer that has closed the connection in the middle of the handshake before. */
+  readonly isPlain: boolean
 }
 
 /** What to do next. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
 export type Verdict =
   | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
   | { readonly _tag: "Ready"; readonly protocol: 2 | 3 }
-  | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error: Resp.ReplyError }
+  | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error?: Resp.ReplyError }
+
+// -----------------------------------------------------------------------------
+// What is written
+// -----------------------------------------------------------------------------
 
 class Builder {
   readonly steps: Array<Step> = []
@@ -50,14 +69,17 @@ class Builder {
   }
 
   /** What both protocols end with. */
-  finish(settings: Settings, protocol: 2 | 3): Batch {
-    if (settings.database !== 0) this.add("select", ["SELECT", settings.database])
-    if (settings.libraryName !== "") {
-      this.add("setinfo", ["CLIENT", "SETINFO", "LIB-NAME", settings.libraryName])
-      this.add("setinfo", ["CLIENT", "SETINFO", "LIB-VER", settings.libraryVersion])
+  finish(settings: Settings, protocol: 2 | 3, isStrict: boolean): Batch {
+    const { database, isPlain, libraryName, libraryVersion } = settings
+    if (database !== 0) this.add("select", ["SELECT", database])
+    if (libraryName !== "" && !isPlain) {
+      this.add("setinfo", ["CLIENT", "SETINFO", "LIB-NAME", libraryName])
+      this.add("setinfo", ["CLIENT", "SETINFO", "LIB-VER", libraryVersion])
     }
-    this.add("ping", ["PING"])
-    return { protocol, steps: this.steps, commands: this.commands }
+    // Another one in each protocol: that of the first would prove nothing in the second.
+    const marker = isPlain ? undefined : `${settings.marker}${protocol}`
+    this.add("ping", marker === undefined ? ["PING"] : ["PING", marker])
+    return { protocol, steps: this.steps, commands: this.commands, marker, isStrict }
   }
 }
 
@@ -65,39 +87,41 @@ const resp3 = (settings: Settings): Batch => {
   const hello: Array<string> = ["HELLO", "3"]
   if (settings.password !== undefined) hello.push("AUTH", settings.username ?? "default", settings.password)
   if (settings.name !== undefined) hello.push("SETNAME", settings.name)
-  return new Builder().add("hello", hello).finish(settings, 3)
+  return new Builder().add("hello", hello).finish(settings, 3, false)
 }
 
-const resp2 = (settings: Settings): Batch => {
+const resp2 = (settings: Settings, isStrict = false): Batch => {
   const builder = new Builder()
   if (settings.password !== undefined) {
     const credentials = settings.username === undefined ? [] : [settings.username]
     builder.add("auth", ["AUTH", ...credentials, settings.password])
   }
   if (settings.name !== undefined) builder.add("setname", ["CLIENT", "SETNAME", settings.name])
-  return builder.finish(settings, 2)
+  return builder.finish(settings, 2, isStrict)
 }
+
+/** Asks a peer that gave `PING` no marker back once more, by the command that has no other reply. */
+const echo = ({ protocol }: Batch, settings: Settings): Batch => {
+  const marker = `${settings.marker}E`
+  return { protocol, steps: ["echo"], commands: [["ECHO", marker]], marker, isStrict: false }
+}
+
+const onConnect = ({ protocol }: Batch, { onConnect: commands }: Settings): Batch => ({
+  protocol,
+  steps: commands.map((): Step => "onConnect"),
+  commands,
+  marker: undefined,
+  isStrict: false
+})
 
 /** The first write. */
 export const start = (settings: Settings): Batch => (settings.protocol === 2 ? resp2(settings) : resp3(settings))
 
-/** Servers before ACLs (Redis 5) know `AUTH` with a password alone. */
-const knowsNoUsers = (error: Resp.ReplyError): boolean => /wrong number of arguments for 'auth'/i.test(error.message)
+// -----------------------------------------------------------------------------
+// What an error means
+// -----------------------------------------------------------------------------
 
 const noUsers = "the server knows no ACL users: `username` is left out, and the password alone is sent"
-
-const knowsNoHello = (error: Resp.ReplyError): boolean =>
-  error.code === "NOPROTO" ||
-  (error.code === "ERR" && /unknown command|unsupported|not (supported|allowed|implemented)/i.test(error.message))
-
-const TRANSIENT = new Set(["LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "READONLY"])
-
-/** What a server says to `PING` while it answers nothing. */
-const NOT_READY = new Set(["LOADING", "BUSY", "MASTERDOWN"])
-
-const isFull = (error: Resp.ReplyError): boolean => /max number of clients/i.test(error.message)
-
-const isTransient = (error: Resp.ReplyError): boolean => TRANSIENT.has(error.code) || isFull(error)
 
 const what: Record<Step, string> = {
   hello: "the handshake was refused",
@@ -106,53 +130,188 @@ const what: Record<Step, string> = {
   select: "the database could not be selected",
   setinfo: "the client's name was refused",
   ping: "the server is not ready",
+  echo: "the server is not ready",
   onConnect: "a command of `onConnect` was refused"
 }
 
-const remedies: ReadonlyArray<readonly [RegExp, string]> = [
-  [/^WRONGPASS/, "check `username` and `password`"],
-  [/^NOAUTH/, "the server wants a password: set `password` (and `username`)"],
-  [/^NOPERM/, "the user may not do this: grant it by ACL, or use another `username`"],
-  [/^DENIED/, "the server is in protected mode: give it a password, or bind it to this network"],
-  [/DB index|invalid DB/i, "the server has no such `database`"],
-  [/without any password/i, "the server has no password: leave `password` out"],
-  [/max number of clients/i, "the server is full: raise its `maxclients`, or use fewer connections"]
-]
+const remedies: Partial<Record<Meaning, string>> = {
+  wrongPassword: "check `username` and `password`",
+  wantsPassword: "the server wants a password: set `password` (and `username`)",
+  noPermission: "the user may not do this: grant it by ACL, or use another `username`",
+  protected: "the server is in protected mode: give it a password, or bind it to this network",
+  noDatabase: "the server has no such `database`",
+  noPassword: "the server has no password: leave `password` out",
+  full: "the server is full: raise its `maxclients`, or use fewer connections"
+}
 
-const refused = (step: Step, { code, message }: Resp.ReplyError): Verdict => {
+const transient: ReadonlySet<Meaning | undefined> = new Set<Meaning>([
+  "notReady",
+  "notNow",
+  "full",
+  "replica",
+  "unreachable"
+])
+
+/** No other words of ours would change its mind. */
+const isFinal: ReadonlySet<Meaning | undefined> = new Set<Meaning>([
+  ...(["notReady", "notNow", "full", "replica", "unreachable"] as const),
+  "protected",
+  "wrongPassword",
+  "noPassword"
+])
+
+const remedyOf = (meaning: Meaning | undefined, step: Step, { password, protocol }: Settings): string => {
+  if (meaning === "wantsPassword" && password !== undefined) return ""
+  if (meaning === "wrongPassword" && password !== undefined && password !== password.trim()) {
+    return "; check `username` and `password`, which begins or ends with white space (the end of a line?)"
+  }
+  const remedy = meaning === undefined ? undefined : remedies[meaning]
+  if (remedy !== undefined) return `; ${remedy}`
+  return step === "hello" && protocol === 3 ? '; where there is no RESP3, set `protocol` to "auto" or 2' : ""
+}
+
+const refused = (step: Step, { code, message }: Resp.ReplyError, settings: Settings): Verdict => {
   const error = new Resp.ReplyError({ code, message: hideEchoes(message) })
-  const remedy = remedies.find(([pattern]) => pattern.test(error.message))
-  const detail = `${what[step]}: ${error.message}${remedy === undefined ? "" : `; ${remedy[1]}`}`
-  return { _tag: "Refused", transient: isTransient(error), detail, error }
+  const meaning = meaningOf(error)
+  const detail = `${what[step]}: ${error.message}${remedyOf(meaning, step, settings)}`
+  return { _tag: "Refused", transient: transient.has(meaning), detail, error }
 }
 
 /** A server that will not have us says so before it was asked, once, and closes: no further replies come. */
-export const turnsAway = (reply: Answer): boolean =>
-  reply instanceof Resp.ReplyError && (reply.code === "DENIED" || isFull(reply))
+export const turnsAway = (reply: Answer): boolean => {
+  if (!(reply instanceof Resp.ReplyError)) return false
+  const meaning = meaningOf(reply)
+  return meaning === "protected" || meaning === "full"
+}
 
-const errorOf = (reply: Answer): Resp.ReplyError | undefined => (reply instanceof Resp.ReplyError ? reply : undefined)
+/**
+ * Does the server refuse `HELLO`, and may take RESP2? There are too many words for it to know them all. `NOAUTH` is one of them
+ * when a password was given: proxies say it to everything but `AUTH`.
+ */
+const refusesHello = (error: Resp.ReplyError, { password }: Settings): boolean => {
+  const meaning = meaningOf(error)
+  return meaning === "wantsPassword" ? password !== undefined : !isFinal.has(meaning)
+}
 
-/** The meaning of a batch's replies, as many as its commands, in their order. */
+// -----------------------------------------------------------------------------
+// What a reply must be
+// -----------------------------------------------------------------------------
+
+/** What `HELLO` says that the protocol is; `undefined` when it is no reply of HELLO. */
+const protocolIn = (reply: Answer): unknown => {
+  if (reply instanceof Map) return reply.get("proto")
+  if (!Array.isArray(reply) || reply.length % 2 !== 0) return undefined
+  const at = reply.findIndex((name, index) => index % 2 === 0 && name === "proto")
+  return at < 0 ? undefined : reply[at + 1]
+}
+
+/** A peer that repeats what it is sent gives a command back as the array that it is. */
+const isRepeated = (reply: Answer, command: Resp.Command): boolean =>
+  Array.isArray(reply) && reply.length === command.length && reply[0] === command[0]
+
+/** What a reply looks like. Text is shown only where it is short and plain, as it comes from somebody we do not know. */
+const looksLike = (reply: Answer, command: Resp.Command): string => {
+  if (isRepeated(reply, command)) return "the command itself (does it repeat what it is sent?)"
+  if (reply === null) return "null"
+  if (typeof reply === "string") return /^[\w .,:!-]{1,40}$/.test(reply) ? `the text "${reply}"` : "a text"
+  if (reply instanceof Map) return "a map"
+  if (typeof reply === "number" || typeof reply === "bigint") return "a number"
+  if (reply instanceof Resp.ReplyError) return "an error that belongs to another command"
+  return Array.isArray(reply) ? "an array" : "something else"
+}
+
+const odd = (batch: Batch, index: number, reply: Answer): Verdict => {
+  const command = batch.commands[index] ?? []
+  const said = `it answered ${String(command[0])} with ${looksLike(reply, command)}`
+  const detail = `what listens there is not a Redis, or something speaks between: ${said}; check \`host\` and \`port\``
+  return { _tag: "Refused", transient: false, detail }
+}
+
+/** Has a reply that is no error the shape of its command's? */
+const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
+  switch (batch.steps[index]) {
+    case "hello":
+      // Over a limit of the options it was a reply all the same, and nothing of it is needed.
+      return reply instanceof Resp.ReplyFailure || Number(protocolIn(reply)) === batch.protocol
+    case "ping":
+      return reply === (batch.marker ?? "PONG") || (reply === "PONG" && !batch.isStrict)
+    case "echo":
+      return reply === batch.marker
+    case "onConnect":
+      return true
+    default:
+      return reply === "OK"
+  }
+}
+
+// -----------------------------------------------------------------------------
+// What the replies mean
+// -----------------------------------------------------------------------------
+
+/** A user without the right to PING is as ready as any other, and a server that cannot save (MISCONF) still answers reads. */
+const refusesPingOnly = (error: Resp.ReplyError): boolean => {
+  const meaning = meaningOf(error)
+  return meaning === undefined || meaning === "noPermission" || error.code === "MISCONF"
+}
+
+/** An error that names another command is not the reply of `PING`: all replies are shifted. */
+const isOfAnother = (error: Resp.ReplyError): boolean => {
+  const command = commandNamedIn(error)
+  return command === "CLIENT" || command === "SETINFO" || command === "HELLO" || command === "AUTH"
+}
+
+const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp.ReplyError): Verdict | undefined => {
+  const step = batch.steps[index] ?? "ping"
+  switch (step) {
+    case "hello":
+      return settings.protocol === "auto" && refusesHello(error, settings)
+        ? { _tag: "Send", batch: resp2(settings) }
+        : refused(step, error, settings)
+    case "auth":
+      return batch.commands[index]?.length === 3 && meaningOf(error) === "noUsers"
+        ? { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
+        : refused(step, error, settings)
+    case "setinfo":
+    case "echo":
+      return undefined
+    case "ping":
+      if (isOfAnother(error) || batch.isStrict) return odd(batch, index, error)
+      return refusesPingOnly(error) ? undefined : refused(step, error, settings)
+    default:
+      return refused(step, error, settings)
+  }
+}
+
+/** A reply that is no error. A server may say in HELLO's that it speaks RESP2 only, and is then held to prove it. */
+const judgeReply = (settings: Settings, batch: Batch, index: number, reply: Answer): Verdict | undefined => {
+  if (hasShape(batch, index, reply)) return undefined
+  const isOlder = batch.steps[index] === "hello" && Number(protocolIn(reply)) === 2
+  return isOlder && settings.protocol === "auto"
+    ? { _tag: "Send", batch: resp2(settings, true) }
+    : odd(batch, index, reply)
+}
+
+/** Are the replies of all steps before the `PING` no proof, because there are none? */
+const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): boolean =>
+  !settings.isPlain && batch.steps[0] === "ping" && replies[0] !== batch.marker
+
+/** The meaning of a batch's replies in their order: as many as its commands, or fewer when no more will come. */
 export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): Verdict => {
   const [first = null] = replies
-  if (first instanceof Resp.ReplyError && turnsAway(first)) return refused("hello", first)
-  for (let i = 0; i < batch.steps.length; i++) {
-    const step = batch.steps[i] ?? "ping"
-    const error = errorOf(replies[i] ?? null)
-    if (error === undefined || step === "setinfo") continue
-    if (step === "hello" && settings.protocol === "auto" && knowsNoHello(error)) {
-      return { _tag: "Send", batch: resp2(settings) }
-    }
-    if (step === "auth" && batch.commands[i]?.length === 3 && knowsNoUsers(error)) {
-      return { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
-    }
-    // A user without the right to PING is as ready as any other, and a server that cannot save (MISCONF) still answers reads.
-    if (step === "ping" && !NOT_READY.has(error.code)) continue
-    return refused(step, error)
+  if (first instanceof Resp.ReplyError && turnsAway(first)) return refused("hello", first, settings)
+  let other: Verdict | undefined
+  for (let i = 0; i < batch.steps.length && i < replies.length; i++) {
+    const reply = replies[i] ?? null
+    const verdict =
+      reply instanceof Resp.ReplyError ? judgeError(settings, batch, i, reply) : judgeReply(settings, batch, i, reply)
+    // When it is to be tried in other words, what comes behind may be refused, but must be in its place.
+    if (verdict?._tag === "Refused" && (other === undefined || verdict.error === undefined)) return verdict
+    other ??= verdict
   }
+  if (other !== undefined) return other
+  if (needsEcho(settings, batch, replies)) return { _tag: "Send", batch: echo(batch, settings) }
   if (settings.onConnect.length > 0 && batch.steps[0] !== "onConnect") {
-    const steps = settings.onConnect.map((): Step => "onConnect")
-    return { _tag: "Send", batch: { protocol: batch.protocol, steps, commands: settings.onConnect } }
+    return { _tag: "Send", batch: onConnect(batch, settings) }
   }
   return { _tag: "Ready", protocol: batch.protocol }
 }

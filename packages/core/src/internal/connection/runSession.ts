@@ -7,6 +7,7 @@ import * as Process from "@relive/otp/Process"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { randomBytes } from "node:crypto"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Endpoint } from "../../RedisOptions.ts"
@@ -46,7 +47,7 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
       if (error.truncated) {
         const detail = "the server closed the connection in the middle of a reply"
         const cut = sessionEnd({ kind: "disconnected", detail, refused: false, cause: error, closedByPeer: true })
-        return session.refusal?.() ?? cut
+        return session.whyCut?.() ?? cut
       }
       // Before the first good reply it is no Redis at all, and will be none next time.
       if (session.readyAt === Infinity) return notRedis(session, error)
@@ -54,7 +55,7 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
       return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
     }
     case "WireClosed": {
-      const refusal = session.refusal?.()
+      const refusal = session.whyCut?.()
       if (refusal !== undefined) return refusal
       if (error.cause === undefined) {
         const detail = `the server closed the connection${early}`
@@ -111,8 +112,23 @@ const reader = (
 
 type Refused = Extract<handshake.Verdict, { readonly _tag: "Refused" }>
 
-const refused = ({ detail, error, transient }: Refused): SessionEnd =>
-  sessionEnd({ kind: transient ? "connect" : "handshake", detail, refused: !transient, cause: error })
+const refused = ({ secrets }: Connection, { detail, error, transient }: Refused): SessionEnd =>
+  sessionEnd({
+    kind: transient ? "connect" : "handshake",
+    detail: secrets.hide(detail),
+    refused: !transient,
+    cause: error === undefined ? undefined : secrets.hideIn(error)
+  })
+
+/**
+ * The peer has closed the connection in the middle of the handshake. Some proxies do that at a command that they do not know, and
+ * never say why: so the next one goes without what is not needed. A peer that has said nothing at all may be one that has just
+ * started, so it is given a second chance.
+ */
+const learnFromCut = (connection: Connection, verdict: handshake.Verdict, answered: number): void => {
+  if (verdict._tag === "Send") connection.protocol = verdict.batch.protocol
+  else if (answered > 0 || connection.mutes > 0) connection.greeting.isPlain = !connection.greeting.isPlain
+}
 
 /** Writes one batch of the handshake and waits for its replies. */
 const exchange = (connection: Connection, session: Session, settings: handshake.Settings, batch: handshake.Batch) =>
@@ -124,9 +140,11 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
     }
     const replies: Array<Answer> = []
     // It may close without answering the rest.
-    session.refusal = () => {
+    session.whyCut = () => {
       const verdict = handshake.next(settings, batch, replies)
-      return verdict._tag === "Refused" ? refused(verdict) : undefined
+      if (verdict._tag === "Refused") return refused(connection, verdict)
+      learnFromCut(connection, verdict, replies.length)
+      return undefined
     }
     const finisher = new RawFinisher((reply) => {
       replies.push(reply)
@@ -160,12 +178,12 @@ const shakeHands = Effect.fnUntraced(function* (
   let batch = handshake.start(settings)
   for (;;) {
     const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
-    session.refusal = undefined
+    session.whyCut = undefined
     if (verdict._tag === "Ready") {
       session.protocol = verdict.protocol
       return
     }
-    if (verdict._tag === "Refused") return yield* refused(verdict)
+    if (verdict._tag === "Refused") return yield* refused(connection, verdict)
     if (verdict.warning !== undefined) {
       yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
     }
@@ -193,7 +211,9 @@ const readSettings = (connection: Connection): Effect.Effect<handshake.Settings,
     database,
     libraryName,
     libraryVersion,
-    onConnect
+    onConnect,
+    marker: randomBytes(8).toString("hex"),
+    isPlain: connection.greeting.isPlain
   }))
 }
 
@@ -218,6 +238,7 @@ const establish = Effect.fnUntraced(function* (
   decoder: Resp.Decoder<Resp.Reply>
 ) {
   const settings = yield* readSettings(connection)
+  connection.secrets.add(settings.username, settings.password)
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const target = { ...connection.options, endpoint: yield* locate(connection) }
   session.destroy = yield* dial(target, wire, (secured) => {

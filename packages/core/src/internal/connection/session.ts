@@ -25,6 +25,7 @@ import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { Answer, Finisher } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
+import { saysReplica } from "../commands/serverErrors.ts"
 import { Batch } from "../resp/encoder.ts"
 import { afterPoll, queueMicrotask } from "../turns.ts"
 import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
@@ -55,6 +56,8 @@ export interface Owner {
   readonly ended: (session: Session, end: SessionEnd) => void
   /** A call has all its replies and no outcome: it goes on elsewhere, if it is not settled meanwhile. */
   readonly forward: (call: Call) => void
+  /** An error of the server without the secrets that it repeats. */
+  readonly conceal: (error: Resp.ReplyError) => Resp.ReplyError
   /** The server says that it is a replica: is that a reason to leave it? */
   readonly demoted: (session: Session) => SessionEnd | undefined
   /** A push has come, on a session without subscriptions. */
@@ -115,7 +118,7 @@ export class Session {
   /** Ends the socket, set once there is one. */
   destroy: (() => void) | undefined = undefined
   /** Why the server refuses us, by what it has answered of the handshake so far. */
-  refusal: (() => SessionEnd | undefined) | undefined = undefined
+  whyCut: (() => SessionEnd | undefined) | undefined = undefined
   /** Runs when the session has ended. */
   onEnd: (() => void) | undefined = undefined
   /** Set before it dials, for a session that has subscriptions. */
@@ -159,6 +162,11 @@ export class Session {
     this.owner = owner
     this.limits = limits
     this.decoder = decoder
+  }
+
+  /** It has ended, or will as soon as its callers are told. */
+  get isOver(): boolean {
+    return this.end !== undefined || this.doomed
   }
 
   // ------------------------------------------------------------------------------------------------------- writing
@@ -237,13 +245,7 @@ export class Session {
 
   private hasWork(): boolean {
     const newest = this.inFlight.tail
-    if (
-      this.end !== undefined ||
-      this.doomed ||
-      this.looking ||
-      (newest !== undefined && (newest.flags & BARRIER) !== 0)
-    )
-      return false
+    if (this.isOver || this.looking || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
     if (this.sink?.upToDate === false) return false
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
   }
@@ -341,12 +343,15 @@ export class Session {
           this.owner.pushed(frame)
           continue
         }
-        if (frame instanceof Resp.ReplyError && frame.code === "READONLY") this.leaving ??= this.owner.demoted(this)
       }
       const call = this.inFlight.head
       if (call === undefined) {
         failure = unexpectedReply
         break
+      }
+      if (typeof frame === "object") {
+        if (frame instanceof Resp.ReplyError) frame = this.refusal(frame)
+        else if (Array.isArray(frame) && call.word === "MULTI") frame = frame.map(this.element)
       }
       call.received++
       const outcome = call.finisher.onReply(call, frame)
@@ -369,6 +374,16 @@ export class Session {
     this.resume(answered)
     return failure
   }
+
+  /** An error of the server: it may say that the session is at the wrong one. */
+  private refusal(error: Resp.ReplyError): Resp.ReplyError {
+    if (saysReplica(error)) this.leaving ??= this.owner.demoted(this)
+    return this.owner.conceal(error)
+  }
+
+  /** What `EXEC` gives holds the errors of its commands. */
+  private readonly element = (reply: Resp.Reply): Resp.Reply =>
+    reply instanceof Resp.ReplyError ? this.refusal(reply) : reply
 
   private retire(call: Call): void {
     this.inFlight.shift()
@@ -472,7 +487,7 @@ export class Session {
       const idle = now - Math.max(last, this.readyAt)
       if (idle < interval) return interval - idle
       this.pingedAt = now
-      this.submitInternal(ping(interval, now, this.feed ?? ignoreReply))
+      this.submitInternal(ping(interval, now, this.feed ?? pong))
       return interval
     }
     const limit = Math.max(interval, this.patience(oldest))
@@ -526,11 +541,17 @@ const unexpectedReply = sessionEnd({
 
 const brokenState = sessionEnd({
   kind: "protocol",
-  detail: "the server did not end a transaction as it should; the connection's state is not known",
+  detail: "the server's replies do not fit the commands; the connection's state is not known",
   refused: false
 })
 
-const ignoreReply: Finisher = { onReply: () => Exit.void }
+/** Nobody waits for it, but it shows whether replies are still those of their commands. */
+const pong: Finisher = {
+  onReply: (call, reply) => {
+    call.broken = reply !== "PONG" && !(reply instanceof Resp.ReplyError)
+    return Exit.void
+  }
+}
 
 const pingPayload = "*1\r\n$4\r\nPING\r\n"
 

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import { randomBytes } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -175,6 +176,7 @@ export class ConnectionService extends Discreet implements Service {
   readonly transaction: Service["transaction"] = (commands, options) => {
     const group = this.group(commands, "transaction")
     if ("reason" in group) return Effect.fail(group)
+    if (commands.length === 0) return Effect.fail(empty("The transaction"))
     const all = [["MULTI"], ...commands, ["EXEC"]]
     return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
@@ -188,11 +190,12 @@ export class ConnectionService extends Discreet implements Service {
     const group = this.group(commands, "noreply")
     if ("reason" in group) return Effect.fail(group)
     if (commands.length === 0) return Effect.fail(empty("What is sent with noreply"))
-    const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"]]
+    const marker = randomBytes(8).toString("hex")
+    const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"], ["PING", marker]]
     return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.NoReplyFinisher(group.names)
-      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 1, own)
+      const finisher = new finishers.NoReplyFinisher(group.names, marker)
+      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 2, own)
     })
   }
 

@@ -167,6 +167,8 @@ const leaseSpec =
       shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
       start: Effect.gen(function* () {
         const connection = yield* makeConnection({ ...owner.options, protocol: owner.protocol }, "single")
+        connection.greeting = owner.greeting
+        connection.secrets = owner.secrets
         const { run, session } = yield* makeSession(connection)
         handOut({ connection, session })
         return ChildSpec.started({

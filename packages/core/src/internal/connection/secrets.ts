@@ -1,0 +1,70 @@
+/**
+ * The passwords that a connection has given to its server. Servers and proxies repeat what they were sent, in errors of which
+ * each has its own form, so whatever a connection says of such a text is searched for them first.
+ *
+ * @internal
+ */
+import { ReplyError } from "../resp/model.ts"
+
+/** While passwords rotate, the last ones may still be in use. */
+const KEPT = 4
+
+/** A shorter text may be a part of any word, so it is looked for as a whole word only. */
+const SHORT = 5
+
+const hidden = "***"
+
+const escape = (text: string): string => text.replaceAll(/[$()*+./?[\\\]^{|}-]/g, "\\$&")
+
+/** Percent-encoding writes the same byte in two ways. */
+const percentEncoded = (password: string): ReadonlyArray<string> =>
+  [encodeURIComponent(password), encodeURI(password)].flatMap((text) => [
+    text,
+    text.replaceAll(/%[0-9A-F]{2}/g, (byte) => byte.toLowerCase())
+  ])
+
+/** With padding or without, in both alphabets. */
+const base64 = (text: string): ReadonlyArray<string> =>
+  (["base64", "base64url"] as const).map((alphabet) => {
+    const encoded = Buffer.from(text).toString(alphabet)
+    return `${escape(encoded.replace(/=+$/, ""))}=*`
+  })
+
+const word = (text: string): string =>
+  text.length < SHORT ? `(?<![A-Za-z0-9])${escape(text)}(?![A-Za-z0-9])` : escape(text)
+
+/** The forms in which a password is repeated: as it is, percent-encoded as URLs have it, and as a header has it. */
+const patternsOf = (username: string, password: string): ReadonlyArray<string> => [
+  ...[password, ...percentEncoded(password)].map(word),
+  ...[password, `${username}:${password}`, `default:${password}`, `:${password}`].flatMap(base64)
+]
+
+export class Secrets {
+  private readonly passwords = new Map<string, ReadonlyArray<string>>()
+  private pattern: RegExp | undefined = undefined
+
+  /** The credentials of a new session. */
+  add(username = "default", password: string | undefined): void {
+    if (password === undefined || password.trim() === "") return
+    const known = this.passwords.has(password)
+    this.passwords.delete(password)
+    this.passwords.set(password, patternsOf(username, password.trim()))
+    if (known) return
+    const [oldest] = this.passwords.keys()
+    if (this.passwords.size > KEPT && oldest !== undefined) this.passwords.delete(oldest)
+    // The longer ones first, so that none is found inside of another.
+    const patterns = [...new Set([...this.passwords.values()].flat())].sort((a, b) => b.length - a.length)
+    this.pattern = new RegExp(patterns.join("|"), "g")
+  }
+
+  /** A text of the server without them. */
+  hide(text: string): string {
+    return this.pattern === undefined ? text : text.replace(this.pattern, hidden)
+  }
+
+  /** An error of the server without them: the same one when it holds none. */
+  hideIn(error: ReplyError): ReplyError {
+    const message = this.hide(error.message)
+    return message === error.message ? error : new ReplyError({ ...error, code: this.hide(error.code), message })
+  }
+}
