@@ -563,10 +563,11 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.dialNow()
   }
 
-  /** A session is about to dial this server. */
-  located(endpoint: Endpoint): void {
+  /** A session is about to dial this server; `undefined` when the resolver found none. */
+  located(endpoint: Endpoint | undefined): void {
+    const { resolver } = this.options
     this.endpoint = endpoint
-    this.address = addressOf(endpoint)
+    this.address = endpoint === undefined ? (resolver?.label ?? "") : addressOf(endpoint)
   }
 
   /** Ends the wait for the next dial, if there is one. */

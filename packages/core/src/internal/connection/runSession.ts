@@ -222,7 +222,11 @@ const locate = (connection: Connection): Effect.Effect<Endpoint, SessionEnd> => 
   const { endpoint, resolver } = connection.options
   if (resolver === undefined) return Effect.succeed(endpoint)
   return Effect.matchEffect(resolver.resolve(connection), {
-    onFailure: (error) => Effect.fail(connectFailed(error.message, error)),
+    onFailure: (error) =>
+      Effect.suspend(() => {
+        connection.located(undefined)
+        return Effect.fail(connectFailed(error.message, error))
+      }),
     onSuccess: (located) =>
       Effect.sync(() => {
         connection.located(located.endpoint)

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { RedisConnection } from "../../RedisConnection.ts"
 import type { Address, Located, Resolved, ResolvedSentinel, Resolver, SentinelNode } from "../../RedisOptions.ts"
+import type { RedisError } from "../../RedisError.ts"
 import type { SentinelStatus, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { gather } from "./gather.ts"
@@ -56,7 +57,9 @@ export const optionsOf = (options: Resolved, sentinel: ResolvedSentinel, node: S
   sentinel: undefined,
   resolver: undefined,
   timeoutMillis: sentinel.timeoutMillis,
-  connectTimeoutMillis: Math.max(sentinel.timeoutMillis, 1),
+  connectTimeoutMillis: sentinel.timeoutMillis,
+  // A path that has gone silent must not keep the next question back for long.
+  healthCheckIntervalMillis: Math.min(options.healthCheckIntervalMillis, Math.max(1_000, 2 * sentinel.timeoutMillis)),
   // One that is down is no reason to wait: another one is asked.
   whenDown: "fail",
   start: "background"
@@ -151,7 +154,8 @@ export class SentinelGroup implements Resolver {
         return `${nameOf(sentinel.endpoint)} names ${named}, as it was before a switch that another one has told of`
       })
     ]
-    return new NotFound(failures, `no Sentinel says where ${group} is: ${said.join("; ")}`)
+    // In one order, so that the log sees whether anything has changed.
+    return new NotFound(failures, `no Sentinel says where ${group} is: ${said.toSorted().join("; ")}`)
   }
 
   // -------------------------------------------------------------------------------------------------------- Sentinels
@@ -172,7 +176,7 @@ export class SentinelGroup implements Resolver {
       ...(role === "primary" ? [] : [["SENTINEL", "REPLICAS", group]])
     ]
     return Effect.matchEffect(service.pipeline(commands), {
-      onFailure: (error) => Effect.fail(new AskFailed(node, error.message, error)),
+      onFailure: (error) => Effect.fail(new AskFailed(node, detailOf(error), error)),
       onSuccess: ([master, sentinels, id, replicas]) => {
         const primary = readServer(master)
         if (primary === undefined) return Effect.fail(new AskFailed(node, refusalOf(master, group)))
@@ -244,6 +248,11 @@ export class AskFailed extends Error {
     super(`${nameOf(sentinel.endpoint)}: ${detail}`, { cause })
     this.sentinel = sentinel
   }
+}
+
+const detailOf = ({ message, reason }: RedisError): string => {
+  if (reason._tag === "TimeoutError") return `it did not reply within ${reason.timeoutMillis} ms`
+  return reason._tag === "ConnectionError" ? reason.detail : message
 }
 
 const refusalOf = (reply: unknown, group: string): string => {

@@ -1,0 +1,87 @@
+/** Sentinels that say what a test wants. */
+import { FakeServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+
+const { bulk } = FakeServer
+
+export interface FakeReplica {
+  readonly port: number
+  readonly flags?: string
+  readonly link?: string
+}
+
+/** What a scripted Sentinel knows now; a test may change it. */
+export interface Knowledge {
+  host: string
+  port: number
+  epoch: number
+  readonly id: string
+  replicas: ReadonlyArray<FakeReplica>
+  others: ReadonlyArray<{ readonly port: number; readonly id: string }>
+  /** Whether it says nothing at all when it is asked. */
+  mute: boolean
+}
+
+export const knowing = (port: number, more: Partial<Knowledge> = {}): Knowledge => ({
+  host: "127.0.0.1",
+  port,
+  epoch: 1,
+  id: "id",
+  replicas: [],
+  others: [],
+  mute: false,
+  ...more
+})
+
+/** A description as a map of RESP3, or a flat list of RESP2. */
+const described = (fields: Readonly<Record<string, string | number>>): string => {
+  const entries = Object.entries(fields)
+  return `%${entries.length}\r\n${entries.map(([name, value]) => bulk(name) + bulk(String(value))).join("")}`
+}
+
+const list = (items: ReadonlyArray<string>): string => `*${items.length}\r\n${items.join("")}`
+
+const replyOf = (known: Knowledge, [what = "", group = ""]: ReadonlyArray<string>): string => {
+  if (what !== "MYID" && group !== "mymaster") return "-ERR No such master with that name\r\n"
+  switch (what) {
+    case "MASTER":
+      return described({ name: group, ip: known.host, port: known.port, flags: "master", "config-epoch": known.epoch })
+    case "SENTINELS":
+      return list(
+        known.others.map(({ id, port }) => described({ ip: "127.0.0.1", port, runid: id, flags: "sentinel" }))
+      )
+    case "REPLICAS":
+      return list(
+        known.replicas.map(({ flags = "slave", link = "ok", port }) =>
+          described({ ip: "127.0.0.1", port, flags, "master-link-status": link })
+        )
+      )
+    case "MYID":
+      return bulk(known.id)
+    default:
+      return "-ERR Unknown sentinel subcommand\r\n"
+  }
+}
+
+/** A Sentinel that is asked, and whose events are subscribed to. */
+export const fakeSentinel = (known: Knowledge) =>
+  FakeServer.make((connection) =>
+    connection.serve(FakeServer.handshake, ([name = "", ...args]) => {
+      if (name === "SUBSCRIBE") return `>3\r\n${bulk("subscribe")}${bulk(args[0] ?? "")}:1\r\n`
+      if (name !== "SENTINEL") return undefined
+      return known.mute ? "" : replyOf(known, args)
+    })
+  )
+
+/** A server with a name and a role. */
+export const fakeServer = (name: string, role: "master" | "slave" = "master") =>
+  FakeServer.make((connection) =>
+    connection.serve(FakeServer.handshake, ([command]) => {
+      if (command === "WHO") return bulk(name)
+      if (command === "ROLE") return list([bulk(role), ":0\r\n"])
+      return undefined
+    })
+  )
+
+/** A port on which nothing listens. */
+export const closedPort = Effect.scoped(Effect.map(FakeServer.make(), ({ port }) => port))
