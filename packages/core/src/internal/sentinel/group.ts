@@ -44,8 +44,20 @@ export class NotFound extends AggregateError {}
 const HEAD_START_MILLIS = 200
 const GRACE_MILLIS = 200
 
-/** How a Sentinel is reached: its options, those of the servers where it has none, and none of what is the servers' alone. */
-export const optionsOf = (options: Resolved, sentinel: ResolvedSentinel, node: SentinelNode): Resolved => ({
+/** How often a Sentinel that is gone is dialled while a server is sought, and else. */
+const SEEKING_MILLIS = 100
+const SETTLED_MILLIS = 1_000
+
+/**
+ * How a Sentinel is reached: its options, those of the servers where it has none, and none of what is the servers' alone. One that
+ * is `asked` is dialled quickly, since it may be the one that everybody waits for; see `dialDelayMillis`.
+ */
+export const optionsOf = (
+  options: Resolved,
+  sentinel: ResolvedSentinel,
+  node: SentinelNode,
+  purpose: "asked" | "heard"
+): Resolved => ({
   ...options,
   ...node,
   address: `Sentinel ${nameOf(node.endpoint)}`,
@@ -62,8 +74,16 @@ export const optionsOf = (options: Resolved, sentinel: ResolvedSentinel, node: S
   healthCheckIntervalMillis: Math.min(options.healthCheckIntervalMillis, Math.max(1_000, 2 * sentinel.timeoutMillis)),
   // One that is down is no reason to wait: another one is asked.
   whenDown: "fail",
-  start: "background"
+  start: "background",
+  backoffInitialMillis: SEEKING_MILLIS / 2,
+  backoffCapMillis: purpose === "asked" ? SEEKING_MILLIS : SETTLED_MILLIS
 })
+
+/** A connection to a Sentinel. */
+interface Asked {
+  readonly connection: RedisConnection
+  readonly service: Service
+}
 
 export class SentinelGroup implements Resolver {
   readonly label: string
@@ -76,7 +96,7 @@ export class SentinelGroup implements Resolver {
   private readonly connections = new Set<RedisConnection>()
   /** Those that ask where to dial now: they are about to be told. */
   private readonly resolving = new Set<RedisConnection>()
-  private readonly services = new Map<SentinelNode, Service>()
+  private readonly nodes = new Map<SentinelNode, Asked>()
   private lastSwitch: SentinelStatus["lastSwitch"] = undefined
 
   constructor(options: ResolvedSentinel, learned: Queue.Queue<SentinelNode>, random: () => number) {
@@ -104,6 +124,7 @@ export class SentinelGroup implements Resolver {
   readonly resolve = (connection: RedisConnection): Effect.Effect<Located, Error> =>
     Effect.suspend(() => {
       this.resolving.add(connection)
+      this.seek()
       return Effect.ensuring(
         this.find,
         Effect.sync(() => this.resolving.delete(connection))
@@ -160,14 +181,27 @@ export class SentinelGroup implements Resolver {
 
   // -------------------------------------------------------------------------------------------------------- Sentinels
 
-  /** A connection to a Sentinel has started. */
-  attachNode(node: SentinelNode, service: Service): void {
-    this.services.set(node, service)
+  /** The connection on which a Sentinel is asked has started. */
+  attachNode(node: SentinelNode, connection: RedisConnection, service: Service): void {
+    this.nodes.set(node, { connection, service })
+  }
+
+  /** How much longer the dial of a Sentinel may wait: while all is well there is no hurry. */
+  get dialDelayMillis(): number {
+    for (const { state } of this.connections) if (state !== "ready") return 0
+    return this.connections.size === 0 ? 0 : SETTLED_MILLIS
+  }
+
+  /** A server is sought: who is gone may be back. */
+  private seek(): void {
+    for (const { connection } of this.nodes.values()) {
+      if (connection.state === "backoff") connection.endSession("a server is sought")
+    }
   }
 
   private readonly ask = (node: SentinelNode): Effect.Effect<View, AskFailed> => {
-    const service = this.services.get(node)
-    if (service === undefined) return Effect.fail(new AskFailed(node, "it is not connected yet"))
+    const asked = this.nodes.get(node)
+    if (asked === undefined) return Effect.fail(new AskFailed(node, "it is not connected yet"))
     const { group, role } = this.options
     const commands = [
       ["SENTINEL", "MASTER", group],
@@ -175,7 +209,7 @@ export class SentinelGroup implements Resolver {
       ["SENTINEL", "MYID"],
       ...(role === "primary" ? [] : [["SENTINEL", "REPLICAS", group]])
     ]
-    return Effect.matchEffect(service.pipeline(commands), {
+    return Effect.matchEffect(asked.service.pipeline(commands), {
       onFailure: (error) => Effect.fail(new AskFailed(node, detailOf(error), error)),
       onSuccess: ([master, sentinels, id, replicas]) => {
         const primary = readServer(master)

@@ -5,8 +5,9 @@
  *   sentinels (supervisor, oneForAll)
  *   ├─ nodes (dynamic supervisor)
  *   │   └─ sentinel host:26379 (supervisor, one for each)
- *   │       ├─ …        what a connection needs, with the one that hears the events
- *   │       ├─ asking   the connection on which it is asked
+ *   │       ├─ asking   the connection on which it is asked, and what that needs
+ *   │       ├─ look     worker: looks at what it knows as soon as it can be asked
+ *   │       ├─ events…  what a subscription needs, and its connection
  *   │       └─ watch    worker: reads the events
  *   └─ roster (worker: starts what is needed for Sentinels that the others name)
  * ```
@@ -59,9 +60,30 @@ const nodeSpec = (group: SentinelGroup, options: Resolved, node: SentinelNode, {
     id: `sentinel ${addressOf(node.endpoint)}`,
     type: "supervisor",
     start: Effect.gen(function* () {
-      const shared = yield* makeShared(optionsOf(options, group.options, node))
-      const asking = memberSpec({ id: "asking", shared, onStart: (_, service) => group.attachNode(node, service) })
-      const children = [...shared.children, asking, watchSpec(group, node, partsOf(shared).subscribe)]
+      const asked = yield* makeShared(optionsOf(options, group.options, node, "asked"))
+      const heard = yield* makeShared(optionsOf(options, group.options, node, "heard"))
+      const ready = yield* Queue.sliding<void>(1)
+      const asking = memberSpec({
+        id: "asking",
+        shared: asked,
+        hooks: {
+          onChange: (_, { state }) => void (state === "ready" && Queue.offerUnsafe(ready, undefined)),
+          dialDelayMillis: () => group.dialDelayMillis
+        },
+        onStart: (connection, service) => group.attachNode(node, connection, service)
+      })
+      const look = ChildSpec.effect({
+        id: "look",
+        run: Effect.forever(Effect.andThen(Queue.take(ready), group.look(node)))
+      })
+      const children = [
+        ...asked.children,
+        look,
+        asking,
+        // The same kinds of children once more, under names of their own.
+        ...heard.children.map((child) => ({ ...child, id: `events: ${child.id}` })),
+        watchSpec(group, node, partsOf(heard).subscribe)
+      ]
       // Its names are nobody else's.
       const registry = yield* Registry.make()
       return yield* Effect.provideService(Supervisor.init(Supervisor.make({ children })), Registry.Registry, registry)

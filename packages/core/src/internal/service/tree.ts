@@ -67,17 +67,24 @@ const makeConnection = (
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
     const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks)
-    const detach = options.resolver?.attach?.(connection)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
-        Effect.sync(() => {
-          detach?.()
-          connection.close()
-        }),
+        Effect.sync(() => connection.close()),
         PubSub.shutdown(changes)
       )
     )
     return connection
+  })
+
+/** One that dials: what finds its server is told of it. */
+const makeDialling = (
+  options: RedisOptions.Resolved,
+  life: "permanent" | "single",
+  hooks?: Hooks
+): Effect.Effect<Connection, never, Scope.Scope> =>
+  Effect.tap(makeConnection(options, life, hooks), (connection) => {
+    const detach = options.resolver?.attach?.(connection)
+    return detach === undefined ? Effect.void : Effect.addFinalizer(() => Effect.sync(detach))
   })
 
 /** Writes the log of a connection with the loggers of whoever made it. */
@@ -106,7 +113,7 @@ const makeTold = (
       log.changed(change, now)
       hooks?.onChange?.(connection, change)
     }
-    const connection = yield* makeConnection(options, "permanent", { ...hooks, onChange })
+    const connection = yield* makeDialling(options, "permanent", { ...hooks, onChange })
     const log = yield* makeLog(connection, label ?? options.name)
     const told: Told = { connection, metrics: undefined }
     return told
@@ -166,7 +173,7 @@ const leaseSpec =
       restart: "temporary",
       shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
       start: Effect.gen(function* () {
-        const connection = yield* makeConnection({ ...owner.options, protocol: owner.protocol }, "single")
+        const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "single")
         connection.greeting = owner.greeting
         connection.secrets = owner.secrets
         const { run, session } = yield* makeSession(connection)
