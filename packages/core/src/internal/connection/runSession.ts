@@ -27,7 +27,7 @@ import { isTlsRecord, refusesUs, speaksTls } from "../transport/tls.ts"
 import { dial, whyItLeft } from "../transport/dial.ts"
 import type { Target } from "../transport/dial.ts"
 import { Wire } from "../transport/wire.ts"
-import type { WireClosed } from "../transport/wire.ts"
+import type { Decoded, WireClosed } from "../transport/wire.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "connect", detail, refused: false, cause })
@@ -89,6 +89,14 @@ const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
 const endsSession = (session: Session) =>
   Effect.onExit((exit: Exit.Exit<unknown, SessionEnd>) => Effect.sync(() => session.die(endOf(exit))))
 
+/** Hands out all frames; between them subscribers may be given a turn. */
+const dispatch = (session: Session, frames: ReadonlyArray<Decoded>, from: number): Effect.Effect<void, SessionEnd> => {
+  const failure = session.dispatch(frames, from)
+  if (failure !== undefined) return Effect.fail(failure)
+  if (session.feed?.crowded !== true) return Effect.void
+  return Effect.flatMap(session.feed.turn, () => dispatch(session, frames, session.dispatched))
+}
+
 /** The reader: the decoded replies of the socket as a stream of arrays, each handed to the session. */
 const reader = (
   connection: Connection,
@@ -97,11 +105,7 @@ const reader = (
   target: Target
 ): Effect.Effect<void, SessionEnd> =>
   Stream.fromPull(Effect.succeed(wire.pull)).pipe(
-    Stream.runForEachArray((frames) => {
-      const failure = session.dispatch(frames)
-      if (failure !== undefined) return Effect.fail(failure)
-      return session.feed?.hold ?? Effect.void
-    }),
+    Stream.runForEachArray((frames) => dispatch(session, frames, 0)),
     Effect.catch((error) => {
       const end = readFailed(session, error)
       // Once may be a restart; a server that never says a word is worth a closer look.

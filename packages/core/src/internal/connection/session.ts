@@ -83,8 +83,9 @@ export interface Inbound extends Finisher {
   /** The session is ready. */
   readonly ready: () => void
   readonly ended: (end: SessionEnd) => void
-  /** Set when nothing more is to be read now: what to wait for. */
-  readonly hold: Effect.Effect<void> | undefined
+  /** Whether somebody is to have a turn before the next frame is taken; `turn` is what to wait for then. */
+  readonly crowded: boolean
+  readonly turn: Effect.Effect<void>
 }
 
 export interface SessionLimits {
@@ -123,6 +124,8 @@ export class Session {
   onEnd: (() => void) | undefined = undefined
   /** Set before it dials, for a session that has subscriptions. */
   feed: Inbound | undefined = undefined
+  /** How many frames of the present array are taken. */
+  dispatched = 0
   /** It is not read on purpose, so the server's silence means nothing. */
   resting = false
 
@@ -327,17 +330,25 @@ export class Session {
     return this.inFlight.head === undefined && this.decoder.inReply ? unexpectedReply : undefined
   }
 
-  /** Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. */
-  dispatch(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>): SessionEnd | undefined {
+  /**
+   * Hands decoded replies to their calls, then resumes the callers. Fails when a reply has nobody to go to. `dispatched` says
+   * where to go on, which is behind the last one unless subscribers are to have a turn first.
+   */
+  dispatch(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>, from = 0): SessionEnd | undefined {
+    this.dispatched = frames.length
     if (this.end !== undefined) return undefined
     const answered: Array<Call> = []
     let failure: SessionEnd | undefined = undefined
-    for (let i = 0; i < frames.length; i++) {
+    for (let i = from; i < frames.length; i++) {
       let frame = frames[i]
       if (typeof frame === "object") {
         if (this.feed !== undefined) {
           const reply = this.feed.take(frame, this.inFlight.head)
-          if (reply === undefined) continue
+          if (reply === undefined) {
+            if (!this.feed.crowded) continue
+            this.dispatched = i + 1
+            break
+          }
           frame = reply
         } else if (frame instanceof Resp.Push) {
           this.owner.pushed(frame)

@@ -98,6 +98,8 @@ export class Subscriber {
   private retired = false
   private readonly awake = new Set<Subscription>()
   private reconciling = false
+  /** Whether somebody is to have a turn before more comes. */
+  crowded = false
   private onCount: (() => void) | undefined = undefined
 
   constructor(options: SubscriberOptions) {
@@ -274,6 +276,7 @@ export class Subscriber {
     for (const subscription of topic.members) {
       subscription.offer(delivery)
       if (subscription.ended !== undefined) this.remove(subscription)
+      else if (subscription.wantsTurn) this.crowded = true
     }
   }
 
@@ -437,10 +440,15 @@ export class Feed implements Inbound {
     this.subscriber.flush()
   }
 
-  /** Set while the session is not to be read. */
-  get hold(): Effect.Effect<void> | undefined {
+  get crowded(): boolean {
+    return this.subscriber.crowded
+  }
+
+  /** One whose buffer is full is given a turn; where it has a connection of its own it is waited for. */
+  get turn(): Effect.Effect<void> {
+    this.subscriber.crowded = false
     const { only } = this.subscriber.options
-    return only?.inbox.full === true && only.ended === undefined ? this.released(only) : undefined
+    return only === undefined ? Effect.yieldNow : this.released(only)
   }
 
   private released(only: Subscription): Effect.Effect<void> {
@@ -450,7 +458,8 @@ export class Feed implements Inbound {
         if (only.inbox.full && only.ended === undefined) return
         only.onTaken = undefined
         this.session.rested()
-        resume(Effect.void)
+        // Not inside of the subscriber's own step.
+        queueMicrotask(() => resume(Effect.void))
       }
       only.onTaken = look
       look()

@@ -34,6 +34,7 @@ export class Subscription implements Member {
   private readonly options: InboxOptions
   private wakes: Wakes | undefined = undefined
   private waiter: (() => void) | undefined = undefined
+  private crowded = false
   /** Told when something was taken out. */
   onTaken: (() => void) | undefined = undefined
 
@@ -56,6 +57,16 @@ export class Subscription implements Member {
     if (this.phase === "waiting" || this.ended !== undefined) return
     if (!this.inbox.offer(delivery)) this.overflow()
     this.schedule()
+  }
+
+  /**
+   * Whether its buffer is full and it may be given a turn before the next message comes: once, until it takes something. So one
+   * that is only behind because nobody let it run loses nothing, and one that is slow holds up nobody.
+   */
+  get wantsTurn(): boolean {
+    if (this.crowded || !this.inbox.full || this.ended !== undefined) return false
+    this.crowded = true
+    return true
   }
 
   readonly confirmed = (): void => {
@@ -110,12 +121,11 @@ export class Subscription implements Member {
   ): Effect.Effect<Arr.NonEmptyReadonlyArray<Event<Payload, Channel>>, RedisError> {
     return Effect.callback((resume) => {
       const look = (): void => {
-        const taken = this.take(make)
-        if (taken === undefined) return
         this.waiter = undefined
-        resume(taken)
+        const taken = this.take(make)
+        if (taken === undefined) this.waiter = look
+        else resume(taken)
       }
-      this.waiter = look
       look()
       return Effect.sync(() => {
         this.waiter = undefined
@@ -136,8 +146,13 @@ export class Subscription implements Member {
       this.ended = Exit.fail(redisError(failed))
       break
     }
-    if (items.length > 0) this.onTaken?.()
+    if (items.length > 0) this.taken()
     return isNonEmpty(events) ? Exit.succeed(events) : this.ended
+  }
+
+  private taken(): void {
+    this.crowded = false
+    this.onTaken?.()
   }
 
   private tell<Payload, Channel>(
