@@ -109,6 +109,26 @@ describe("replies", () => {
     })
   )
 
+  it.effect("a reply that was taken, but came too late to be received, leaves the caller gone", () =>
+    Effect.gen(function* () {
+      const { definition, from, gone } = waiting()
+      const server = yield* GenServer.start(definition)
+      const caller = yield* fork(server.call({ _tag: "Wait" }))
+      // Woken by its message, it runs before those whom it wakes: the caller is cut with the reply on its way.
+      const replier = yield* Process.spawn(
+        Effect.gen(function* () {
+          yield* Process.receive
+          assert.isTrue(yield* from().reply(1))
+          yield* Effect.sync(() => caller.interruptUnsafe())
+        })
+      )
+      yield* replier.send("go")
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(caller)))
+      assert.strictEqual(gone(), 1)
+      assert.deepStrictEqual(replier.exitReason, ExitReason.normal)
+    })
+  )
+
   it.effect("an effect of onGone that fails ends the server with its cause", () =>
     Effect.gen(function* () {
       const server = yield* GenServer.start(
