@@ -142,7 +142,7 @@ export interface Shared {
   readonly waiting: RedisConnection
   readonly leases: LeaseCounts
   readonly subscribe: Subscribe
-  readonly children: ReadonlyArray<ChildSpec.ChildSpec>
+  readonly children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>
   /** Settles whatever waits, and refuses calls from then on. It also happens when the scope closes. */
   readonly close: () => void
 }

@@ -323,7 +323,7 @@ class World {
     id: string,
     settings: SupervisorSettings,
     children: ReadonlyArray<ScriptedChild>
-  ): Effect.Effect<ChildSpec.Started<unknown> | ChildSpec.Ignore, unknown, Process.Self> {
+  ): Effect.Effect<ChildSpec.Started<unknown> | ChildSpec.Ignore, unknown, Process.Self | Registry.Registry> {
     return Effect.gen({ self: this }, function* () {
       const process = yield* Process.self
       const outcome = yield* this.play(id, settings.init === "ignore" ? "ignore" : this.nextOutcome(id))
@@ -344,7 +344,7 @@ class World {
 
   // --- specs ---
 
-  private child(child: ScriptedChild): ChildSpec.ChildSpec {
+  private child(child: ScriptedChild): ChildSpec.ChildSpec<unknown, Registry.Registry> {
     const { behavior = {}, children = [], id, supervisor } = child
     const name = id ?? ""
     const start = supervisor === undefined ? this.worker(name, behavior) : this.nested(name, supervisor, children)
@@ -359,7 +359,7 @@ class World {
     id: string,
     settings: SupervisorSettings,
     children: ReadonlyArray<ScriptedChild>
-  ): Supervisor.SupervisorSpec<never> {
+  ): Supervisor.SupervisorSpec<never, Registry.Registry> {
     const common = {
       intensity: settings.intensity,
       period: settings.period_ms,
@@ -382,7 +382,7 @@ class World {
     })
   }
 
-  private template(child: ScriptedChild): ChildSpec.ChildTemplate<Args> {
+  private template(child: ScriptedChild): ChildSpec.ChildTemplate<Args, unknown, Registry.Registry> {
     const start = (args: Args) =>
       child.supervisor === undefined
         ? this.worker(args.name, args.behavior)

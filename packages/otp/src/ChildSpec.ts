@@ -24,7 +24,7 @@ import type { InvalidChildSpec } from "./internal/supervisor/errors.ts"
 import type { Self } from "./internal/process/self.ts"
 import { findInvalid } from "./internal/supervisor/specs.ts"
 import type * as Registry from "./Registry.ts"
-import { init } from "./internal/supervisor/runs.ts"
+import { init, registerAs } from "./internal/supervisor/runs.ts"
 import type { SupervisorRef, SupervisorSpec, SupervisorStartError } from "./Supervisor.ts"
 
 /**
@@ -351,19 +351,25 @@ export const layer = <ROut, E, RIn, RR = never>(
 
 /**
  * A child that is a supervisor itself: a nested tree, started and stopped in its place in the order. `info` is its
- * reference.
+ * reference. With `name` each instance is registered under it, in the registry of the tree, before its children start:
+ * `Supervisor.named` reaches it across restarts.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const supervisor = <Child, R>(
-  options: Settings & { readonly supervisor: SupervisorSpec<Child, R> }
-): ChildSpec<SupervisorRef<Child>, Inside<R>> =>
-  make<SupervisorRef<Child>, SupervisorStartError, R | Self>({
+export const supervisor = <Child, R, Info>(
+  options: Settings & {
+    readonly supervisor: SupervisorSpec<Child, R, Info>
+    readonly name?: Registry.Name<SupervisorRef<Child, Info>> | undefined
+  }
+): ChildSpec<SupervisorRef<Child, Info>, Inside<R> | Registry.Registry> => {
+  const { name, supervisor } = options
+  return make<SupervisorRef<Child, Info>, SupervisorStartError, R | Self | Registry.Registry>({
     ...options,
     type: options.type ?? "supervisor",
-    start: init(options.supervisor)
+    start: name === undefined ? init(supervisor) : init(supervisor, registerAs(name))
   })
+}
 
 /**
  * A server as a child. Its start is acknowledged when `init` has succeeded; an `init` that ignores leaves the child

@@ -9,6 +9,7 @@
  */
 import type { ChildSpec } from "./ChildSpec.ts"
 import { makeSpec } from "./internal/supervisor/settings.ts"
+import type { Registry } from "./Registry.ts"
 import type { SupervisorSpec } from "./Supervisor.ts"
 import type * as Duration from "effect/Duration"
 
@@ -28,10 +29,13 @@ export interface Options {
 }
 
 /**
- * Describes a dynamic supervisor. `R` is what its children may need: those services are taken where it is started.
+ * Describes a dynamic supervisor. `R` is what its children may need, besides the registry of the tree: those services are
+ * taken where it is started.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = <R = never>(options?: Options): SupervisorSpec<ChildSpec<unknown, R>, R> =>
+export const make = <R = never>(
+  options?: Options
+): SupervisorSpec<ChildSpec<unknown, NoInfer<R> | Registry>, NoInfer<R> | Registry> =>
   makeSpec({ ...options, intensity: options?.intensity ?? 3, children: [], kind: "dynamic" })

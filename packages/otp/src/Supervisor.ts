@@ -28,7 +28,7 @@ import * as runs from "./internal/supervisor/runs.ts"
 import * as settings from "./internal/supervisor/settings.ts"
 import type { Process } from "./Process.ts"
 import { layer as registryLayer } from "./Registry.ts"
-import type { Registry } from "./Registry.ts"
+import type { Name, Registry } from "./Registry.ts"
 
 /**
  * The identity of {@link SupervisorSpec} values.
@@ -101,21 +101,32 @@ export type ServicesOf<Child> = Child extends ChildSpec<unknown, infer R> ? R : 
  * @since 0.1.0
  * @category models
  */
-export interface SimpleOptions<Args, R> extends Settings {
+export interface SimpleOptions<Args, R, Info = unknown> extends Settings {
   /** Exactly one template. */
-  readonly children: ReadonlyArray<ChildTemplate<Args, unknown, R>>
+  readonly children: ReadonlyArray<ChildTemplate<Args, Info, R>>
 }
 
 /**
- * The description of a supervisor. `Child` is what `startChild` takes, `R` the services the children need.
+ * What a child hands to whoever starts it: the `info` of its spec; `Otherwise` of what is no spec, as the arguments of a
+ * template.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type InfoOf<Child, Otherwise = unknown> = Child extends ChildSpec<infer Info, infer _R> ? Info : Otherwise
+
+/**
+ * The description of a supervisor. `Child` is what `startChild` takes, `R` the services the children need, `Info` what the
+ * instances of a template hand out.
  *
  * @since 0.1.0
  * @category models
  */
-export interface SupervisorSpec<in Child, out R = never> {
+export interface SupervisorSpec<in Child, out R = never, out Info = unknown> {
   readonly [TypeId]: {
     readonly _Child: (child: Child) => void
     readonly _R: () => R
+    readonly _Info: () => Info
   }
   readonly kind: "static" | "simple" | "dynamic"
 }
@@ -133,6 +144,8 @@ export interface ChildInfo {
   readonly type: "worker" | "supervisor"
   /** The instance; only of a running child. */
   readonly process: Process | undefined
+  /** What the instance handed out when it started; only of a running child. */
+  readonly info: unknown
 }
 
 /**
@@ -150,16 +163,15 @@ export interface ChildCounts {
 }
 
 /**
- * What was started: the instance and the information its `start` handed out. `process` is `undefined` when the start
- * answered `ignore`.
+ * What was started: the instance, and the `info` that its `start` handed out. Or nothing, when `start` answered `ignore`:
+ * `_tag` tells the two apart.
  *
  * @since 0.1.0
  * @category models
  */
-export interface StartedChild {
-  readonly process: Process | undefined
-  readonly info: unknown
-}
+export type StartedChild<Info = unknown> =
+  | { readonly _tag: "Started"; readonly process: Process; readonly info: Info }
+  | { readonly _tag: "Ignored"; readonly process: undefined; readonly info: undefined }
 
 /**
  * One child in the tree, as it is now.
@@ -247,19 +259,17 @@ export class SupervisorExit extends Data.TaggedError("SupervisorExit")<{ readonl
 }
 
 /**
- * A running supervisor. Calls are served in the order they were made; while the supervisor starts or stops a child it
- * serves nobody. When it ends, calls that wait fail with its reason; calls to one that is gone fail with `noproc`.
+ * What a supervisor can be asked. Calls are served in the order they were made; while the supervisor starts or stops a child
+ * it serves nobody. When it ends, calls that wait fail with its reason; calls to one that is gone fail with `noproc`.
  *
  * A child is named by its id, or, for dynamic and simpleOneForOne supervisors, by its process.
  *
  * @since 0.1.0
  * @category models
  */
-export interface SupervisorRef<in Child = ChildSpec> {
-  /** The process of the supervisor. */
-  readonly process: Process
+export interface SupervisorCalls<in Child = ChildSpec<unknown, Registry>, out Info = unknown> {
   /** Adds a child and starts it; answers when it has started. It comes last in the start order. */
-  readonly startChild: (child: Child) => Effect.Effect<StartedChild, SupervisorError>
+  readonly startChild: <C extends Child>(child: C) => Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
   /** Stops a child by its shutdown setting. Its spec stays, except that of a temporary or dynamic child. */
   readonly terminateChild: (child: string | Process) => Effect.Effect<void, SupervisorError>
   /** Starts a stopped child. When that fails the child stays stopped. */
@@ -280,12 +290,41 @@ export interface SupervisorRef<in Child = ChildSpec> {
    * one, or of something else before this request had its turn, as every call that was not served.
    */
   readonly stop: (reason?: ExitReason.ExitReason) => Effect.Effect<void, SupervisorError>
+}
+
+/**
+ * One instance of a supervisor. It does not follow restarts: see {@link named}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SupervisorRef<in Child = ChildSpec<unknown, Registry>, out Info = unknown> extends SupervisorCalls<
+  Child,
+  Info
+> {
+  /** The process of the supervisor. */
+  readonly process: Process
   /** Waits for the end of the supervisor; answers the reason. */
   readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
   /** What happens from now on in the whole tree this supervisor belongs to. A slow reader loses the oldest events. */
   readonly events: Stream.Stream<SupervisorEvent>
   /** The supervisor and all below it as they are now. Never waits, also when the supervisor is busy. */
   readonly tree: Effect.Effect<TreeNode>
+}
+
+/**
+ * Whichever supervisor has the name at the moment of each call: it follows restarts. When nobody has it, calls fail with
+ * `noproc`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NamedSupervisor<in Child = ChildSpec<unknown, Registry>, out Info = unknown> extends SupervisorCalls<
+  Child,
+  Info
+> {
+  /** The instance that has the name now. */
+  readonly ref: Effect.Effect<SupervisorRef<Child, Info>, SupervisorError>
 }
 
 /**
@@ -306,8 +345,10 @@ export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> =
  */
 export const make = <const Children extends ReadonlyArray<ChildSpec<unknown, unknown>>>(
   options: Options<Children>
-): SupervisorSpec<ChildSpec<unknown, ServicesOf<Children[number]>>, ServicesOf<Children[number]>> =>
-  settings.makeSpec({ ...options, kind: "static" })
+): SupervisorSpec<
+  ChildSpec<unknown, ServicesOf<Children[number]> | Registry>,
+  ServicesOf<Children[number]> | Registry
+> => settings.makeSpec({ ...options, kind: "static" })
 
 /**
  * Describes a supervisor whose children are all instances of one template, started by `startChild(args)` and stopped
@@ -317,8 +358,9 @@ export const make = <const Children extends ReadonlyArray<ChildSpec<unknown, unk
  * @since 0.1.0
  * @category constructors
  */
-export const simple = <Args, R = never>(options: SimpleOptions<Args, R>): SupervisorSpec<Args, R> =>
-  settings.makeSpec({ ...options, kind: "simple" })
+export const simple = <Args, R = never, Info = unknown>(
+  options: SimpleOptions<Args, R, Info>
+): SupervisorSpec<Args, R, Info> => settings.makeSpec({ ...options, kind: "simple" })
 
 /**
  * Options of {@link start}, {@link run} and {@link layer}.
@@ -343,10 +385,11 @@ export interface StartOptions {
  * @since 0.1.0
  * @category constructors
  */
-export const start = <Child, R>(
-  spec: SupervisorSpec<Child, R>,
+export const start = <Child, R, Info>(
+  spec: SupervisorSpec<Child, R, Info>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, R | Scope.Scope | Registry> => runs.start(spec, options)
+): Effect.Effect<SupervisorRef<Child, Info>, SupervisorStartError, R | Scope.Scope | Registry> =>
+  runs.start(spec, options)
 
 /**
  * OTP's `init/1`: makes the process it runs in, a child that is being started, a supervisor. So a child can first
@@ -359,9 +402,9 @@ export const start = <Child, R>(
  * @since 0.1.0
  * @category constructors
  */
-export const init = <Child, R>(
-  spec: SupervisorSpec<Child, R>
-): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> => runs.init(spec)
+export const init = <Child, R, Info>(
+  spec: SupervisorSpec<Child, R, Info>
+): Effect.Effect<Started<SupervisorRef<Child, Info>>, SupervisorStartError, R | Self> => runs.init(spec)
 
 /**
  * Runs a tree as an application, with a registry of its own. It never succeeds: it fails with {@link SupervisorExit}
@@ -389,7 +432,7 @@ export const run = <Child, R>(
  * @category layers
  */
 export const layer = <R>(
-  spec: SupervisorSpec<ChildSpec, R>,
+  spec: SupervisorSpec<ChildSpec<unknown, Registry>, R>,
   options?: StartOptions
 ): Layer.Layer<SupervisorRef | Registry, SupervisorStartError, Exclude<R, Registry | Scope.Scope>> =>
   Layer.provideMerge(Layer.effect(SupervisorRef, runs.startWatched(spec, options)), registryLayer) as Layer.Layer<
@@ -397,6 +440,38 @@ export const layer = <R>(
     SupervisorStartError,
     Exclude<R, Registry | Scope.Scope>
   >
+
+/**
+ * A supervisor by its name, in the registry found here: the `name` given to `ChildSpec.supervisor`. It is looked up at each
+ * call, so that it follows restarts; it need not be taken yet.
+ *
+ * ```ts run
+ * import { ChildSpec, DynamicSupervisor, Registry, Supervisor } from "@relive/otp"
+ * import { Effect } from "effect"
+ *
+ * const sessions = Registry.name<Supervisor.SupervisorRef>("sessions")
+ *
+ * const tree = Supervisor.make({
+ *   children: [ChildSpec.supervisor({ id: "sessions", name: sessions, supervisor: DynamicSupervisor.make() })]
+ * })
+ *
+ * const program = Effect.gen(function* () {
+ *   const supervisor = yield* Supervisor.named(sessions)
+ *   const session = ChildSpec.scoped({ id: "alice", restart: "temporary", acquire: Effect.succeed({ user: "alice" }) })
+ *   const started = yield* supervisor.startChild(session)
+ *   // The child's own type.
+ *   return started.info?.user
+ * }).pipe(Effect.provide(Supervisor.layer(tree)))
+ *
+ * console.log(await Effect.runPromise(program)) // alice
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const named = <Child, Info>(
+  name: Name<SupervisorRef<Child, Info>>
+): Effect.Effect<NamedSupervisor<Child, Info>, never, Registry> => runs.named(name)
 
 /**
  * Whether a value is a {@link SupervisorSpec}.

@@ -5,6 +5,7 @@
  * @internal
  */
 import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type { Registry } from "@relive/otp/Registry"
 import type { SupervisorRef } from "@relive/otp/Supervisor"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -15,7 +16,7 @@ import { Subscriber } from "./subscriber.ts"
 import type { Subscription } from "./subscription.ts"
 
 /** The child spec of one connection for pub/sub. */
-export type SubscriberSpec = (subscriber: Subscriber) => ChildSpec.ChildSpec<unknown>
+export type SubscriberSpec = (subscriber: Subscriber) => ChildSpec.ChildSpec<unknown, Registry>
 
 export class Subscribers {
   private readonly owner: Connection

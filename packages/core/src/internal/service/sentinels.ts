@@ -121,7 +121,10 @@ const sentinelsSpec = (group: SentinelGroup, options: Resolved, makers: Makers) 
 export const withSentinels = (
   options: Resolved,
   makers: Makers
-): Effect.Effect<{ readonly options: Resolved; readonly children: ReadonlyArray<ChildSpec.ChildSpec> }> =>
+): Effect.Effect<{
+  readonly options: Resolved
+  readonly children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>
+}> =>
   Effect.gen(function* () {
     const { sentinel } = options
     if (sentinel === undefined) return { options, children: [] }

@@ -4,6 +4,7 @@
  * @internal
  */
 import type * as ChildSpec from "@relive/otp/ChildSpec"
+import type * as Registry from "@relive/otp/Registry"
 import type { LeaseCounts, Shared } from "../../RedisConnection.ts"
 import type { Subscribe } from "../../RedisPubSub.ts"
 import type { Resolved } from "../../RedisOptions.ts"
@@ -16,7 +17,7 @@ import type { Subscribers } from "../pubsub/subscribers.ts"
 export class SharedParts implements Shared {
   readonly waiting: Connection
   readonly manager: Leases
-  readonly children: ReadonlyArray<ChildSpec.ChildSpec>
+  readonly children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>
 
   readonly subscribe: Subscribe
 
@@ -27,7 +28,7 @@ export class SharedParts implements Shared {
     waiting: Connection,
     manager: Leases,
     subscribers: Subscribers,
-    children: ReadonlyArray<ChildSpec.ChildSpec>,
+    children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>,
     observe: (service: Service) => Service
   ) {
     this.waiting = waiting

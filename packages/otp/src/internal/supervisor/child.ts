@@ -58,7 +58,8 @@ export const childInfo = (child: Child): ChildInfo => ({
   id: child.spec.id,
   state: child.state,
   type: child.spec.type,
-  process: child.process
+  process: child.process,
+  info: child.process !== undefined && child.outcome?._tag === "Started" ? child.outcome.info : undefined
 })
 
 export const nodeState = (process: ProcessImpl, otherwise: Child["state"]): TreeNode["state"] => {

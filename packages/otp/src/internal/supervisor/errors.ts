@@ -54,6 +54,7 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
         readonly value: unknown
       }
     | { readonly _tag: "BadStartSpec" }
+    | { readonly _tag: "NameTaken"; readonly name: unknown; readonly process: Process }
     | { readonly _tag: "Exited"; readonly reason: ExitReason.ExitReason }
 }> {
   get [ExitReason.ReasonOf](): ExitReason.ExitReason {
@@ -62,6 +63,8 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
         return ExitReason.failedToStartChild(this.reason.id, this.reason.reason)
       case "Exited":
         return this.reason.reason
+      case "NameTaken":
+        return ExitReason.crash(this)
       default:
         return ExitReason.crashCause(Cause.fail(this.reason))
     }
@@ -77,6 +80,8 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
         return `Invalid supervisor settings: ${reason.code}`
       case "BadStartSpec":
         return "A simpleOneForOne supervisor needs exactly one child template"
+      case "NameTaken":
+        return `The name ${String(reason.name)} belongs to "${reason.process.path}"`
       case "Exited":
         return `The supervisor ended while it started: ${ExitReason.format(reason.reason)}`
     }

@@ -7,8 +7,17 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Started } from "../../ChildSpec.ts"
 import * as ExitReason from "../../ExitReason.ts"
-import type { StartOptions, SupervisorRef, SupervisorSpec } from "../../Supervisor.ts"
-import { SupervisorStartError } from "./errors.ts"
+import { lookupUnsafe, register, Registry } from "../../Registry.ts"
+import type { Name } from "../../Registry.ts"
+import type {
+  InfoOf,
+  NamedSupervisor,
+  StartedChild,
+  StartOptions,
+  SupervisorRef,
+  SupervisorSpec
+} from "../../Supervisor.ts"
+import { SupervisorError, SupervisorStartError } from "./errors.ts"
 import { CurrentHub, EventHub } from "./events.ts"
 import { awaitAwake } from "../process/awake.ts"
 import { awaitStart, impl, ProcessImpl } from "../process/process.ts"
@@ -17,11 +26,15 @@ import { checkSettings, SpecImpl } from "./settings.ts"
 import type { AnySpec, Kind } from "./settings.ts"
 import { Supervisor } from "./supervisor.ts"
 
-const makeRef = <Child>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child> => ({
+const makeRef = <Child, Info>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child, Info> => ({
   process: supervisor.process,
-  startChild: (child) =>
+  startChild: <C extends Child>(child: C) => {
     // What `Child` is was fixed by the constructor of the spec: arguments of a template, or a child spec.
-    kind === "simple" ? supervisor.startInstance(child as never) : supervisor.startChild(child as AnySpec),
+    const started =
+      kind === "simple" ? supervisor.startInstance(child as never) : supervisor.startChild(child as AnySpec)
+    // The information is what the start of this very spec handed out.
+    return started as Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
+  },
   terminateChild: (child) => supervisor.terminateChild(child),
   restartChild: (id) => supervisor.restartChild(id),
   deleteChild: (id) => supervisor.deleteChild(id),
@@ -34,9 +47,35 @@ const makeRef = <Child>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child
   tree: supervisor.tree
 })
 
-export const init = <Child, R>(
-  spec: SupervisorSpec<Child, R>
-): Effect.Effect<Started<SupervisorRef<Child>>, SupervisorStartError, R | Self> =>
+/** The supervisor that has the name at the time of each call. */
+export const named = <Child, Info>(
+  name: Name<SupervisorRef<Child, Info>>
+): Effect.Effect<NamedSupervisor<Child, Info>, never, Registry> =>
+  Effect.map(Registry, (registry) => {
+    const ref = Effect.suspend(() => {
+      const found = lookupUnsafe(registry, name)
+      return found === undefined
+        ? Effect.fail(new SupervisorError({ reason: { _tag: "Exited", reason: ExitReason.noProcess } }))
+        : Effect.succeed(found)
+    })
+    return {
+      ref,
+      startChild: (child) => Effect.flatMap(ref, (ref) => ref.startChild(child)),
+      terminateChild: (child) => Effect.flatMap(ref, (ref) => ref.terminateChild(child)),
+      restartChild: (id) => Effect.flatMap(ref, (ref) => ref.restartChild(id)),
+      deleteChild: (id) => Effect.flatMap(ref, (ref) => ref.deleteChild(id)),
+      getChildSpec: (child) => Effect.flatMap(ref, (ref) => ref.getChildSpec(child)),
+      whichChildren: Effect.flatMap(ref, (ref) => ref.whichChildren),
+      countChildren: Effect.flatMap(ref, (ref) => ref.countChildren),
+      stop: (reason) => Effect.flatMap(ref, (ref) => ref.stop(reason))
+    }
+  })
+
+/** Makes a process a supervisor. `prepare` runs when there is a reference, before any child starts. */
+export const init = <Child, R, Info, RP = never>(
+  spec: SupervisorSpec<Child, R, Info>,
+  prepare?: (ref: SupervisorRef<Child, Info>) => Effect.Effect<void, SupervisorStartError, RP>
+): Effect.Effect<Started<SupervisorRef<Child, Info>>, SupervisorStartError, R | RP | Self> =>
   Effect.flatMap(Effect.context<R | Self>(), (context) => {
     if (!(spec instanceof SpecImpl)) throw new TypeError("Not a supervisor spec of @relive/otp")
     const settings = checkSettings(spec.options)
@@ -47,19 +86,33 @@ export const init = <Child, R>(
     const supervisor = new Supervisor(process, settings, Context.add(context, CurrentHub, hub), hub)
     supervisor.takeOver()
     if (treeHub === undefined) process.addObserver(() => hub.close())
-    return Effect.as(supervisor.boot, {
+    const ref = makeRef<Child, Info>(supervisor, spec.kind)
+    const boot = prepare === undefined ? supervisor.boot : Effect.andThen(prepare(ref), supervisor.boot)
+    return Effect.as(boot, {
       _tag: "Started" as const,
       run: supervisor.loop,
-      info: makeRef<Child>(supervisor, spec.kind),
+      info: ref,
       terminate: undefined,
       mailboxDepth: () => supervisor.depth
     })
   })
 
-export const start = <Child, R>(
-  spec: SupervisorSpec<Child, R>,
+/** The `prepare` that registers a supervisor under a name. */
+export const registerAs =
+  <Child, Info>(name: Name<SupervisorRef<Child, Info>>) =>
+  (ref: SupervisorRef<Child, Info>): Effect.Effect<void, SupervisorStartError, Registry | Self> =>
+    Effect.mapError(register(name, ref), (error) => {
+      if (error._tag === "BadName") {
+        return new SupervisorStartError({ reason: { _tag: "Exited", reason: ExitReason.crash(error) } })
+      }
+      return new SupervisorStartError({ reason: { _tag: "NameTaken", name: name.key, process: error.process } })
+    })
+
+export const start = <Child, R, Info>(
+  spec: SupervisorSpec<Child, R, Info>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, Outside<R> | Scope.Scope> => startRoot(init(spec), options)
+): Effect.Effect<SupervisorRef<Child, Info>, SupervisorStartError, Outside<R> | Scope.Scope> =>
+  startRoot(init(spec), options)
 
 type Outside<R> = Exclude<R, Self>
 
@@ -120,10 +173,10 @@ const stopRoot = (process: ProcessImpl, closeTimeout: Duration.Input | undefined
   })
 
 /** As `start`; the end of the root by itself is logged. */
-export const startWatched = <Child, R>(
-  spec: SupervisorSpec<Child, R>,
+export const startWatched = <Child, R, Info>(
+  spec: SupervisorSpec<Child, R, Info>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child>, SupervisorStartError, Outside<R> | Scope.Scope> =>
+): Effect.Effect<SupervisorRef<Child, Info>, SupervisorStartError, Outside<R> | Scope.Scope> =>
   Effect.tap(start(spec, options), (ref) => {
     let released = false
     const process = impl(ref.process)

@@ -24,8 +24,12 @@ export interface RawOptions {
   readonly children: ReadonlyArray<AnySpec | AnyTemplate>
 }
 
-export class SpecImpl<in Child, out R> implements SupervisorSpec<Child, R> {
-  readonly [TypeId]: { readonly _Child: (child: Child) => void; readonly _R: () => R }
+export class SpecImpl<in Child, out R, out Info> implements SupervisorSpec<Child, R, Info> {
+  readonly [TypeId]: {
+    readonly _Child: (child: Child) => void
+    readonly _R: () => R
+    readonly _Info: () => Info
+  }
   readonly kind: Kind
   readonly options: RawOptions
   constructor(options: RawOptions) {
@@ -35,14 +39,13 @@ export class SpecImpl<in Child, out R> implements SupervisorSpec<Child, R> {
   }
 }
 
-const variance = {
-  _Child: (): void => {},
-  _R: (): never => {
-    throw new Error("A type, not a value")
-  }
+const onlyType = (): never => {
+  throw new Error("A type, not a value")
 }
 
-export const makeSpec = <Child, R>(options: RawOptions): SupervisorSpec<Child, R> => new SpecImpl(options)
+const variance = { _Child: (): void => {}, _R: onlyType, _Info: onlyType }
+
+export const makeSpec = <Child, R, Info>(options: RawOptions): SupervisorSpec<Child, R, Info> => new SpecImpl(options)
 
 export const isSpec = (value: unknown): value is SupervisorSpec<never, unknown> => Predicate.hasProperty(value, TypeId)
 

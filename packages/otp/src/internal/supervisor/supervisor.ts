@@ -754,9 +754,9 @@ const gone = refuse({ _tag: "Exited", reason: ExitReason.noProcess })
 const startAnswer = (result: StartResult): Effect.Effect<StartedChild, SupervisorError> => {
   switch (result._tag) {
     case "Running":
-      return Effect.succeed({ process: result.process, info: result.info })
+      return Effect.succeed({ _tag: "Started", process: result.process, info: result.info })
     case "Ignored":
-      return Effect.succeed({ process: undefined, info: undefined })
+      return Effect.succeed({ _tag: "Ignored", process: undefined, info: undefined })
     case "Failed":
       return refuse({ _tag: "StartFailed", reason: result.reason })
   }
