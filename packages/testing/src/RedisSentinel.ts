@@ -76,6 +76,8 @@ export interface RedisSentinel {
   readonly namedBy: (
     sentinel: RedisServer.RedisServer
   ) => Effect.Effect<RedisServer.RedisServer | undefined, RedisServer.RedisServerError>
+  /** The server that a majority of all Sentinels names; waits until there is one. */
+  readonly currentPrimary: Effect.Effect<RedisServer.RedisServer, RedisServer.RedisServerError>
   /**
    * Waits until a majority of all Sentinels name one and the same other server than `from`, and returns it. Sentinels that
    * are down or paused count as silent. Fails with kind `start` after 30 s.
@@ -214,9 +216,13 @@ class Group implements RedisSentinel {
       Effect.map(this.named, (named) => (named === from ? undefined : named))
     )
 
+  readonly currentPrimary: RedisSentinel["currentPrimary"] = Effect.suspend(() =>
+    this.until("the Sentinels", this.named)
+  )
+
   readonly failover: RedisSentinel["failover"] = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
-      const from = yield* this.until("the Sentinels", this.named)
+      const from = yield* this.currentPrimary
       const ask = Effect.firstSuccessOf(
         this.sentinels.map((sentinel) => sentinel.command(["SENTINEL", "FAILOVER", this.group]))
       )
@@ -227,7 +233,7 @@ class Group implements RedisSentinel {
 
   readonly addReplica: RedisSentinel["addReplica"] = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
-      const primary = yield* this.until("the Sentinels", this.named)
+      const primary = yield* this.currentPrimary
       const replica = yield* this.replication.addReplica(primary)
       this.added.push(replica)
       yield* this.known

@@ -7,7 +7,6 @@ import * as Result from "effect/Result"
 import { departs, notApplicable, overridden } from "./support.ts"
 
 const absent: ReadonlyArray<readonly [id: string, what: string, reason: string]> = [
-  ["HEALTH-013", "a silent primary that Sentinel has replaced", "Sentinel comes later"],
   ["OPT-018", "options of the Erlang process", "there is no Erlang process; an unknown option is an error"],
   ["OPT-019", "options of a pub/sub client", "subscriptions belong to a connection and have no client of their own"],
   [

@@ -23,6 +23,7 @@ const settings = (options: Partial<handshake.Settings> = {}): handshake.Settings
   onConnect: [],
   marker: "m",
   isPlain: false,
+  role: undefined,
   ...options
 })
 

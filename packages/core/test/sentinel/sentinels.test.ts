@@ -1,10 +1,23 @@
 /** Sentinels that disagree, say nothing, refuse, or lag behind. */
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, type RedisOptions } from "@relive/core"
-import type { FakeServer } from "@relive/testing"
+import { Registry, Supervisor } from "@relive/otp"
+import { FakeServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { awaitState, better, callsOf, departs, eager, overridden, reasonOf, submit } from "../behaviours/support.ts"
+import * as Logger from "effect/Logger"
+import {
+  awaitState,
+  better,
+  callsOf,
+  commandsOf,
+  departs,
+  eager,
+  outcomeOf,
+  overridden,
+  reasonOf,
+  submit
+} from "../behaviours/support.ts"
 import { closedPort, fakeSentinel, fakeServer, knowing } from "./support.ts"
 
 const who = Redis.command(["WHO"], { timeout: "10 seconds", retry: { for: "any" } })
@@ -171,6 +184,116 @@ describe("Sentinels", () => {
         assert.isAbove(yield* asked(learned), before)
       })
       yield* Effect.provide(program, under([configured], {}, { timeout: 100 }))
+    })
+  )
+
+  it.live("SENT-014 a server of the other role is left, and asked for again", () =>
+    Effect.gen(function* () {
+      const replica = yield* fakeServer("replica", "slave")
+      const primary = yield* fakeServer("primary")
+      const known = knowing(replica.port)
+      const sentinel = yield* fakeSentinel(known)
+      const program = Effect.gen(function* () {
+        yield* awaitState("backoff")
+        assert.include((yield* Redis.status).lastError?.message, "is a replica, and the primary is sought")
+        yield* (yield* replica.connection(0)).closed
+        known.port = primary.port
+        assert.strictEqual(yield* who, "primary")
+      })
+      yield* Effect.provide(program, under([sentinel]))
+      known.port = replica.port
+      known.replicas = [{ port: primary.port }]
+      const reader = Effect.andThen(awaitState("backoff"), Redis.status)
+      const { lastError } = yield* Effect.provide(reader, under([sentinel], {}, { role: "replica" }))
+      assert.include(lastError?.message, "is a primary, and the replica is sought")
+    })
+  )
+
+  it.live(
+    "SENT-010 SENT-015 asks for the group, and the server for its role when it is logged in",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* fakeServer("primary")
+        const sentinel = yield* fakeSentinel(knowing(server.port))
+        const options = { protocol: 2, password: "secret", database: 3 } as const
+        yield* Effect.provide(who, under([sentinel], options))
+        const commands = (yield* commandsOf(server, 0)).map((command) => command.split(" ")[0])
+        assert.deepStrictEqual(
+          commands.filter((name) => name !== "CLIENT"),
+          ["AUTH", "SELECT", "ROLE", "PING", "WHO"]
+        )
+        assert.isAbove(yield* asked(sentinel), 0)
+      }),
+    departs(better("SENT-010", "`SENTINEL MASTER` names the address, too, and says how old the knowledge is"))
+  )
+
+  it.live("HEALTH-013 a silent primary is left for the one that the Sentinels name by then", () =>
+    Effect.gen(function* () {
+      const silent = yield* FakeServer.make((connection) =>
+        connection.serve(FakeServer.handshake, ([name]) =>
+          name === "ROLE" ? "*2\r\n$6\r\nmaster\r\n:0\r\n" : name === "WHO" ? "" : undefined
+        )
+      )
+      const next = yield* fakeServer("next")
+      const known = knowing(silent.port)
+      const sentinel = yield* fakeSentinel(known)
+      const program = Effect.gen(function* () {
+        yield* awaitState("ready")
+        const waiting = yield* submit(outcomeOf(Redis.command(["WHO"], { timeout: 100 })))
+        known.port = next.port
+        known.epoch++
+        yield* Fiber.join(waiting)
+        assert.strictEqual(yield* who, "next")
+      })
+      yield* Effect.provide(program, under([sentinel], { healthCheckInterval: 200, timeout: 200 }))
+    })
+  )
+
+  it.live("SENT-021 TLS with the Sentinels and TLS with the servers are independent", () =>
+    Effect.gen(function* () {
+      for (const [withSentinel, withServer] of [
+        [true, false],
+        [false, true]
+      ] as const) {
+        const server = yield* fakeServer("primary", "master", { tls: withServer })
+        const sentinel = yield* fakeSentinel(knowing(server.port), { tls: withSentinel })
+        const tls = (ca: string | undefined) => (ca === undefined ? false : { ca, serverName: "localhost" })
+        const layer = under([sentinel], { tls: tls(server.tls?.ca) }, { tls: tls(sentinel.tls?.ca) })
+        assert.strictEqual(yield* Effect.provide(who, layer), "primary")
+      }
+    })
+  )
+
+  it.live(
+    "TEL-014 SENT-008 a Sentinel that refuses is named in the log and in the error",
+    () =>
+      Effect.gen(function* () {
+        const port = yield* closedPort
+        const lines: Array<string> = []
+        const logger = Logger.make((entry) => {
+          lines.push(String(entry.message))
+        })
+        const program = Effect.andThen(awaitState("backoff"), Redis.status).pipe(
+          Effect.provide(under([{ port }])),
+          Effect.provide(Logger.layer([logger]))
+        )
+        const { lastError } = yield* program
+        assert.match(lastError?.message ?? "", new RegExp(`127.0.0.1:${port}: .*refused`))
+        assert.isTrue(lines.some((line) => line.includes(`failed to connect to Redis at Sentinel 127.0.0.1:${port}`)))
+      }),
+    departs(better("SENT-008", "the error of the connection holds what each Sentinel said, with its address"))
+  )
+
+  it.live("SENT-004 with `exitOnDisconnection` a group that is not found ends the connection", () =>
+    Effect.gen(function* () {
+      const sentinel = { sentinels: [{ host: "sentinel.invalid" }], group: "mymaster", timeout: 200 }
+      const spec = Redis.childSpec({ sentinel, exitOnDisconnection: true, restart: "temporary" })
+      const registry = yield* Registry.make()
+      const supervisor = yield* Supervisor.start(Supervisor.make({ children: [spec] })).pipe(
+        Effect.provideService(Registry.Registry, registry)
+      )
+      const [child] = yield* supervisor.whichChildren
+      yield* child?.process?.awaitExit ?? Effect.void
     })
   )
 })

@@ -64,23 +64,27 @@ const replyOf = (known: Knowledge, [what = "", group = ""]: ReadonlyArray<string
 }
 
 /** A Sentinel that is asked, and whose events are subscribed to. */
-export const fakeSentinel = (known: Knowledge) =>
-  FakeServer.make((connection) =>
-    connection.serve(FakeServer.handshake, ([name = "", ...args]) => {
-      if (name === "SUBSCRIBE") return `>3\r\n${bulk("subscribe")}${bulk(args[0] ?? "")}:1\r\n`
-      if (name !== "SENTINEL") return undefined
-      return known.mute ? "" : replyOf(known, args)
-    })
+export const fakeSentinel = (known: Knowledge, options: FakeServer.Options = {}) =>
+  FakeServer.make(
+    (connection) =>
+      connection.serve(FakeServer.handshake, ([name = "", ...args]) => {
+        if (name === "SUBSCRIBE") return `>3\r\n${bulk("subscribe")}${bulk(args[0] ?? "")}:1\r\n`
+        if (name !== "SENTINEL") return undefined
+        return known.mute ? "" : replyOf(known, args)
+      }),
+    options
   )
 
 /** A server with a name and a role. */
-export const fakeServer = (name: string, role: "master" | "slave" = "master") =>
-  FakeServer.make((connection) =>
-    connection.serve(FakeServer.handshake, ([command]) => {
-      if (command === "WHO") return bulk(name)
-      if (command === "ROLE") return list([bulk(role), ":0\r\n"])
-      return undefined
-    })
+export const fakeServer = (name: string, role: "master" | "slave" = "master", options: FakeServer.Options = {}) =>
+  FakeServer.make(
+    (connection) =>
+      connection.serve(FakeServer.handshake, ([command]) => {
+        if (command === "WHO") return bulk(name)
+        if (command === "ROLE") return list([bulk(role), ":0\r\n"])
+        return undefined
+      }),
+    options
   )
 
 /** A port on which nothing listens. */

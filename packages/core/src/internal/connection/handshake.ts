@@ -20,7 +20,7 @@ import { hideEchoes } from "../commands/echoes.ts"
 import { commandNamedIn, meaningOf } from "../commands/serverErrors.ts"
 import type { Meaning } from "../commands/serverErrors.ts"
 
-export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "ping" | "echo" | "onConnect"
+export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "role" | "ping" | "echo" | "onConnect"
 
 /** One write: commands, and what each is for. */
 export interface Batch {
@@ -42,6 +42,8 @@ export interface Settings {
   readonly libraryName: string
   readonly libraryVersion: string
   readonly onConnect: ReadonlyArray<Resp.Command>
+  /** What the server must be; `undefined` where anything will do. */
+  readonly role: "primary" | "replica" | undefined
   /** A text that nobody else knows. */
   readonly marker: string
   /** Only what is needed: for a peer that has closed the connection in the middle of the handshake before. */
@@ -76,6 +78,7 @@ class Builder {
       this.add("setinfo", ["CLIENT", "SETINFO", "LIB-NAME", libraryName])
       this.add("setinfo", ["CLIENT", "SETINFO", "LIB-VER", libraryVersion])
     }
+    if (settings.role !== undefined) this.add("role", ["ROLE"])
     // Another one in each protocol: that of the first would prove nothing in the second.
     const marker = isPlain ? undefined : `${settings.marker}${protocol}`
     this.add("ping", marker === undefined ? ["PING"] : ["PING", marker])
@@ -129,6 +132,7 @@ const what: Record<Step, string> = {
   setname: "the connection's name was refused",
   select: "the database could not be selected",
   setinfo: "the client's name was refused",
+  role: "the server does not say what its role is",
   ping: "the server is not ready",
   echo: "the server is not ready",
   onConnect: "a command of `onConnect` was refused"
@@ -239,6 +243,8 @@ const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
       return reply === batch.marker
     case "onConnect":
       return true
+    case "role":
+      return Array.isArray(reply) && typeof reply[0] === "string"
     default:
       return reply === "OK"
   }
@@ -282,9 +288,23 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
   }
 }
 
+const roles: Readonly<Record<string, string>> = { master: "primary", slave: "replica" }
+
+/** A server of another role may be asked for again: the one who named it may know better soon. */
+const judgeRole = ({ role }: Settings, reply: Answer): Verdict | undefined => {
+  const [word, , , link] = Array.isArray(reply) ? reply : []
+  const own = roles[String(word)] ?? "something else"
+  if (own !== role) {
+    const detail = `the server there is a ${own}, and the ${role} is sought`
+    return { _tag: "Refused", transient: true, detail: detail.replace("a something", "something") }
+  }
+  if (role === "primary" || link === undefined || link === "connected") return undefined
+  return { _tag: "Refused", transient: true, detail: `the replica there is not in sync (${String(link)})` }
+}
+
 /** A reply that is no error. A server may say in HELLO's that it speaks RESP2 only, and is then held to prove it. */
 const judgeReply = (settings: Settings, batch: Batch, index: number, reply: Answer): Verdict | undefined => {
-  if (hasShape(batch, index, reply)) return undefined
+  if (hasShape(batch, index, reply)) return batch.steps[index] === "role" ? judgeRole(settings, reply) : undefined
   const isOlder = batch.steps[index] === "hello" && Number(protocolIn(reply)) === 2
   return isOlder && settings.protocol === "auto"
     ? { _tag: "Send", batch: resp2(settings, true) }

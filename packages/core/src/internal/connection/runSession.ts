@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import { randomBytes } from "node:crypto"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { Endpoint } from "../../RedisOptions.ts"
+import type { Located } from "../../RedisOptions.ts"
 import type * as Resp from "../../Resp.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
@@ -199,7 +199,10 @@ const shakeHands = Effect.fnUntraced(function* (
  * Credentials are asked for anew per session, so that they may rotate. However their effect ends: also when it dies or
  * interrupts itself, which must not be taken for an end of ours.
  */
-const readSettings = (connection: Connection): Effect.Effect<handshake.Settings, SessionEnd> => {
+const readSettings = (
+  connection: Connection,
+  role: "primary" | "replica" | undefined
+): Effect.Effect<handshake.Settings, SessionEnd> => {
   const { database, libraryName, libraryVersion, name, onConnect, password, username } = connection.options
   const secret =
     password === undefined
@@ -216,15 +219,16 @@ const readSettings = (connection: Connection): Effect.Effect<handshake.Settings,
     libraryName,
     libraryVersion,
     onConnect,
+    role,
     marker: randomBytes(8).toString("hex"),
     isPlain: connection.greeting.isPlain
   }))
 }
 
 /** Where to dial: the option, or what the resolver finds now. */
-const locate = (connection: Connection): Effect.Effect<Endpoint, SessionEnd> => {
+const locate = (connection: Connection): Effect.Effect<Located, SessionEnd> => {
   const { endpoint, resolver } = connection.options
-  if (resolver === undefined) return Effect.succeed(endpoint)
+  if (resolver === undefined) return Effect.succeed({ endpoint })
   return Effect.matchEffect(resolver.resolve(connection), {
     onFailure: (error) =>
       Effect.suspend(() => {
@@ -234,7 +238,7 @@ const locate = (connection: Connection): Effect.Effect<Endpoint, SessionEnd> => 
     onSuccess: (located) =>
       Effect.sync(() => {
         connection.located(located.endpoint)
-        return located.endpoint
+        return located
       })
   })
 }
@@ -245,10 +249,22 @@ const establish = Effect.fnUntraced(function* (
   session: Session,
   decoder: Resp.Decoder<Resp.Reply>
 ) {
-  const settings = yield* readSettings(connection)
+  const located = yield* locate(connection)
+  return yield* Effect.onExit(reach(connection, session, decoder, located), (exit) =>
+    Effect.sync(() => (Exit.isFailure(exit) ? located.rejected?.() : undefined))
+  )
+})
+
+const reach = Effect.fnUntraced(function* (
+  connection: Connection,
+  session: Session,
+  decoder: Resp.Decoder<Resp.Reply>,
+  { endpoint, role }: Located
+) {
+  const settings = yield* readSettings(connection, role)
   connection.secrets.add(settings.username, settings.password)
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
-  const target = { ...connection.options, endpoint: yield* locate(connection) }
+  const target = { ...connection.options, endpoint }
   session.destroy = yield* dial(target, wire, (secured) => {
     session.stage = secured ? "handshake" : "tls"
     connection.handshaking()
