@@ -23,6 +23,8 @@ import { BLOCKING, INTERNAL, REPEATABLE, settle } from "../call/call.ts"
 import type { Call, Outcome } from "../call/call.ts"
 import { RoutedCall } from "../call/routed.ts"
 import { monotonicMillis } from "../clock.ts"
+import { Circle } from "./circle.ts"
+import type { Finding, Member } from "./circle.ts"
 import { Deadlines } from "./deadlines.ts"
 import { connectionError, failure, SharedFailure } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
@@ -47,6 +49,15 @@ const becameReplica = sessionEnd({
   refused: false
 })
 
+const othersAreSilent = sessionEnd({
+  kind: "health-check",
+  detail:
+    "the server said nothing to another connection of this program while a command waited, and nothing to this one since",
+  refused: false
+})
+
+const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, refused: false })
+
 /** What waits to be resumed: filled while the state changes, run when it has changed. */
 type Settlements = Array<readonly [Call, Outcome]>
 
@@ -66,7 +77,7 @@ const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
 
 const noHooks: Hooks = {}
 
-export class Connection extends Discreet implements Owner, RedisConnection {
+export class Connection extends Discreet implements Owner, RedisConnection, Member {
   readonly options: Resolved
   /** Where the session is, or the last one was. */
   address: string
@@ -88,8 +99,13 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   downSince: number | undefined
 
   private readonly hooks: Hooks
+  /** Where the connections to this server tell each other what they learn. */
+  readonly circle: Circle
+  private readonly leaveCircle: () => void
   private readonly mailbox: Mailbox<Call>
   private session: Session | undefined = undefined
+  /** Where the last ready session was. */
+  private readyAddress: string | undefined = undefined
   private lastError: RedisError | undefined = undefined
   /** Why calls are refused at once, while they are. */
   refusing: Exit.Exit<never, RedisError> | undefined = undefined
@@ -112,7 +128,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     clock: Clock,
     random: () => number,
     changes: PubSub.PubSub<StatusChange>,
-    hooks: Hooks = noHooks
+    hooks: Hooks = noHooks,
+    circle: Circle = new Circle()
   ) {
     super()
     this.options = options
@@ -124,6 +141,8 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.changes = changes
     this.protocol = options.protocol
     this.hooks = hooks
+    this.circle = circle
+    this.leaveCircle = circle.join(this)
     this.downSince = monotonicMillis(clock)
     this.deadlines = new Deadlines(clock, this.sweep, () => this.session?.received ?? 0)
     this.mailbox = new Mailbox<Call>({
@@ -284,6 +303,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
   /** A session starts: it is about to dial. */
   starting(session: Session): void {
     this.session = session
+    session.number = this.circle.begin()
     this.sessions++
     // `failed` lasts through its retries until a session is ready.
     if (this.state !== "failed" && !this.closing) this.change("connecting", undefined)
@@ -303,6 +323,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.refusing = undefined
     this.lastError = undefined
     this.downSince = undefined
+    this.noteAddress()
     this.change("ready", undefined)
     this.first()
     session.becomeReady()
@@ -312,19 +333,67 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.hooks.onPush?.(this, push)
   }
 
+  /** A resolver may have found another server than before: the leases are still with that one. */
+  private noteAddress(): void {
+    const isElsewhere = this.readyAddress !== undefined && this.readyAddress !== this.address
+    this.readyAddress = this.address
+    if (!isElsewhere || this.life === "single") return
+    this.circle.tell(this, { _tag: "Moved", detail: `the server is at ${this.address} now`, onlyLeases: true })
+  }
+
   /**
    * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS anew, gets away
-   * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session.
+   * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session. A lease
+   * is used to its end, but not by the next one.
    */
-  demoted(session: Session): SessionEnd | undefined {
-    const isYoung = this.now() - session.readyAt < this.options.stableAfterMillis
-    return isYoung || this.hooks.keepsReplica === true || this.options.readonly || this.life === "single"
-      ? undefined
-      : becameReplica
+  demoted(session: Session, error: Resp.ReplyError): SessionEnd | undefined {
+    const isNews = !session.retired
+    if (this.life === "single") session.retired = true
+    // Somebody has unblocked it: that says nothing of the server.
+    if (error.code === "UNBLOCKED" && !error.message.includes("instance state changed")) return undefined
+    if (this.options.readonly || this.isYoung(session)) return undefined
+    if (isNews) this.circle.tell(this, { _tag: "Demoted" })
+    return this.hooks.keepsReplica === true ? undefined : becameReplica
+  }
+
+  private isYoung(session: Session): boolean {
+    return this.now() - session.readyAt < this.options.stableAfterMillis
+  }
+
+  /** What another connection to the same server has found out. */
+  learn(finding: Finding, isAbout: (session: number) => boolean): void {
+    const session = this.session
+    if (finding._tag === "Moved" && !finding.onlyLeases && session === undefined) this.dialAtOnce()
+    if (session === undefined || session.end !== undefined || this.closing || !isAbout(session.number)) return
+    const isLease = this.life === "single"
+    const saidNothing = finding._tag === "Silent" && session.lastInbound <= finding.since
+    if (isLease && (finding._tag !== "Silent" || saidNothing)) session.retired = true
+    switch (finding._tag) {
+      case "Demoted": {
+        if (this.options.readonly || this.hooks.keepsReplica === true) return
+        if (session.ready && !this.isYoung(session)) session.leave(becameReplica)
+        return
+      }
+      case "Moved":
+        if (isLease || !finding.onlyLeases) session.leave(moved(finding.detail))
+        return
+      case "Silent": {
+        if (!session.ready || !saidNothing) return
+        if (session.blocked && finding.isShared) return session.die(othersAreSilent)
+        return session.ask(this.options.healthCheckIntervalMillis)
+      }
+      case "Refused":
+        // It was let in before; whoever comes next is not.
+        return
+    }
   }
 
   /** The session has ended: decides what becomes of every call, then tells the callers. */
   ended(session: Session, end: SessionEnd): void {
+    if (end.kind === "health-check") {
+      const since = this.now() - session.silentMillis
+      this.circle.tell(this, { _tag: "Silent", since, isShared: this.life === "permanent" })
+    } else if (end.refused && this.life === "permanent") this.circle.tell(this, { _tag: "Refused" })
     const shared = new SharedFailure({
       kind: end.kind,
       address: this.address,
@@ -357,7 +426,6 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     this.session = undefined
     this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
     this.planNext(session, end)
-    if (end === becameReplica) this.endOthers(end.detail)
     // While it closes there is no next session: what waits for one would only use up the time.
     if (this.closing) this.failQueued(this.shutdown(), failed)
     else this.goDown(end, shared, failed)
@@ -473,6 +541,7 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     const left: Settlements = []
     this.hooks.onGivingUp?.(this, true)
     this.failQueued(shared, left)
+    this.leaveCircle()
     this.change("closed", undefined)
     run(left)
     this.first()
@@ -551,13 +620,14 @@ export class Connection extends Discreet implements Owner, RedisConnection {
     return this.session?.ready === true ? this.session.silentMillis : 0
   }
 
-  /** What else has sessions here: the connections for pub/sub. */
-  endOthers: (detail: string) => void = () => {}
-
   endSession(detail: string): void {
-    this.endOthers(detail)
-    this.session?.die(sessionEnd({ kind: "disconnected", detail, refused: false }))
-    // It was not the server's doing, so the next dial need not wait, nor does one that waits already.
+    this.session?.die(moved(detail))
+    this.circle.tell(this, { _tag: "Moved", detail, onlyLeases: false })
+    this.dialAtOnce()
+  }
+
+  /** It was not the server's doing, so the next dial need not wait, nor does one that waits already. */
+  private dialAtOnce(): void {
     this.attempt = 0
     this.nextDelay = 0
     this.dialNow()

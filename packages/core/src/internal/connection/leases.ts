@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { LeaseTimeout, TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
+import type { Finding, Member } from "./circle.ts"
 import type { Connection } from "./connection.ts"
 import { Budget } from "../clock.ts"
 import { connectionError, redisError } from "../errors.ts"
@@ -56,7 +57,7 @@ class Waiter {
   resume: (() => void) | undefined = undefined
 }
 
-export class Leases {
+export class Leases implements Member {
   private readonly owner: Connection
   private readonly spec: LeaseSpec
   private readonly idle: Array<Lease> = []
@@ -87,6 +88,19 @@ export class Leases {
     this.supervisor = undefined
     this.idle.length = 0
     this.refuse()
+  }
+
+  /**
+   * What a connection to the same server has found out: nobody is handed one that is idle now, unless it has spoken since. The
+   * leases themselves hear of it, too. Whoever waits is refused as calls are.
+   */
+  learn(finding: Finding): void {
+    for (const lease of this.idle.splice(0)) {
+      const hasSpoken = finding._tag === "Silent" && lease.session.lastInbound > finding.since
+      if (hasSpoken) this.idle.push(lease)
+      else this.terminate(lease)
+    }
+    if (finding._tag === "Refused" && this.owner.refusing !== undefined) this.refuse()
   }
 
   /** Whoever waits is told that there will be none. */
@@ -163,7 +177,8 @@ export class Leases {
 
   private takeIdle(): Lease | undefined {
     for (let lease = this.idle.pop(); lease !== undefined; lease = this.idle.pop()) {
-      if (lease.session.ready) return this.markOut(lease)
+      if (lease.session.ready && !lease.session.retired) return this.markOut(lease)
+      this.terminate(lease)
     }
     return undefined
   }
@@ -178,7 +193,7 @@ export class Leases {
     const waiter = new Waiter()
     const granted = Effect.callback<Grant, RedisError>((resume) => {
       waiter.resume = () => {
-        resume(waiter.granted === undefined ? Effect.fail(this.closed()) : Effect.succeed(waiter.granted))
+        resume(waiter.granted === undefined ? this.refused() : Effect.succeed(waiter.granted))
       }
       this.waiters.add(waiter)
     })
@@ -262,7 +277,7 @@ export class Leases {
 
   private pause(millis: number): Effect.Effect<void, RedisError> {
     const refused = Effect.callback<never, RedisError>((resume) => {
-      const end = () => resume(Effect.fail(this.closed()))
+      const end = () => resume(this.refused())
       if (this.owner.isClosing) return end()
       this.pausing.add(end)
       return Effect.sync(() => this.pausing.delete(end))
@@ -287,6 +302,10 @@ export class Leases {
     )
   })
 
+  private refused(): Effect.Effect<never, RedisError> {
+    return this.owner.refusing ?? Effect.fail(this.closed())
+  }
+
   private closed(): RedisError {
     return connectionError(
       { kind: "shutdown", address: this.owner.address, detail: "the connection is closing" },
@@ -304,6 +323,7 @@ export class Leases {
       const reusable =
         this.supervisor !== undefined &&
         lease.session.ready &&
+        !lease.session.retired &&
         !lease.dirty &&
         lease.session.inFlight.head === undefined &&
         lease.connection.queued === 0

@@ -58,8 +58,8 @@ export interface Owner {
   readonly forward: (call: Call) => void
   /** An error of the server without the secrets that it repeats. */
   readonly conceal: (error: Resp.ReplyError) => Resp.ReplyError
-  /** The server says that it is a replica: is that a reason to leave it? */
-  readonly demoted: (session: Session) => SessionEnd | undefined
+  /** The server says that it is a replica (or has unblocked a call): is that a reason to leave it? */
+  readonly demoted: (session: Session, error: Resp.ReplyError) => SessionEnd | undefined
   /** A push has come, on a session without subscriptions. */
   readonly pushed: (push: Resp.Push<Resp.Reply>) => void
 }
@@ -110,6 +110,12 @@ export class Session {
   protocol: 2 | 3 = 3
   readyAt = Infinity
   lastInbound = 0
+  /** Later ones of the same server have larger ones. */
+  number = 0
+  /** Nobody is to use it after whoever has it now: something is wrong with its server, or with the way to it. */
+  retired = false
+  /** Its state is its holder's, who may be in the middle of a `MULTI`: nothing of ours is written in between. */
+  keepsState = false
   /** How many bytes have come in. */
   received = 0
   /** How far it is, before it is ready. */
@@ -388,7 +394,7 @@ export class Session {
 
   /** An error of the server: it may say that the session is at the wrong one. */
   private refusal(error: Resp.ReplyError): Resp.ReplyError {
-    if (saysReplica(error)) this.leaving ??= this.owner.demoted(this)
+    if (saysReplica(error) || error.code === "UNBLOCKED") this.leaving ??= this.owner.demoted(this, error)
     return this.owner.conceal(error)
   }
 
@@ -493,6 +499,7 @@ export class Session {
     const now = this.owner.now()
     const oldest = this.inFlight.head
     if (oldest === undefined) {
+      if (this.keepsState) return interval
       // What comes by itself proves nothing of what was published since: subscribers ask also when they are not idle.
       const last = this.feed === undefined ? this.lastInbound : this.pingedAt
       const idle = now - Math.max(last, this.readyAt)
@@ -506,6 +513,14 @@ export class Session {
     return silent >= limit ? 0 : Math.min(limit - silent, interval)
   }
 
+  /** Asks for a sign of life now, if nothing is asked already. */
+  ask(interval: number): void {
+    const isIdle = this.inFlight.head === undefined && this.internal.head === undefined
+    if (!isIdle || this.keepsState || interval === Infinity) return
+    this.pingedAt = this.owner.now()
+    this.submitInternal(ping(interval, this.pingedAt, this.feed ?? pong))
+  }
+
   /** Where the oldest call was given up, nobody waits for as long as it may take: the next one that is waited for may say less. */
   private patience(oldest: Call): number {
     let call: Call | undefined = oldest
@@ -514,6 +529,17 @@ export class Session {
   }
 
   // ----------------------------------------------------------------------------------------------------------- end
+
+  /**
+   * Ends when what was written is answered, and writes nothing more. What blocks may do so for ever: it ends at once, but for what
+   * has come in already (the server lets go of blocked calls by itself when it becomes a replica).
+   */
+  leave(end: SessionEnd): void {
+    if (!this.ready || this.inFlight.head === undefined) return this.die(end)
+    this.leaving ??= end
+    this.doomed = true
+    if (this.blocked) afterPoll(() => this.die(end))
+  }
 
   /** The one death path. Synchronous; the first end counts. */
   die(end: SessionEnd): void {

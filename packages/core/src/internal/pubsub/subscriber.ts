@@ -186,10 +186,6 @@ export class Subscriber {
     this.connection = connection
   }
 
-  endSession(detail: string): void {
-    this.connection?.endSession(detail)
-  }
-
   /** What takes the frames of a session. */
   feedFor(session: Session, connection: Connection): Feed {
     return new Feed(this, session, connection)

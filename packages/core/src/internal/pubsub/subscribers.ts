@@ -73,11 +73,6 @@ export class Subscribers {
     )
   }
 
-  /** Ends the sessions as lost: whatever is dialled next is resolved anew. */
-  endSessions(detail: string): void {
-    for (const subscriber of this.all) subscriber.endSession(detail)
-  }
-
   /** A connection has ended, for good. */
   ended(subscriber: Subscriber): void {
     this.all.delete(subscriber)

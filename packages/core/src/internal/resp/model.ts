@@ -76,7 +76,9 @@ const transientCodes: ReadonlySet<string> = new Set([
   "TRYAGAIN",
   "CLUSTERDOWN",
   "MASTERDOWN",
-  "NOREPLICAS"
+  "NOREPLICAS",
+  // A blocked call was let go: nothing was taken for it.
+  "UNBLOCKED"
 ])
 
 const scripts = /^(EVAL|FCALL)/

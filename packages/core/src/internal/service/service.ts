@@ -321,7 +321,10 @@ export class ConnectionService extends Discreet implements Service {
     if ((flags & LOOK) !== 0) {
       const refused = CommandTable.refusal(command, this.held === undefined ? where : "lease")
       if (refused !== undefined) return argumentError(refused)
-      if ((flags & Flags.leaseOnly) !== 0 && this.held !== undefined) this.held.dirty = true
+      if ((flags & Flags.leaseOnly) !== 0 && this.held !== undefined) {
+        this.held.dirty = true
+        this.held.session.keepsState = true
+      }
     }
     if (this.connection.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
       return argumentError(

@@ -33,6 +33,7 @@ import { RedisError } from "../../RedisError.ts"
 import * as RedisOptions from "../../RedisOptions.ts"
 import type { Service, StatusChange } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
+import { Circle } from "../connection/circle.ts"
 import { Connection } from "../connection/connection.ts"
 import { Leases } from "../connection/leases.ts"
 import { makeSubscribe } from "../pubsub/stream.ts"
@@ -60,13 +61,14 @@ const SHUTDOWN_GRACE_MILLIS = 1000
 const makeConnection = (
   options: RedisOptions.Resolved,
   life: "permanent" | "single",
+  circle: Circle,
   hooks?: Hooks
 ): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks)
+    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks, circle)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.sync(() => connection.close()),
@@ -80,9 +82,10 @@ const makeConnection = (
 const makeDialling = (
   options: RedisOptions.Resolved,
   life: "permanent" | "single",
+  circle: Circle,
   hooks?: Hooks
 ): Effect.Effect<Connection, never, Scope.Scope> =>
-  Effect.tap(makeConnection(options, life, hooks), (connection) => {
+  Effect.tap(makeConnection(options, life, circle, hooks), (connection) => {
     const detach = options.resolver?.attach?.(connection)
     return detach === undefined ? Effect.void : Effect.addFinalizer(() => Effect.sync(detach))
   })
@@ -104,6 +107,7 @@ interface Told {
 const makeTold = (
   options: RedisOptions.Resolved,
   label: string | undefined,
+  circle: Circle,
   hooks: Hooks | undefined
 ): Effect.Effect<Told, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -113,7 +117,7 @@ const makeTold = (
       log.changed(change, now)
       hooks?.onChange?.(connection, change)
     }
-    const connection = yield* makeDialling(options, "permanent", { ...hooks, onChange })
+    const connection = yield* makeDialling(options, "permanent", circle, { ...hooks, onChange })
     const log = yield* makeLog(connection, label ?? options.name)
     const told: Told = { connection, metrics: undefined }
     return told
@@ -173,7 +177,7 @@ const leaseSpec =
       restart: "temporary",
       shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
       start: Effect.gen(function* () {
-        const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "single")
+        const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "single", owner.circle)
         connection.greeting = owner.greeting
         connection.secrets = owner.secrets
         const { run, session } = yield* makeSession(connection)
@@ -214,7 +218,7 @@ const subscriberSpec =
       start: Effect.gen(function* () {
         const options = { ...owner.options, protocol: owner.protocol }
         const label = options.name === undefined ? "pub/sub" : `${options.name} (pub/sub)`
-        const told = yield* makeTold(options, label, undefined)
+        const told = yield* makeTold(options, label, owner.circle, undefined)
         told.metrics = yield* publish(options, label, told.connection, undefined)
         subscriber.attach(told.connection)
         yield* Effect.addFinalizer(() =>
@@ -247,7 +251,6 @@ const makeSubscribers = (owner: Connection): Subscribers => {
     owner,
     subscriberSpec(owner, () => subscribers)
   )
-  owner.endOthers = (detail) => subscribers.endSessions(detail)
   return subscribers
 }
 
@@ -271,6 +274,7 @@ const intakeSpec = (connection: Connection) =>
 /** The leases of a connection, whose deadlines and clock they use. */
 const makeLeases = (owner: Connection): Leases => {
   const leases = new Leases(owner, leaseSpec(owner))
+  owner.circle.join(leases)
   owner.sweepOthers = (now) => leases.sweep(now)
   owner.refuseOthers = () => leases.refuse()
   return leases
@@ -280,7 +284,7 @@ const makeLeases = (owner: Connection): Leases => {
 const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
-    const told = yield* makeTold(options, label, undefined)
+    const told = yield* makeTold(options, label, new Circle(), undefined)
     const { connection } = told
     const leases = makeLeases(connection)
     const subscribers = makeSubscribers(connection)
@@ -304,7 +308,7 @@ const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, lab
 export const makeShared = (given: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
-    const waiting = yield* makeConnection(options, "permanent", hooks)
+    const waiting = yield* makeConnection(options, "permanent", new Circle(), hooks)
     const leases = makeLeases(waiting)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
@@ -332,7 +336,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
     shutdown,
     start: Effect.gen(function* () {
       const own = settlesProtocol(waiting, hooks)
-      const told = yield* makeTold(waiting.options, id, own)
+      const told = yield* makeTold(waiting.options, id, waiting.circle, own)
       const { connection } = told
       told.metrics = yield* publish(waiting.options, id, connection, undefined)
       const service = observe(makeService(connection, manager, subscribe))

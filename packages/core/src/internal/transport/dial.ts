@@ -19,10 +19,19 @@ export interface Target {
   readonly endpoint: Endpoint
   readonly tls: ResolvedTls | undefined
   readonly connectTimeoutMillis: number
+  readonly healthCheckIntervalMillis: number
 }
 
-const connect = (endpoint: Endpoint, onread?: Net.OnReadOpts): Net.Socket =>
-  endpoint._tag === "Unix"
+/**
+ * When TCP begins to ask a silent peer by itself, in milliseconds: for what blocks, and cannot be asked with a `PING`. Node
+ * gives it up 10 seconds later. At most a minute, at which middle boxes forget a connection at the earliest.
+ */
+const keepAliveMillis = ({ healthCheckIntervalMillis }: Target): number =>
+  Math.min(60_000, Math.max(1000, healthCheckIntervalMillis))
+
+const connect = (target: Target, onread?: Net.OnReadOpts): Net.Socket => {
+  const { endpoint } = target
+  return endpoint._tag === "Unix"
     ? Net.connect({ path: endpoint.path, ...(onread && { onread }) })
     : // Commands are written in batches already: Nagle's algorithm would only delay them.
       Net.connect({
@@ -30,9 +39,10 @@ const connect = (endpoint: Endpoint, onread?: Net.OnReadOpts): Net.Socket =>
         port: endpoint.port,
         noDelay: true,
         keepAlive: true,
-        keepAliveInitialDelay: 60_000,
+        keepAliveInitialDelay: keepAliveMillis(target),
         ...(onread && { onread })
       })
+}
 
 const errnoOf = (error: Error): number | undefined =>
   "errno" in error && typeof error.errno === "number" ? error.errno : undefined
@@ -55,13 +65,15 @@ const secured = (raw: Net.Socket, target: Target, tls: ResolvedTls) =>
     const host = endpoint._tag === "Unix" ? endpoint.path : endpoint.host
     return Effect.raceFirst(
       Tls.secure(raw, host, tls, context),
-      Tls.failIfPlain(() => connect(endpoint), connectTimeoutMillis)
+      Tls.failIfPlain(() => connect(target), connectTimeoutMillis)
     )
   })
 
 /** Looks closer at why a server went away before it had said anything. */
-export const whyItLeft = ({ endpoint, tls }: Target, end: SessionEnd): Effect.Effect<SessionEnd> =>
-  tls !== undefined || endpoint._tag === "Unix" ? Effect.succeed(end) : Tls.whyItLeft(() => connect(endpoint), end)
+export const whyItLeft = (target: Target, end: SessionEnd): Effect.Effect<SessionEnd> =>
+  target.tls !== undefined || target.endpoint._tag === "Unix"
+    ? Effect.succeed(end)
+    : Tls.whyItLeft(() => connect(target), end)
 
 /**
  * Dials, and attaches the open connection to the wire; interruptible at any time; the socket is destroyed when the scope
@@ -74,7 +86,7 @@ export const dial = (
   onOpen: (secured: boolean) => void
 ): Effect.Effect<() => void, SessionEnd, Scope.Scope> =>
   Effect.gen(function* () {
-    const { endpoint, tls } = target
+    const { tls } = target
     let raw: Net.Socket | undefined
     let safe: Net.Socket | undefined
     const destroy = () => {
@@ -84,7 +96,7 @@ export const dial = (
     // Before the dial, so that no interruption can come between the two.
     yield* Scope.addFinalizer(yield* Effect.scope, Effect.sync(destroy))
     const open = yield* Effect.callback<Net.Socket, SessionEnd>((resume) => {
-      const socket = connect(endpoint, tls === undefined ? wire.onread : undefined)
+      const socket = connect(target, tls === undefined ? wire.onread : undefined)
       raw = socket
       if (tls === undefined) wire.attach(socket)
       // Stays: an error while nobody listens must not end the process.
