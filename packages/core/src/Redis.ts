@@ -304,6 +304,9 @@ const calls: Calls<RedisService> = makeCalls(RedisService)
  * cannot be sent as it is, `DecodeError` and `ReplyLimitError` when the reply cannot be delivered. A reply that does not fit
  * the schema is a `DecodeError` too, and the command has run; `null`, as for a key that is not there, needs `Schema.NullOr`.
  *
+ * A `Uint8Array` of more than 16 KiB is taken as it is, not copied: leave it alone until the call is over. What is changed before
+ * is what is sent; when its buffer is transferred or shrunk before, the call fails with a `RedisArgumentError`.
+ *
  * Interrupting it cancels it: what was not written never will be; the reply of what was is dropped.
  *
  * ```ts

@@ -11,7 +11,7 @@ import { Mailbox } from "@relive/otp/Mailbox"
 import type { EntryList } from "@relive/otp/Mailbox"
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import type { Hooks, RedisConnection, RoutedCall as Routed } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
@@ -26,12 +26,13 @@ import { monotonicMillis } from "../clock.ts"
 import { Circle } from "./circle.ts"
 import type { Finding, Member } from "./circle.ts"
 import { Deadlines } from "./deadlines.ts"
-import { connectionError, failure, SharedFailure } from "../errors.ts"
+import { argumentError, connectionError, failure, SharedFailure } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
 import { delayMillis, youngDelayMillis } from "./backoff.ts"
 import { Secrets } from "./secrets.ts"
 import type { Owner, Room, Session } from "./session.ts"
+import { isSpoiled } from "../resp/encoder.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
 
@@ -64,6 +65,12 @@ type Settlements = Array<readonly [Call, Outcome]>
 const run = (settlements: Settlements): void => {
   for (const [call, outcome] of settlements) settle(call, outcome)
 }
+
+/** Its own fault, and nobody else's. */
+const spoiled = (call: Call): RedisError =>
+  argumentError(
+    `${call.name} was not sent: a Uint8Array of more than 16 KiB is taken as it is, and its buffer was transferred or shrunk before the command was written; give a copy, or leave it alone until the call is over`
+  )
 
 const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
   failure(
@@ -277,7 +284,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   }
 
   expire(call: Call): void {
-    settle(call, timeout(call, "queued"))
+    settle(call, isSpoiled(call.payload) ? Exit.fail(spoiled(call)) : timeout(call, "queued"))
     this.checkDrained()
   }
 

@@ -26,7 +26,7 @@ import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEA
 import type { Answer, Finisher } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
 import { saysReplica } from "../commands/serverErrors.ts"
-import { Batch } from "../resp/encoder.ts"
+import { Batch, isSpoiled } from "../resp/encoder.ts"
 import { afterPoll, queueMicrotask } from "../turns.ts"
 import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -49,7 +49,7 @@ export interface Owner {
   /** The next call to write, if one may be written that is at most this large; it is out of the mailbox then. */
   readonly take: (room: Room) => Call | undefined
   readonly hasCall: (room: Room) => boolean
-  /** A call was found past its deadline before it was written. */
+  /** A call was found past its deadline, or without its bytes, before it was written. */
   readonly expire: (call: Call) => void
   /** A call was answered, or its tombstone was. */
   readonly answered: () => void
@@ -296,7 +296,7 @@ export class Session {
     while (bytes < BATCH_BYTES) {
       const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
       if (call === undefined) break
-      if (call.expired(now)) {
+      if (call.expired(now) || isSpoiled(call.payload)) {
         expired.push(call)
         continue
       }

@@ -184,14 +184,14 @@ export class Encoder {
 
   private cut(text: string): string {
     const parts = (this.parts ??= [])
-    parts.push(Buffer.from(text))
+    if (text !== "") parts.push(Buffer.from(text))
     return ""
   }
 
   private addOther(text: string, argument: Argument, position: number): string {
     if (typeof argument === "number") return this.addNumber(text, argument, position)
     if (typeof argument === "bigint") return this.addAscii(text, argument.toString())
-    if (argument instanceof Uint8Array) return this.addBytes(text, argument)
+    if (argument instanceof Uint8Array) return this.addBytes(text, argument, position)
     return this.fail(`is ${kindOf(argument)}: ${remedy}`, position)
   }
 
@@ -216,11 +216,12 @@ export class Encoder {
     return bytes < large ? text + headerOf(bytes) + argument : this.addPart(text, bytes, argument)
   }
 
-  private addBytes(text: string, value: Uint8Array): string {
+  private addBytes(text: string, value: Uint8Array, position: number): string {
     const bytes = value.length
+    if (bytes === 0) return isTransferred(value) ? this.fail(transferred, position) : this.addAscii(text, "")
     this.bytes += headerLength(bytes) + bytes
     // Not `slice`: that of a `Buffer` copies nothing.
-    return this.addPart(text, bytes, bytes > byReference ? value : new Uint8Array(value))
+    return this.addPart(text, bytes, bytes > byReference ? fixed(value) : new Uint8Array(value))
   }
 
   private addPart(text: string, bytes: number, part: string | Uint8Array): string {
@@ -234,6 +235,23 @@ export class Encoder {
     return ""
   }
 }
+
+/** An array over a buffer that can shrink gets a length of its own: so it is empty from the moment on at which that is not there. */
+const fixed = (value: Uint8Array): Uint8Array =>
+  value.buffer instanceof ArrayBuffer && value.buffer.resizable
+    ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+    : value
+
+const isTransferred = ({ buffer }: Uint8Array): boolean => buffer instanceof ArrayBuffer && buffer.detached
+
+const transferred = "is a Uint8Array whose buffer was transferred: give a copy"
+
+/**
+ * Has an array that was taken as it is (more than 16 KiB) lost its memory since the command was encoded, as its buffer was
+ * transferred or shrunk? What would be written then is not what its length says, and all commands behind it would be misread.
+ */
+export const isSpoiled = (payload: Payload): boolean =>
+  typeof payload !== "string" && payload.some((part) => typeof part !== "string" && part.length === 0)
 
 /** Bytes of a text in UTF-8. */
 const byteLength = (text: string): number => {

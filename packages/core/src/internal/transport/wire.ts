@@ -209,10 +209,15 @@ export class Wire {
 const isNonEmpty = (decoded: Array<Decoded>): decoded is [Decoded, ...Array<Decoded>] => decoded.length > 0
 
 const writeAll = (socket: Net.Socket, chunks: Chunks): boolean => {
-  if (chunks.length === 1) return socket.write(chunks[0])
+  // Behind a write that is under way the socket only keeps what it is given, and a caller's array may lose its memory meanwhile.
+  const isKept = socket.writableLength > 0
+  if (chunks.length === 1) return socket.write(isKept ? copied(chunks[0]) : chunks[0])
   socket.cork()
   let more = true
-  for (const chunk of chunks) more = socket.write(chunk)
+  for (const chunk of chunks) more = socket.write(isKept ? copied(chunk) : chunk)
   socket.uncork()
   return more
 }
+
+const copied = (chunk: string | Uint8Array): string | Uint8Array =>
+  typeof chunk === "string" ? chunk : Buffer.from(chunk)
