@@ -65,7 +65,7 @@ import type {
 import { ServerHandle } from "./internal/genServer/handle.ts"
 import { impl, NoProcess } from "./internal/process/process.ts"
 import { Self } from "./internal/process/self.ts"
-import type { MonitorRef, Process } from "./Process.ts"
+import type { MonitorRef, Process, Timer, TimerKey, TimerOptions } from "./Process.ts"
 import * as Registry from "./Registry.ts"
 
 export {
@@ -662,6 +662,20 @@ export interface Server<P extends Protocol> extends ServerRef<P> {
   readonly depth: Effect.Effect<number>
   /** How many casts were lost because the mailbox was full. */
   readonly lostCasts: Effect.Effect<number>
+  /**
+   * Casts `message` when `time` has passed, a number being milliseconds. The timer belongs to the server: it is gone with
+   * the instance, and costs no fiber of its own. With a `key` it replaces the timer of that key, and takes a message of it
+   * that waits out of the mailbox: what was armed before is never handled. Its message gets into the mailbox whatever its
+   * bounds.
+   */
+  readonly castAfter: (time: Duration.Input, message: CastMessage<P>, options?: TimerOptions) => Effect.Effect<Timer>
+  /**
+   * The same, again and again: first when `time` has passed, then each further `time` after that. When the server is slow
+   * one message waits at most; those it has missed are left out.
+   */
+  readonly castEvery: (time: Duration.Input, message: CastMessage<P>, options?: TimerOptions) => Effect.Effect<Timer>
+  /** Cancels the timer with this key; returns whether there was anything to cancel. */
+  readonly cancelTimer: (key: TimerKey) => Effect.Effect<boolean>
 }
 
 /**

@@ -10,6 +10,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
@@ -20,6 +21,7 @@ import * as internal from "./internal/process/process.ts"
 import { Result } from "./internal/process/result.ts"
 import type { ProcessExit } from "./internal/process/result.ts"
 import { Self } from "./internal/process/self.ts"
+import { delayMillis, handleOf, timersOf } from "./internal/process/timers.ts"
 
 export {
   /**
@@ -143,6 +145,42 @@ export type Message =
       readonly process: Process
       readonly reason: ExitReason.ExitReason
     }
+
+/**
+ * What names a timer among those of its process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TimerKey = string | number
+
+/**
+ * A timer of a process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Timer {
+  /**
+   * Cancels the timer, and takes its message out of the mailbox if it waits there: it is not received any more. Returns
+   * whether there was anything to cancel.
+   */
+  readonly cancel: Effect.Effect<boolean>
+}
+
+/**
+ * Options of a timer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TimerOptions {
+  /**
+   * There is one timer per key in a process. Arming a key again replaces its timer, and takes a message of it that waits
+   * out of the mailbox. A timer without a key can be cancelled by its handle only.
+   */
+  readonly key?: TimerKey | undefined
+}
 
 /**
  * Options of {@link spawn}.
@@ -289,6 +327,55 @@ export const trapExit = (enabled: boolean): Effect.Effect<boolean, never, Self> 
  * @category combinators
  */
 export const receive: Effect.Effect<Message, never, Self> = Effect.flatMap(Self, (self) => internal.impl(self).next)
+
+/**
+ * Sends a plain message to a process when `time` has passed (`erlang:send_after`), a number being milliseconds. The timer
+ * belongs to the receiver: it is gone with it, and costs no fiber of its own. It is never early.
+ *
+ * A server has `castAfter` and `castEvery`, whose messages have its own types.
+ *
+ * ```ts run
+ * import { Process } from "@relive/otp"
+ * import { Effect } from "effect"
+ *
+ * const program = Process.run(
+ *   Effect.gen(function* () {
+ *     const self = yield* Process.self
+ *     yield* Process.sendAfter(self, "1 hour", "late", { key: "alarm" })
+ *     yield* Process.sendAfter(self, 5, "soon", { key: "alarm" })
+ *     return yield* Process.receive
+ *   })
+ * )
+ *
+ * console.log(await Effect.runPromise(program)) // { _tag: "Message", message: "soon" }
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sendAfter = (
+  process: Process,
+  time: Duration.Input,
+  message: unknown,
+  options?: TimerOptions
+): Effect.Effect<Timer> =>
+  Effect.sync(() => {
+    const receiver = internal.impl(process)
+    const timers = timersOf(receiver)
+    const timer = timers.arm(options?.key, delayMillis(time), undefined, () =>
+      receiver.post({ _tag: "Message", message })
+    )
+    return handleOf(timers, timer)
+  })
+
+/**
+ * Cancels the timer with this key of a process, as {@link Timer} does.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const cancelTimer = (process: Process, key: TimerKey): Effect.Effect<boolean> =>
+  Effect.sync(() => internal.impl(process).timers?.cancelKey(key) === true)
 
 /**
  * Forks a helper fiber that belongs to the calling process: it lives in the scope of the process, so that it is

@@ -29,12 +29,14 @@ import type {
 } from "../../GenServer.ts"
 import { Mailbox, EntryList } from "../../Mailbox.ts"
 import type { Entry, Options } from "../../Mailbox.ts"
-import type { Message, Process } from "../../Process.ts"
+import type { Message, Process, Timer, TimerKey, TimerOptions } from "../../Process.ts"
 import { CallingSelf, CallTimeout, MailboxFull, ServerExit } from "./errors.ts"
 import { NoProcess, runAsHelper } from "../process/process.ts"
 import type { ProcessImpl } from "../process/process.ts"
 import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
+import { delayMillis, handleOf, timersOf } from "../process/timers.ts"
+import type { Tick } from "../process/timers.ts"
 import { traceOf } from "./trace.ts"
 import type { Trace } from "./trace.ts"
 
@@ -338,11 +340,49 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     return Effect.sync(() => this.lost)
   }
 
+  castAfter(time: Duration.Input, message: CastMessage<P>, options?: TimerOptions): Effect.Effect<Timer> {
+    return Effect.sync(() => this.armCast(message, options?.key, delayMillis(time), undefined))
+  }
+
+  castEvery(time: Duration.Input, message: CastMessage<P>, options?: TimerOptions): Effect.Effect<Timer> {
+    return Effect.sync(() => {
+      const period = Math.max(1, delayMillis(time))
+      return this.armCast(message, options?.key, period, period)
+    })
+  }
+
+  cancelTimer(key: TimerKey): Effect.Effect<boolean> {
+    return Effect.sync(() => this.process.timers?.cancelKey(key) === true)
+  }
+
+  private armCast(
+    message: CastMessage<P>,
+    key: TimerKey | undefined,
+    delay: number,
+    period: number | undefined
+  ): Timer {
+    const timers = timersOf(this.process)
+    const timer = timers.arm(key, delay, period, () =>
+      this.append(new CastEntry(message, this.size(message), undefined))
+    )
+    return handleOf(timers, timer)
+  }
+
   // --- what the process does -------------------------------------------------------------------------------------
 
   /** The process hands over what it receives: never refused. */
   offer(message: Message): void {
     if (this.process.isAliveUnsafe) this.mailbox.append(new InfoEntry(message))
+  }
+
+  /** The same, with the way to take the message out again. */
+  post(message: Message): Tick {
+    return this.append(new InfoEntry(message))
+  }
+
+  private append(entry: ServerEntry): Tick {
+    if (this.process.isAliveUnsafe) this.mailbox.append(entry)
+    return { isWaiting: () => entry.list === this.mailbox.queue, remove: () => void this.mailbox.remove(entry) }
   }
 
   /** Removes messages that wait. */

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { wake } from "./signals.ts"
+import type { Tick } from "./timers.ts"
 
 export class Inbox<in out A> {
   private items: Array<A> = []
@@ -42,6 +43,15 @@ export class Inbox<in out A> {
       this.head = 0
     }
     return item
+  }
+
+  /** As `offer`; the item can be taken out again as long as it waits. */
+  post(item: A): Tick {
+    this.offer(item)
+    return {
+      isWaiting: () => this.items.indexOf(item, this.head) >= 0,
+      remove: () => this.removeWhere((other) => other === item)
+    }
   }
 
   /** Removes waiting items for which `test` holds. */

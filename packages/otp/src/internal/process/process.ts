@@ -33,6 +33,7 @@ import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
 import { Self } from "./self.ts"
 import { deliver, hold, wake } from "./signals.ts"
+import type { Tick, Timers } from "./timers.ts"
 
 /**
  * There is no such process: it has ended, or nobody has the name. A link to it cannot be made, and a call to it was not
@@ -52,6 +53,8 @@ export const TypeId = "~@relive/otp/Process"
 /** Where a process gets its messages; its owner's queue. */
 export interface Receiver {
   offer(message: Message): void
+  /** Keeps a message that may be taken out again; for queues that are no `Inbox`. */
+  post?(message: Message): Tick
   /** Removes messages that wait; for queues that are no `Inbox`. */
   drop?(test: (message: Message) => boolean): void
 }
@@ -93,6 +96,8 @@ export class ProcessImpl implements Process {
   abortStarts: (() => void) | undefined = undefined
   /** Set by supervisors: whether it serves nobody now. */
   isBusy: (() => boolean) | undefined = undefined
+  /** Made with the first timer. */
+  timers: Timers | undefined = undefined
   /** Why the process ended; final. */
   exitReason: ExitReason.ExitReason | undefined = undefined
   /** The terminate callback; known when the start has been acknowledged. */
@@ -415,6 +420,15 @@ export class ProcessImpl implements Process {
     ;(this.receiver ??= new Inbox<Message>()).offer(message)
   }
 
+  /** As `receive`; the message can be taken out again as long as it waits. */
+  post(message: Message): Tick {
+    if (this.phase === "ended") return gone
+    const receiver: Receiver = (this.receiver ??= new Inbox<Message>())
+    if (receiver.post !== undefined) return receiver.post(message)
+    receiver.offer(message)
+    return gone
+  }
+
   /** Makes `receiver` the queue of the process; what came before is moved over. */
   setReceiver(receiver: Receiver): void {
     const before = this.receiver
@@ -563,5 +577,7 @@ const exitFor = (reason: ExitReason.ExitReason): Exit.Exit<void, unknown> => {
       return Exit.interrupt()
   }
 }
+
+const gone: Tick = { isWaiting: () => false, remove: () => {} }
 
 const ignoreExit = (): void => {}

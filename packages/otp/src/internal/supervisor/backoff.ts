@@ -11,11 +11,9 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import type * as ExitReason from "../../ExitReason.ts"
 import { fork } from "../process/fibers.ts"
+import { nowMillis } from "../process/time.ts"
 import type { BackoffStep, Child, Postponed } from "./child.ts"
 import { millis } from "./specs.ts"
-
-/** The monotonic time in milliseconds. */
-export const nowMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 export class Backoff {
   private readonly context: Context.Context<never>
