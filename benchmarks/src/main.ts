@@ -9,6 +9,7 @@ import { parseOptions, usage, UsageError, type Options } from "./options.ts"
 import { Remote } from "./remote.ts"
 import { table, toRow, type Report, type Row } from "./report.ts"
 import { takesPart, type Sample, type Scenario } from "./scenarios.ts"
+import { schedules } from "./schedules/index.ts"
 import { Server } from "./server.ts"
 
 const say = (text: string) => process.stderr.write(`${text}\n`)
@@ -105,8 +106,21 @@ const run = async (options: Options): Promise<void> => {
   }
 }
 
+/** `--scenario NAME`, wherever it stands: the rest is for that one. */
+const runSchedule = async (args: ReadonlyArray<string>, at: number): Promise<void> => {
+  const name = args[at + 1] ?? ""
+  const schedule = schedules[name]
+  if (schedule === undefined) {
+    throw new UsageError(`there is no scenario ${name}; there are: ${Object.keys(schedules).join(", ")}`)
+  }
+  await schedule([...args.slice(0, at), ...args.slice(at + 2)])
+}
+
 const main = async (): Promise<void> => {
   try {
+    const args = process.argv.slice(2)
+    const at = args.indexOf("--scenario")
+    if (at >= 0) return await runSchedule(args, at)
     const options = parseOptions(process.argv.slice(2))
     if (options === undefined) process.stdout.write(`${usage}\n`)
     else await run(options)

@@ -1,0 +1,260 @@
+/**
+ * What clients do in failovers under real Sentinels: `npm run -s bench -- --scenario failover`. `--schedules kill,pause` and
+ * `--clients relive,ioredis,node-redis` choose; `--rounds n` repeats; `--json` gives the result alone.
+ *
+ * Sixteen writers push unique values, one worker pops jobs, and the lists of the final primary are read back. *Agreed* is the
+ * moment at which two of three Sentinels name the new primary. All clients with what their documentation asks for with Sentinels.
+ */
+import { RedisSentinel, type RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { setTimeout as sleep } from "node:timers/promises"
+import { parseArgs } from "node:util"
+import { subjects, type Open, type Subject } from "./failoverClients.ts"
+
+const WRITERS = 16
+/** How long is written before the fault, and after the group is whole again. */
+const BEFORE_MILLIS = 1_000
+const AFTER_MILLIS = 2_500
+/** A write that is acknowledged more than this after the Sentinels agreed, and is lost, is late. */
+const LATE_MILLIS = 100
+
+type Group = RedisSentinel.RedisSentinel
+
+/** What happens to the group; resolves when the Sentinels agree on a primary, with it and the time. */
+type Fault = (group: Group) => Promise<Agreed>
+
+interface Agreed {
+  readonly primary: RedisServer.RedisServer
+  readonly at: number
+}
+
+const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
+
+const switched = async (group: Group): Promise<Agreed> => {
+  const primary = await run(group.awaitSwitch(group.primary))
+  return { primary, at: performance.now() }
+}
+
+const cutClients = async (server: RedisServer.RedisServer): Promise<void> => {
+  await run(Effect.ignore(server.command(["CLIENT", "KILL", "TYPE", "normal"])))
+}
+
+const faults: Readonly<Record<string, Fault>> = {
+  /** The primary dies. */
+  kill: async (group) => {
+    await run(group.primary.kill)
+    return switched(group)
+  },
+  /** The primary stands still for eight seconds, and wakes as a primary. */
+  pause: async (group) => {
+    await run(group.primary.pause)
+    const agreed = await switched(group)
+    await sleep(Math.max(0, 8_000 - 2_500))
+    await run(group.primary.resume)
+    return agreed
+  },
+  /** `SENTINEL FAILOVER`: the old primary stays, and takes writes for ten seconds more. */
+  manual: async (group) => {
+    const primary = await run(group.failover)
+    return { primary, at: performance.now() }
+  },
+  /** The first Sentinel stands still while there is a failover, and goes on after it. */
+  mute: async (group) => {
+    const [first] = group.sentinels
+    if (first === undefined) throw new Error("no Sentinel")
+    await run(first.pause)
+    await run(group.primary.kill)
+    const agreed = await switched(group)
+    await sleep(1_500)
+    await run(first.resume)
+    return agreed
+  },
+  /** All Sentinels are away while the connections to the primary are cut; then they are back. */
+  sentinels: async (group) => {
+    for (const sentinel of group.sentinels) await run(sentinel.stop)
+    await cutClients(group.primary)
+    await sleep(1_000)
+    for (const sentinel of group.sentinels) await run(sentinel.start)
+    return { primary: group.primary, at: performance.now() }
+  }
+}
+
+interface Acknowledged {
+  readonly id: string
+  readonly sentAt: number
+  readonly at: number
+}
+
+interface Ledger {
+  readonly acknowledged: Array<Acknowledged>
+  readonly errors: Map<string, number>
+  readonly jobs: Array<number>
+}
+
+/** Writes and works until it is told to end. */
+const load = (subject: Subject, ledger: Ledger, isOver: () => boolean): ReadonlyArray<Promise<void>> => {
+  const writer = async (index: number): Promise<void> => {
+    for (let n = 0; !isOver(); n++) {
+      const id = `${index}-${n}`
+      const sentAt = performance.now()
+      try {
+        await subject.send(["RPUSH", `writes:${index}`, id])
+        ledger.acknowledged.push({ id, sentAt, at: performance.now() })
+      } catch (error) {
+        const kind = subject.kindOf(error)
+        ledger.errors.set(kind, (ledger.errors.get(kind) ?? 0) + 1)
+        await sleep(5)
+      }
+    }
+  }
+  const producer = async (): Promise<void> => {
+    for (let n = 0; !isOver(); n++) {
+      await subject.send(["LPUSH", "jobs", String(n)]).catch(() => {})
+      await sleep(10)
+    }
+  }
+  const worker = async (): Promise<void> => {
+    while (!isOver()) {
+      const job = await subject.pop("jobs").catch(() => sleep(5))
+      if (job !== undefined && job !== null) ledger.jobs.push(performance.now())
+    }
+  }
+  return [...Array.from({ length: WRITERS }, (_, index) => writer(index)), producer(), worker()]
+}
+
+/** What one run shows, in milliseconds and counts. */
+interface Outcome {
+  /** From the agreement to the first write that the new primary has; negative when it was there before. */
+  readonly back: number
+  /** The longest time without an acknowledged write. */
+  readonly gap: number
+  /** From the agreement to the first job that was popped after the fault. */
+  readonly worker: number
+  /** From the agreement to the last acknowledgement of a write that is lost; 0 when there is none after it. */
+  readonly stayed: number
+  readonly lost: number
+  readonly late: number
+  readonly doubles: number
+  readonly errors: Readonly<Record<string, number>>
+}
+
+const stored = async (server: RedisServer.RedisServer): Promise<ReadonlyMap<string, number>> => {
+  const counts = new Map<string, number>()
+  for (let index = 0; index < WRITERS; index++) {
+    const values = await run(server.command(["LRANGE", `writes:${index}`, 0, -1]))
+    for (const value of Array.isArray(values) ? values : []) {
+      counts.set(String(value), (counts.get(String(value)) ?? 0) + 1)
+    }
+  }
+  return counts
+}
+
+const least = (values: ReadonlyArray<number>): number => {
+  let smallest = Infinity
+  for (const value of values) smallest = Math.min(smallest, value)
+  return smallest
+}
+
+const longestGap = (times: ReadonlyArray<number>): number => {
+  let longest = 0
+  for (let i = 1; i < times.length; i++) longest = Math.max(longest, (times[i] ?? 0) - (times[i - 1] ?? 0))
+  return longest
+}
+
+const judge = (ledger: Ledger, has: ReadonlyMap<string, number>, faultAt: number, agreedAt: number): Outcome => {
+  const lost = ledger.acknowledged.filter(({ id }) => !has.has(id))
+  const first = least(
+    ledger.acknowledged.filter(({ id, sentAt }) => has.has(id) && sentAt > faultAt + 5).map(({ at }) => at)
+  )
+  const job = least(ledger.jobs.filter((at) => at > agreedAt))
+  const stayed = -least([...lost.map(({ at }) => -at), -agreedAt]) - agreedAt
+  return {
+    back: first - agreedAt,
+    gap: longestGap(ledger.acknowledged.map(({ at }) => at)),
+    worker: job - agreedAt,
+    stayed,
+    lost: lost.length,
+    late: lost.filter(({ at }) => at > agreedAt + LATE_MILLIS).length,
+    doubles: [...has.values()].filter((count) => count > 1).length,
+    errors: Object.fromEntries(ledger.errors)
+  }
+}
+
+const measure = async (open: Open, fault: Fault): Promise<Outcome> => {
+  const scope = Scope.makeUnsafe()
+  try {
+    const group = await run(Scope.provide(RedisSentinel.make({ replicas: 2 }), scope))
+    const subject = await open(group.sentinels, group.group)
+    const ledger: Ledger = { acknowledged: [], errors: new Map(), jobs: [] }
+    let over = false
+    const working = load(subject, ledger, () => over)
+    await sleep(BEFORE_MILLIS)
+    const faultAt = performance.now()
+    const agreed = await fault(group)
+    await sleep(AFTER_MILLIS)
+    over = true
+    await Promise.race([Promise.all(working), sleep(8_000)])
+    const has = await stored(agreed.primary)
+    await Promise.race([subject.close(), sleep(2_000)])
+    return judge(ledger, has, faultAt, agreed.at)
+  } finally {
+    await run(Scope.close(scope, Exit.void))
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------- report
+
+const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+const shown = (millis: number): string => (Number.isFinite(millis) ? millis.toFixed(0) : "never")
+
+const line = (schedule: string, client: string, outcomes: ReadonlyArray<Outcome>): string => {
+  const of = (pick: (outcome: Outcome) => number) => outcomes.map(pick)
+  const errors = JSON.stringify(Object.assign({}, ...outcomes.map(({ errors: each }) => each)))
+  return [
+    `${schedule.padEnd(10)}${client.padEnd(12)}`,
+    `back ${of(({ back }) => back)
+      .map(shown)
+      .join(", ")} ms (median ${shown(median(of(({ back }) => back)))})`,
+    `gap ${shown(median(of(({ gap }) => gap)))} ms`,
+    `worker ${shown(median(of(({ worker }) => worker)))} ms`,
+    `stayed ${shown(median(of(({ stayed }) => stayed)))} ms`,
+    `lost ${median(of(({ lost }) => lost))}, late ${of(({ late }) => late).join("+")}`,
+    `twice ${of(({ doubles }) => doubles).join("+")}`,
+    `errors ${errors}`
+  ].join(" | ")
+}
+
+const list = (text: string | undefined, all: ReadonlyArray<string>): ReadonlyArray<string> =>
+  text === undefined ? all : text.split(",").filter((name) => all.includes(name))
+
+/** Runs it, by the arguments after `--scenario failover`. */
+export const failover = async (args: ReadonlyArray<string>): Promise<void> => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      schedules: { type: "string" },
+      clients: { type: "string" },
+      rounds: { type: "string", default: "3" },
+      json: { type: "boolean", default: false }
+    }
+  })
+  const result: Record<string, Record<string, ReadonlyArray<Outcome>>> = {}
+  for (const schedule of list(values.schedules, Object.keys(faults))) {
+    const fault = faults[schedule]
+    for (const client of list(values.clients, Object.keys(subjects))) {
+      const open = subjects[client]
+      if (fault === undefined || open === undefined) continue
+      const outcomes: Array<Outcome> = []
+      for (let round = 0; round < Number(values.rounds); round++) outcomes.push(await measure(open, fault))
+      ;(result[schedule] ??= {})[client] = outcomes
+      if (!values.json) process.stderr.write(`${line(schedule, client, outcomes)}\n`)
+    }
+  }
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+}

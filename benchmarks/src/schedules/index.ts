@@ -1,0 +1,5 @@
+/** What is shown under faults, beside the peers, rather than timed in rounds: `--scenario NAME`. */
+import { failover } from "./failover.ts"
+
+/** Each takes the arguments that follow its name. */
+export const schedules: Readonly<Record<string, (args: ReadonlyArray<string>) => Promise<void>>> = { failover }
