@@ -432,41 +432,49 @@ describe("the log", () => {
   )
 })
 
-describe("the rate of the log", () => {
-  const address = "cache:6379"
+const cacheAddress = "cache:6379"
 
-  /** A log that is told of changes at times of the test's choosing. */
-  const make = () => {
-    const lines: Array<string> = []
-    const logger = Logger.make((entry) => {
-      lines.push(`${entry.logLevel} ${String(entry.message)}`)
-    })
-    const subject = { name: undefined, address, endpoint: { _tag: "Tcp", host: "cache", port: 6379 } as const }
-    const log = new StateLog(subject, subject.name, (line) => {
-      Effect.runSync(Effect.provide(line, Logger.layer([logger])))
-    })
-    const cause = (detail: string) => connectionError({ kind: "disconnected", address, detail }, "unsent")
-    const change = (previous: "ready" | "connecting", state: "ready" | "backoff", now: number, detail = "gone") =>
-      log.changed({ previous, state, cause: state === "ready" ? undefined : cause(detail), sessions: 1 }, now)
-    return {
-      lines,
-      up: (now: number) => change("connecting", "ready", now),
-      lost: (now: number, detail?: string) => change("ready", "backoff", now, detail),
-      unreached: (now: number, detail?: string) => change("connecting", "backoff", now, detail)
-    }
+/** A log that is told of changes at times of the test's choosing. */
+const makeLog = () => {
+  const lines: Array<string> = []
+  const logger = Logger.make((entry) => {
+    lines.push(`${entry.logLevel} ${String(entry.message)}`)
+  })
+  const subject = {
+    name: undefined,
+    address: cacheAddress,
+    endpoint: { _tag: "Tcp", host: "cache", port: 6379 } as const
   }
+  const log = new StateLog(subject, subject.name, (line) => {
+    Effect.runSync(Effect.provide(line, Logger.layer([logger])))
+  })
+  const cause = (detail: string) => connectionError({ kind: "disconnected", address: cacheAddress, detail }, "unsent")
+  const change = (previous: "ready" | "connecting", state: "ready" | "backoff", now: number, detail = "gone") =>
+    log.changed({ previous, state, cause: state === "ready" ? undefined : cause(detail), sessions: 1 }, now)
+  const owed: Array<number> = []
+  log.onOwed = (at) => owed.push(at)
+  return {
+    lines,
+    look: (now: number) => log.look(now),
+    owed,
+    up: (now: number) => change("connecting", "ready", now),
+    lost: (now: number, detail?: string) => change("ready", "backoff", now, detail),
+    unreached: (now: number, detail?: string) => change("connecting", "backoff", now, detail)
+  }
+}
 
+describe("the rate of the log", () => {
   it("tells an outage once, again when its cause changes, and once a minute", () => {
-    const { lines, lost, unreached, up } = make()
+    const { lines, lost, unreached, up } = makeLog()
     up(0)
     lost(1000, "reset")
     for (let at = 2000; at < 100_000; at += 1000) unreached(at, at < 50_000 ? "refused" : "no route")
     up(100_000)
     assert.deepStrictEqual(lines, [
-      `Error Connection disconnected from Redis at ${address}: reset`,
-      `Error Connection failed to connect to Redis at ${address}: refused (1 attempts in 1.0 s)`,
-      `Error Connection failed to connect to Redis at ${address}: no route (49 attempts in 49 s)`,
-      `Info Connection reconnected to Redis at ${address} after 99 s`
+      `Error Connection disconnected from Redis at ${cacheAddress}: reset`,
+      `Error Connection failed to connect to Redis at ${cacheAddress}: refused (1 attempts in 1.0 s)`,
+      `Error Connection failed to connect to Redis at ${cacheAddress}: no route (49 attempts in 49 s)`,
+      `Info Connection reconnected to Redis at ${cacheAddress} after 99 s`
     ])
     lines.length = 0
     lost(200_000, "reset")
@@ -478,7 +486,7 @@ describe("the rate of the log", () => {
   })
 
   it("tells five outages of a flapping connection in ten seconds, in pairs, and counts the others", () => {
-    const { lines, lost, up } = make()
+    const { lines, lost, up } = makeLog()
     up(0)
     for (let at = 0; at < 10_000; at += 100) {
       lost(at)
@@ -488,6 +496,44 @@ describe("the rate of the log", () => {
     assert.match(String(lines.at(-1)), /reconnected/)
     lost(10_000)
     assert.match(String(lines.at(-1)), /disconnected .*\(95 more failures before this one were not logged\)/)
+  })
+})
+
+describe("the log after a flood of changes", () => {
+  it("says what holds, when it was not said before", () => {
+    const { lines, look, lost, owed, unreached, up } = makeLog()
+    up(0)
+    for (let at = 0; at < 500; at += 50) {
+      lost(at)
+      up(at + 10)
+    }
+    lost(500)
+    unreached(600)
+    assert.match(String(lines.at(-1)), /reconnected/)
+    assert.strictEqual(owed.at(-1), 10_000)
+    assert.strictEqual(look(5_000), 10_000)
+    assert.match(String(lines.at(-1)), /reconnected/)
+    assert.strictEqual(look(10_000), Infinity)
+    assert.match(String(lines.at(-1)), /failed to connect to .*\(6 more failures before this one were not logged\)/)
+    const count = lines.length
+    assert.strictEqual(look(20_000), Infinity)
+    unreached(20_000)
+    assert.strictEqual(lines.length, count)
+    up(21_000)
+    assert.match(String(lines.at(-1)), /reconnected/)
+  })
+
+  it("says nothing more when it is up again", () => {
+    const { lines, look, lost, up } = makeLog()
+    up(0)
+    for (let at = 0; at < 500; at += 50) {
+      lost(at)
+      up(at + 10)
+    }
+    const count = lines.length
+    assert.strictEqual(look(10_000), Infinity)
+    assert.strictEqual(lines.length, count)
+    assert.match(String(lines.at(-1)), /reconnected/)
   })
 })
 

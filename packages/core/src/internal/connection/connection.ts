@@ -254,8 +254,12 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   /** What else is refused when it closes: whoever waits for a lease. */
   refuseOthers: () => void = () => {}
 
-  /** What else has deadlines here: the idle leases. */
-  sweepOthers: (now: number) => number = () => Infinity
+  private readonly others: Array<(now: number) => number> = []
+
+  /** What else is to be done at a time of its own: returns when to look again. `deadlines.watch` says when to look first. */
+  alsoSweep(sweep: (now: number) => number): void {
+    this.others.push(sweep)
+  }
 
   private readonly sweep = (now: number): number => {
     const expired: Settlements = []
@@ -270,7 +274,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     if (isAbandoned) session?.die(abandonedBlocking)
     if (expired.length > 0) this.session?.wake()
     this.checkDrained()
-    return Math.min(next, this.sweepOthers(now))
+    for (const sweepOther of this.others) next = Math.min(next, sweepOther(now))
+    return next
   }
 
   private sweepList(list: EntryList<Call>, now: number, phase: "queued" | "written", expired: Settlements): number {

@@ -119,6 +119,8 @@ const makeTold = (
     }
     const connection = yield* makeDialling(options, "permanent", circle, { ...hooks, onChange })
     const log = yield* makeLog(connection, label ?? options.name)
+    log.onOwed = (at) => connection.deadlines.watch(at)
+    connection.alsoSweep((now) => log.look(now))
     const told: Told = { connection, metrics: undefined }
     return told
   })
@@ -275,7 +277,7 @@ const intakeSpec = (connection: Connection) =>
 const makeLeases = (owner: Connection): Leases => {
   const leases = new Leases(owner, leaseSpec(owner))
   owner.circle.join(leases)
-  owner.sweepOthers = (now) => leases.sweep(now)
+  owner.alsoSweep((now) => leases.sweep(now))
   owner.refuseOthers = () => leases.refuse()
   return leases
 }

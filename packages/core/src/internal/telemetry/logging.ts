@@ -5,8 +5,8 @@
  * - lost, or not reached, or refused: error, with the cause in a word or two
  *
  * An outage is told once, again when its cause changes, and after that once a minute. A connection that flaps tells five
- * outages in ten seconds; the others are counted in the next line. A line that says "reconnected" always answers one that
- * said "disconnected".
+ * outages in ten seconds; the others are counted in the next line, and the last one is told when the ten seconds are over, if
+ * it still holds. A line that says "reconnected" always answers one that said "disconnected".
  *
  * @internal
  */
@@ -47,6 +47,10 @@ export class StateLog {
   private windowStart = -Infinity
   private linesInWindow = 0
   private unsaid = 0
+  /** What is not said yet, and holds. */
+  private owed: StatusChange | undefined = undefined
+  /** Told when `look` is to be called, in milliseconds. */
+  onOwed: (at: number) => void = () => {}
 
   /** `name` is the connection's, if it has one. */
   constructor(subject: Subject, name: string | undefined, log: Log) {
@@ -66,12 +70,27 @@ export class StateLog {
   changed(change: StatusChange, now: number): void {
     if (change.state === "ready") this.up(now)
     else if (change.state === "backoff" || change.state === "failed") this.down(change, now)
-    else if (change.state === "closed")
-      this.say(Effect.logDebug(`${this.who} to Redis at ${this.subject.address} closed`))
+    else if (change.state === "closed") this.closed()
+  }
+
+  private closed(): void {
+    this.owed = undefined
+    this.say(Effect.logDebug(`${this.who} to Redis at ${this.subject.address} closed`))
+  }
+
+  /** Says what was held back and still holds. Returns when to look again, or `Infinity`. */
+  look(now: number): number {
+    const { owed } = this
+    if (owed === undefined) return Infinity
+    const due = this.windowStart + WINDOW_MILLIS
+    if (now < due) return due
+    this.down(owed, now)
+    return Infinity
   }
 
   private up(now: number): void {
     const { outage, who } = this
+    this.owed = undefined
     const { address } = this.subject
     const what = this.wasReady ? "reconnected" : "connected"
     this.outage = undefined
@@ -87,13 +106,17 @@ export class StateLog {
     const [kind, detail] = reason?._tag === "ConnectionError" ? [reason.kind, reason.detail] : ["disconnected", ""]
     const outage = (this.outage ??= { since: now, said: undefined, saidAt: 0, attempts: 0 })
     const wasUp = change.previous === "ready" || change.previous === "draining"
-    if (!wasUp) outage.attempts++
+    if (!wasUp && this.owed !== change) outage.attempts++
     const isKnown = outage.said === detail && now - outage.saidAt < AGAIN_MILLIS
     if (isKnown) return
     if (!this.maySpeak(now)) {
       this.unsaid++
-      return
+      this.owed = change
+      return this.onOwed(this.windowStart + WINDOW_MILLIS)
     }
+    // It is told now, and not one of those before.
+    if (this.owed === change) this.unsaid--
+    this.owed = undefined
     const what = wasUp ? "disconnected from" : "failed to connect to"
     const known = outage.said === undefined ? "" : ` (${outage.attempts} attempts in ${seconds(now - outage.since)})`
     const next = change.state === "failed" ? "; calls fail until that has changed" : ""
