@@ -36,11 +36,12 @@ import { makeLayers, makeTag } from "./internal/api/layers.ts"
 import * as connectionTree from "./internal/service/tree.ts"
 import { namedService } from "./internal/api/named.ts"
 import { messagesOf } from "./internal/api/pubsub.ts"
+import type { Any, BytesReplies, Command, Fits, Replies } from "./Command.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
 import type * as RedisPubSub from "./RedisPubSub.ts"
 import { RedisService } from "./RedisService.ts"
-import type { CallOptions, LeaseOptions, PipelineReply, Service, Status, StatusChange } from "./RedisService.ts"
+import type { CallOptions, LeaseOptions, Service, Status, StatusChange } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
 
 export type {
@@ -111,6 +112,22 @@ export type {
 export interface SchemaOptions<S extends Schema.Constraint> extends CallOptions {
   readonly schema: S
 }
+
+/**
+ * Options of a call whose strings come as text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TextOptions = CallOptions & { readonly decode?: "text" | undefined }
+
+/**
+ * Options of a call whose strings come as bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BytesOptions = CallOptions & { readonly decode: "bytes" }
 
 /**
  * Options of `scan`, `hscan`, `sscan` and `zscan`: those of their commands, and those of every call (for each page).
@@ -189,32 +206,39 @@ export interface Calls<Self> {
       options: SchemaOptions<S>
     ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
     (command: Resp.Command, options?: CallOptions): Effect.Effect<Resp.Reply, RedisError, Self>
+    // The last overload is the one that errors are told of.
+    <A, B, S extends Schema.Constraint>(
+      command: Command<A, B>,
+      options: TextOptions & { readonly schema: Fits<S, A> }
+    ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+    <A, B>(command: Command<A, B>, options: BytesOptions): Effect.Effect<B, RedisError, Self>
+    <A, B>(command: Command<A, B>, options?: TextOptions): Effect.Effect<A, RedisError, Self>
   }
   /** See `Redis.pipeline`. */
-  readonly pipeline: (
-    commands: ReadonlyArray<Resp.Command>,
-    options?: CallOptions
-  ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, Self>
+  readonly pipeline: {
+    <const Cs extends ReadonlyArray<Any>>(
+      commands: Cs,
+      options: BytesOptions
+    ): Effect.Effect<BytesReplies<Cs>, RedisError, Self>
+    <const Cs extends ReadonlyArray<Any>>(
+      commands: Cs,
+      options?: CallOptions
+    ): Effect.Effect<Replies<Cs>, RedisError, Self>
+  }
   /** See `Redis.transaction`. */
-  readonly transaction: (
-    commands: ReadonlyArray<Resp.Command>,
-    options?: CallOptions
-  ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, Self>
+  readonly transaction: Calls<Self>["pipeline"]
   /** See `Redis.noreply`. */
-  readonly noreply: (
-    commands: ReadonlyArray<Resp.Command>,
-    options?: CallOptions
-  ) => Effect.Effect<void, RedisError, Self>
+  readonly noreply: (commands: ReadonlyArray<Any>, options?: CallOptions) => Effect.Effect<void, RedisError, Self>
   /** See `Redis.lease`. */
   readonly lease: Effect.Effect<Service, RedisError, Self | Scope.Scope>
   /** See `Redis.leaseWith`. */
   readonly leaseWith: (options: LeaseOptions) => Effect.Effect<Service, RedisError, Self | Scope.Scope>
   /** See `Redis.watch`. */
-  readonly watch: <E, R>(
+  readonly watch: <const Cs extends ReadonlyArray<Any>, E, R>(
     keys: ReadonlyArray<Resp.Argument>,
-    body: Effect.Effect<ReadonlyArray<Resp.Command>, E, R>,
+    body: Effect.Effect<Cs, E, R>,
     options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
-  ) => Effect.Effect<ReadonlyArray<PipelineReply>, E | RedisError, Self | Exclude<R, Self>>
+  ) => Effect.Effect<Replies<Cs>, E | RedisError, Self | Exclude<R, Self>>
   /** See `Redis.script`. */
   readonly script: (lua: string) => Script<Self>
   /** See `Redis.scan`. */
@@ -298,8 +322,9 @@ const calls: Calls<RedisService> = makeCalls(RedisService)
 /**
  * Sends one command and waits for its reply.
  *
- * The command is an array of its name and arguments (`string`, `number`, `bigint` or `Uint8Array`). Succeeds with the reply
- * (see `Resp.Reply` for its shapes), or, with the option `schema`, with the reply decoded by it. Fails with a `RedisError`:
+ * The command is one of `@relive/commands` (or another `Command`), which knows what its reply means; or an array of its name
+ * and arguments (`string`, `number`, `bigint` or `Uint8Array`). Succeeds with the reply (see `Resp.Reply` for the shapes of
+ * one of an array), or, with the option `schema`, with the reply decoded by it. Fails with a `RedisError`:
  * `ReplyError` when the server answers an error, `TimeoutError`, `ConnectionError`, `RedisArgumentError` when the command
  * cannot be sent as it is, `DecodeError` and `ReplyLimitError` when the reply cannot be delivered. A reply that does not fit
  * the schema is a `DecodeError` too, and the command has run; `null`, as for a key that is not there, needs `Schema.NullOr`.
@@ -325,6 +350,19 @@ export const command: Calls<RedisService>["command"] = calls.command
 
 /**
  * Sends several commands as one entry and waits for all replies, in order.
+ *
+ * Typed commands and arrays mix; each typed one gives what it means, so a literal array gives a tuple:
+ *
+ * ```ts
+ * import { Commands } from "@relive/commands"
+ * import { Redis } from "@relive/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const [name, visits] = yield* Redis.pipeline([Commands.get("name"), Commands.incr("visits")])
+ *   return { name, visits } // string | null, and number; or why there is none
+ * })
+ * ```
  *
  * They go out together and are answered in one go, but other callers' commands may run between them on the server: it
  * is not a transaction. A server's error, or a reply that cannot be delivered, is an *element* of the result; only a

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as Command from "./Command.ts"
 export * as CommandTable from "./CommandTable.ts"
 export * as PlainReply from "./PlainReply.ts"
 export * as Promises from "./Promises.ts"

@@ -10,7 +10,9 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
-import type { Calls, SchemaOptions } from "../../Redis.ts"
+import type { Any, BytesReplies, Command, Fits, Replies } from "../../Command.ts"
+import type { BytesOptions, Calls, SchemaOptions, TextOptions } from "../../Redis.ts"
+import { RedisArgumentError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
@@ -19,6 +21,7 @@ import { Waiting } from "../call/park.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { ConnectionService } from "../service/service.ts"
 import { argumentError, redisError } from "../errors.ts"
+import { inTurn, isBytes, isCommand, reading, readingBytes, runEffect, wordsOf } from "./command.ts"
 import { withRetry } from "./retry.ts"
 import { makePubSub } from "./pubsub.ts"
 import { makeScans } from "./scan.ts"
@@ -78,6 +81,27 @@ const call = <Self, Input, A>(
   }
 }
 
+type Many<Self> = (
+  commands: ReadonlyArray<Resp.Command>,
+  options?: CallOptions
+) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, Self>
+
+/** A pipeline or transaction of typed commands and arrays. */
+const typedMany = <Self>(many: Many<Self>): Calls<Self>["pipeline"] => {
+  function run<const Cs extends ReadonlyArray<Any>>(
+    commands: Cs,
+    options: BytesOptions
+  ): Effect.Effect<BytesReplies<Cs>, RedisError, Self>
+  function run<const Cs extends ReadonlyArray<Any>>(
+    commands: Cs,
+    options?: CallOptions
+  ): Effect.Effect<Replies<Cs>, RedisError, Self>
+  function run(commands: ReadonlyArray<Any>, options?: CallOptions): Effect.Effect<unknown, RedisError, Self> {
+    return inTurn(commands, isBytes(options), (words) => many(words, options))
+  }
+  return run
+}
+
 export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
   const plain = call<Self, Resp.Command, Resp.Reply>(
     tag,
@@ -85,28 +109,48 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     isRepeatable,
     (input) => blockingMillis([input])
   )
+  const decodedBy = <S extends Schema.Constraint>(
+    words: Resp.Command,
+    schema: S,
+    reply: Effect.Effect<unknown, RedisError, Self>
+  ): Effect.Effect<unknown, RedisError, unknown> => {
+    if (!Schema.isSchema(schema)) return Effect.fail(argumentError("The option `schema` must be a Schema"))
+    const decode = Schema.decodeUnknownEffect(schema)
+    return Effect.flatMap(reply, (value) => Effect.mapError(decode(value), (cause) => schemaFailure(words, cause)))
+  }
   function command<S extends Schema.Constraint>(
     command: Resp.Command,
     options: SchemaOptions<S>
   ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
   function command(command: Resp.Command, options?: CallOptions): Effect.Effect<Resp.Reply, RedisError, Self>
+  function command<A, B, S extends Schema.Constraint>(
+    command: Command<A, B>,
+    options: TextOptions & { readonly schema: Fits<S, A> }
+  ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+  function command<A, B>(command: Command<A, B>, options: BytesOptions): Effect.Effect<B, RedisError, Self>
+  function command<A, B>(command: Command<A, B>, options?: TextOptions): Effect.Effect<A, RedisError, Self>
   function command<S extends Schema.Constraint>(
-    command: Resp.Command,
+    command: Any,
     options?: SchemaOptions<S> | CallOptions
   ): Effect.Effect<unknown, RedisError, unknown> {
+    if (isCommand(command)) return typed(command, options)
     // Without options there is nothing to look at: the shortest way, since most calls take it.
     if (options === undefined) {
       return new CommandEffect(tag, command)
     }
-    if (!hasSchema(options)) return plain(command, options)
-    if (!Schema.isSchema(options.schema)) return Effect.fail(argumentError("The option `schema` must be a Schema"))
-    const decode = Schema.decodeUnknownEffect(options.schema)
-    return Effect.flatMap(plain(command, options), (reply) =>
-      Effect.mapError(decode(reply), (cause) => schemaFailure(command, cause))
-    )
+    return hasSchema(options) ? decodedBy(command, options.schema, plain(command, options)) : plain(command, options)
   }
-  return {
-    command,
+  const typed = <S extends Schema.Constraint>(
+    command: Command<unknown, unknown>,
+    options: SchemaOptions<S> | CallOptions | undefined
+  ): Effect.Effect<unknown, RedisError, unknown> => {
+    if (options === undefined) return runEffect(tag, command)
+    const send = () => plain(command.args, options)
+    if (isBytes(options)) return readingBytes(command, send)
+    const value = reading(command, send)
+    return hasSchema(options) ? decodedBy(command.args, options.schema, value) : value
+  }
+  const many = {
     pipeline: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
       tag,
       (service, input, options) => service.pipeline(input, options),
@@ -124,7 +168,16 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
       (service, input, options) => service.noreply(input, options),
       () => false,
       () => 0
-    ),
+    )
+  }
+  return {
+    command,
+    pipeline: typedMany(many.pipeline),
+    transaction: typedMany(many.transaction),
+    noreply: (commands, options) => {
+      const words = wordsOf(commands)
+      return words instanceof RedisArgumentError ? Effect.fail(redisError(words)) : many.noreply(words, options)
+    },
     lease: use(tag, (service) => service.lease()),
     leaseWith: (options) => use(tag, (service) => service.lease(options)),
     watch: makeWatch(tag),

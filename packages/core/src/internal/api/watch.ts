@@ -5,8 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import type { Any, Replies } from "../../Command.ts"
 import type { Calls } from "../../Redis.ts"
 import { isRedisError } from "../../RedisError.ts"
+import type { RedisError } from "../../RedisError.ts"
+import type * as Resp from "../../Resp.ts"
+import { inTurn } from "./command.ts"
 import { use, type Key } from "./use.ts"
 
 /** As often as it takes, with a pause that grows and differs between the contenders. */
@@ -15,16 +19,24 @@ const watchSchedule = Schedule.min([Schedule.exponential("2 millis"), Schedule.s
   Schedule.upTo({ times: 20 })
 )
 
-export const makeWatch =
-  <Self>(tag: Key<Self>): Calls<Self>["watch"] =>
-  (keys, body, options) => {
+export const makeWatch = <Self>(tag: Key<Self>): Calls<Self>["watch"] => {
+  function watch<const Cs extends ReadonlyArray<Any>, E, R>(
+    keys: ReadonlyArray<Resp.Argument>,
+    body: Effect.Effect<Cs, E, R>,
+    options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
+  ): Effect.Effect<Replies<Cs>, E | RedisError, Self | Exclude<R, Self>>
+  function watch<E, R>(
+    keys: ReadonlyArray<Resp.Argument>,
+    body: Effect.Effect<ReadonlyArray<Any>, E, R>,
+    options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
+  ): Effect.Effect<unknown, E | RedisError, Self | Exclude<R, Self>> {
     const attempt = Effect.scoped(
       Effect.gen(function* () {
         const lease = yield* use(tag, (service) => service.lease({ route: keys[0] }))
         yield* lease.command(["WATCH", ...keys])
         const commands = yield* Effect.provideService(body, tag, lease)
-        if (commands.length > 0) return yield* lease.transaction(commands)
-        return []
+        if (commands.length === 0) return []
+        return yield* inTurn(commands, false, (words) => lease.transaction(words))
       })
     )
     const isConflict = (error: unknown): boolean => isRedisError(error) && error.reason._tag === "WatchConflict"
@@ -33,3 +45,5 @@ export const makeWatch =
       while: isConflict
     })
   }
+  return watch
+}

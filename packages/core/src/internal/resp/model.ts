@@ -158,10 +158,10 @@ export class ReplyError {
  */
 export class DecodeError {
   readonly _tag = "DecodeError"
-  readonly reason: "utf8" | "length" | "schema"
+  readonly reason: "utf8" | "length" | "schema" | "shape" | "integer"
   readonly message: string
 
-  constructor(reason: "utf8" | "length" | "schema", message: string) {
+  constructor(reason: DecodeError["reason"], message: string) {
     this.reason = reason
     this.message = message
   }

@@ -1,0 +1,297 @@
+/**
+ * Commands as values: what `Command` exports, and how a call runs them.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { Any, BigInts, Command, Failure, Reader } from "../../Command.ts"
+import { RedisArgumentError, type RedisError } from "../../RedisError.ts"
+import { type CallOptions, type PipelineReply, RedisService, type Service } from "../../RedisService.ts"
+import * as Resp from "../../Resp.ts"
+import { type Parked, Waiting } from "../call/park.ts"
+import { nameOf, wordOf } from "../commands/name.ts"
+import { redisError, withoutStack } from "../errors.ts"
+import { inspectSymbol } from "../inspect.ts"
+import { ConnectionService } from "../service/service.ts"
+import type { Key } from "./use.ts"
+
+export const TypeId: "~@relive/core/Command" = "~@relive/core/Command"
+
+// -----------------------------------------------------------------------------
+// The value
+// -----------------------------------------------------------------------------
+
+/**
+ * Alone it runs on the default service. A reply that is the value as it comes is waited for in one step, as that of
+ * `Redis.command` is.
+ */
+class Value<out A, out B> extends Waiting<A, RedisError, RedisService> implements Command<A, B> {
+  readonly args: Resp.Command
+  readonly reply: Reader<A, B>
+  readonly failure: RedisArgumentError | undefined
+  declare readonly [TypeId]: typeof TypeId
+
+  constructor(args: Resp.Command, reply: Reader<A, B>, failure: RedisArgumentError | undefined) {
+    super()
+    this.args = args
+    this.reply = reply
+    this.failure = failure
+  }
+
+  static {
+    Object.defineProperty(this.prototype, TypeId, { value: TypeId })
+  }
+
+  protected override submit(fiber: Fiber.Fiber<unknown, unknown>) {
+    return submitTo(this, Context.getUnsafe(fiber.context, RedisService))
+  }
+
+  /** Its arguments may be secrets. */
+  override toJSON() {
+    return { _id: "Command", name: nameOf(wordOf(this.args)), words: this.args.length }
+  }
+
+  [inspectSymbol](): unknown {
+    return this.toJSON()
+  }
+}
+
+/** A command that runs on the service of another tag. */
+class TaggedValue<A, Self> extends Waiting<A, RedisError, Self> {
+  private readonly tag: Key<Self>
+  private readonly value: Command<A, unknown>
+
+  constructor(tag: Key<Self>, value: Command<A, unknown>) {
+    super()
+    this.tag = tag
+    this.value = value
+  }
+
+  protected override submit(fiber: Fiber.Fiber<unknown, unknown>) {
+    return submitTo(this.value, Context.getUnsafe(fiber.context, this.tag))
+  }
+}
+
+export const runEffect = <A, Self>(tag: Key<Self>, command: Command<A, unknown>): Effect.Effect<A, RedisError, Self> =>
+  new TaggedValue(tag, command)
+
+/** What to wait for. */
+const submitTo = <A>(
+  command: Command<A, unknown>,
+  service: Service
+): Parked<A, RedisError> | Effect.Effect<A, RedisError> => {
+  const { args, reply, failure } = command
+  if (failure === undefined && reply.asIs === true && service instanceof ConnectionService) {
+    // The reply is the value, which the type of its reader says.
+    return service.submitCommand(args, undefined) as Parked<A, RedisError> | Effect.Effect<A, RedisError>
+  }
+  return run(command, service, undefined)
+}
+
+/** The reply as it came. */
+const plain: Reader<Resp.Reply> = { text: (reply) => reply, bytes: (reply) => reply }
+
+export function make(args: Resp.Command): Command<Resp.Reply>
+export function make<A, B>(args: Resp.Command, reply: Reader<A, B>): Command<A, B>
+export function make(args: Resp.Command, reply: Reader<unknown> = plain): Command<unknown> {
+  return new Value(args, reply, undefined)
+}
+
+const never: Reader<never> = {
+  text: () => new Resp.DecodeError("shape", "the command was not sent"),
+  bytes: () => new Resp.DecodeError("shape", "the command was not sent")
+}
+
+export const fail = (name: string, detail: string): Command<never> =>
+  new Value(
+    [name],
+    never,
+    withoutStack(() => new RedisArgumentError({ detail }))
+  )
+
+export const isCommand = (u: unknown): u is Command<unknown, unknown> => u instanceof Value
+
+// -----------------------------------------------------------------------------
+// Reading replies
+// -----------------------------------------------------------------------------
+
+const readFailure = (command: Command<unknown, unknown>, error: Resp.DecodeError): Resp.DecodeError =>
+  new Resp.DecodeError(error.reason, `The reply of ${nameOf(wordOf(command.args))} cannot be read: ${error.message}`)
+
+const isFailure = (value: unknown): value is Resp.DecodeError => value instanceof Resp.DecodeError
+
+/** The effect of a reply, as text or as bytes. */
+const settled = <A>(command: Command<unknown, unknown>, value: A | Resp.DecodeError): Effect.Effect<A, RedisError> =>
+  isFailure(value) ? Effect.fail(redisError(readFailure(command, value))) : Effect.succeed(value)
+
+/** Runs a command on a service, and gives its text value. */
+export const run = <A, B>(
+  command: Command<A, B>,
+  service: Service,
+  options: CallOptions | undefined
+): Effect.Effect<A, RedisError> => reading(command, () => service.command(command.args, options))
+
+/** What `send` answers, read as text. */
+export const reading = <A, R>(
+  command: Command<A, unknown>,
+  send: () => Effect.Effect<Resp.Reply, RedisError, R>
+): Effect.Effect<A, RedisError, R> => {
+  if (command.failure !== undefined) return Effect.fail(redisError(command.failure))
+  const { reply } = command
+  // The reply is the value, which its type says. Reading it would cost half of what the whole call does.
+  if (reply.asIs === true) return send() as Effect.Effect<Resp.Reply & A, RedisError, R>
+  return Effect.flatMap(send(), (received) => settled(command, reply.text(received)))
+}
+
+/** The same as bytes. */
+export const readingBytes = <B, R>(
+  command: Command<unknown, B>,
+  send: () => Effect.Effect<Resp.Reply, RedisError, R>
+): Effect.Effect<B, RedisError, R> => {
+  if (command.failure !== undefined) return Effect.fail(redisError(command.failure))
+  const { reply } = command
+  return Effect.flatMap(send(), (received) => settled(command, reply.bytes(received)))
+}
+
+export const isBytes = (options: CallOptions | undefined): options is CallOptions & { readonly decode: "bytes" } =>
+  Predicate.isObject(options) && "decode" in options && options.decode === "bytes"
+
+export const on = (service: Service) => {
+  function runOn<A, B>(
+    command: Command<A, B>,
+    options: CallOptions & { readonly decode: "bytes" }
+  ): Effect.Effect<B, RedisError>
+  function runOn<A, B>(
+    command: Command<A, B>,
+    options?: CallOptions & { readonly decode?: "text" | undefined }
+  ): Effect.Effect<A, RedisError>
+  function runOn<A, B>(command: Command<A, B>, options?: CallOptions): Effect.Effect<A | B, RedisError> {
+    return isBytes(options)
+      ? readingBytes(command, () => service.command(command.args, options))
+      : run(command, service, options)
+  }
+  return runOn
+}
+
+// -----------------------------------------------------------------------------
+// Many commands
+// -----------------------------------------------------------------------------
+
+const arePlain = (commands: ReadonlyArray<Any>): commands is ReadonlyArray<Resp.Command> =>
+  !Array.isArray(commands) || !commands.some(isCommand)
+
+/** The words of many commands, or what is wrong with the first one that cannot be sent. */
+export const wordsOf = (commands: ReadonlyArray<Any>): ReadonlyArray<Resp.Command> | RedisArgumentError => {
+  if (arePlain(commands)) return commands
+  const words: Array<Resp.Command> = []
+  for (const command of commands) {
+    if (!isCommand(command)) words.push(command)
+    else if (command.failure === undefined) words.push(command.args)
+    else return command.failure
+  }
+  return words
+}
+
+/** What stands in a reply's place: of all elements only these have a tag. */
+const isElementFailure = (element: PipelineReply): element is Failure =>
+  typeof element === "object" && element !== null && "_tag" in element
+
+/** The values of the replies, each read by its command. One that cannot be read is a failure in its own place. */
+export const valuesOf = (
+  commands: ReadonlyArray<Any>,
+  replies: ReadonlyArray<PipelineReply>,
+  bytes: boolean
+): ReadonlyArray<unknown> =>
+  replies.map((reply, index) => {
+    const command = commands[index]
+    if (!isCommand(command)) return reply
+    if (
+      reply instanceof Resp.ReplyError ||
+      reply instanceof Resp.DecodeError ||
+      reply instanceof Resp.ReplyLimitError
+    ) {
+      return reply
+    }
+    const value = bytes ? command.reply.bytes(reply) : command.reply.text(reply)
+    return isFailure(value) ? readFailure(command, value) : value
+  })
+
+/** Runs many commands by their words, and reads the replies of those that are typed. */
+export const inTurn = <R>(
+  commands: ReadonlyArray<Any>,
+  bytes: boolean,
+  send: (words: ReadonlyArray<Resp.Command>) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError, R>
+): Effect.Effect<ReadonlyArray<unknown>, RedisError, R> => {
+  const words = wordsOf(commands)
+  if (words instanceof RedisArgumentError) return Effect.fail(redisError(words))
+  const replies = send(words)
+  return words === commands ? replies : Effect.map(replies, (all) => valuesOf(commands, all, bytes))
+}
+
+// -----------------------------------------------------------------------------
+// Schemas
+// -----------------------------------------------------------------------------
+
+/** A reader that decodes what another one reads. */
+const decoded = <A, T>(
+  read: Reader<A, unknown>,
+  decode: (value: unknown) => Result.Result<T, Schema.SchemaError>
+): Reader<T> => {
+  const step = (value: unknown): T | Resp.DecodeError => {
+    if (isFailure(value)) return value
+    return Result.match(decode(value), {
+      onSuccess: (decodedValue): T | Resp.DecodeError => decodedValue,
+      onFailure: (cause) => new Resp.DecodeError("schema", `it does not fit the schema: ${cause.message}`)
+    })
+  }
+  return { text: (reply) => step(read.text(reply)), bytes: (reply) => step(read.bytes(reply)) }
+}
+
+export const withSchema = <S extends Schema.Codec<unknown, unknown>>(
+  command: Command<unknown, unknown>,
+  schema: S
+): Command<S["Type"]> =>
+  new Value(command.args, decoded(command.reply, Schema.decodeUnknownResult(schema)), command.failure)
+
+export const define = <const Args extends ReadonlyArray<unknown>, A, Encoded>(options: {
+  readonly name: readonly [string, ...ReadonlyArray<string>]
+  readonly arguments: Schema.Codec<Args, ReadonlyArray<Resp.Argument>>
+  readonly reply: Schema.Codec<A, Encoded>
+}): ((...args: Args) => Command<A>) => {
+  const encode = Schema.encodeUnknownResult(options.arguments)
+  const reader = decoded(plain, Schema.decodeUnknownResult(options.reply))
+  return (...args) =>
+    Result.match(encode(args), {
+      onSuccess: (words): Command<A> => new Value([...options.name, ...words], reader, undefined),
+      onFailure: () => fail(options.name[0], `The arguments of ${options.name.join(" ")} do not fit their schema`)
+    })
+}
+
+// -----------------------------------------------------------------------------
+// Integers
+// -----------------------------------------------------------------------------
+
+const notIntegers = new Resp.DecodeError("shape", "integers were expected")
+
+const toBigInt = (value: unknown): bigint | null | undefined => {
+  if (typeof value === "bigint" || value === null) return value
+  return typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : undefined
+}
+
+const bigInts = (reply: Resp.Reply): unknown => {
+  if (!Array.isArray(reply)) return toBigInt(reply) ?? (reply === null ? null : notIntegers)
+  const items = reply.map(toBigInt)
+  return items.includes(undefined) ? notIntegers : items
+}
+
+export const asBigInt = <A extends number | null | ReadonlyArray<number | null>>(
+  command: Command<A, unknown>
+): Command<BigInts<A>> => {
+  const read = (reply: Resp.Reply) => bigInts(reply) as BigInts<A> | Resp.DecodeError
+  return new Value(command.args, { text: read, bytes: read }, command.failure)
+}
