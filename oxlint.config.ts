@@ -127,7 +127,7 @@ export default defineConfig({
       rules: { "no-console": "off", "no-restricted-imports": "off" }
     },
     {
-      files: ["scripts/**", "examples/**", "benchmarks/**", "**/test/**", "**/conformance/**"],
+      files: ["scripts/**", "packages/*/scripts/**", "examples/**", "benchmarks/**", "**/test/**", "**/conformance/**"],
       rules: {
         "no-console": "off",
         "no-unmodified-loop-condition": "off",

@@ -29,6 +29,7 @@ export default defineConfig({
     projects: [
       project("otp"),
       project("core"),
+      project("commands"),
       project("pool"),
       project("cluster"),
       project("persistence"),

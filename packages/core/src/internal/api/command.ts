@@ -210,13 +210,7 @@ export const valuesOf = (
   replies.map((reply, index) => {
     const command = commands[index]
     if (!isCommand(command)) return reply
-    if (
-      reply instanceof Resp.ReplyError ||
-      reply instanceof Resp.DecodeError ||
-      reply instanceof Resp.ReplyLimitError
-    ) {
-      return reply
-    }
+    if (isElementFailure(reply)) return reply
     const value = bytes ? command.reply.bytes(reply) : command.reply.text(reply)
     return isFailure(value) ? readFailure(command, value) : value
   })
