@@ -19,14 +19,11 @@ const source = fileURLToPath(new URL("../src", import.meta.url))
 
 const bitsOf = ({ facts }: Function): number => CommandTable.flagsOf(facts.name.split(" "))
 
-/** Subcommands that the table does not know are of no command. */
-const isInTable = ({ facts }: Function): boolean => CommandTable.isKnown(facts.name.split(" ")[0])
 
 /** Where the metadata and core's table disagree. */
 const disagreements = (all: ReadonlyArray<Function>): ReadonlyArray<string> =>
   all.flatMap((one) => {
     const { name, flags } = one.facts
-    if (!isInTable(one)) return []
     const bits = bitsOf(one)
     const has = (bit: number) => (bits & bit) !== 0
     return [

@@ -20,7 +20,7 @@ import { inspectSymbol } from "../inspect.ts"
 import { ConnectionService } from "../service/service.ts"
 import type { Key } from "./use.ts"
 
-export const TypeId: "~@relive/core/Command" = "~@relive/core/Command"
+export const TypeId = "~@relive/core/Command" as const
 
 // -----------------------------------------------------------------------------
 // The value
