@@ -19,7 +19,6 @@ const source = fileURLToPath(new URL("../src", import.meta.url))
 
 const bitsOf = ({ facts }: Function): number => CommandTable.flagsOf(facts.name.split(" "))
 
-
 /** Where the metadata and core's table disagree. */
 const disagreements = (all: ReadonlyArray<Function>): ReadonlyArray<string> =>
   all.flatMap((one) => {
