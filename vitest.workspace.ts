@@ -33,6 +33,7 @@ export default defineConfig({
       project("pool"),
       project("cluster"),
       project("persistence"),
+      project("bullmq"),
       project("testing"),
       project("soak"),
       project("examples", "examples"),

@@ -5,22 +5,23 @@
  */
 import { RedisError } from "@relive/core/RedisError"
 import type { PipelineReply, Service } from "@relive/core/RedisService"
-import { DecodeError, ReplyError, ReplyLimitError } from "@relive/core/Resp"
 import type { Command, Reply } from "@relive/core/Resp"
 import * as Effect from "effect/Effect"
 
-const isFailure = (reply: PipelineReply): reply is ReplyError | DecodeError | ReplyLimitError =>
-  reply instanceof ReplyError || reply instanceof DecodeError || reply instanceof ReplyLimitError
+type Failure = Extract<PipelineReply, { readonly _tag: string }>
 
-const isReply = (reply: PipelineReply): reply is Reply => !isFailure(reply)
+const isFailure = (reply: PipelineReply): reply is Failure =>
+  typeof reply === "object" && reply !== null && "_tag" in reply
 
 export const allOf = (
   service: Service,
   commands: ReadonlyArray<Command>
 ): Effect.Effect<ReadonlyArray<Reply>, RedisError> =>
   Effect.flatMap(service.pipeline(commands), (replies) => {
-    const failure = replies.find(isFailure)
-    return failure === undefined
-      ? Effect.succeed(replies.filter(isReply))
-      : Effect.fail(new RedisError({ reason: failure }))
+    const good: Array<Reply> = []
+    for (const reply of replies) {
+      if (isFailure(reply)) return Effect.fail(new RedisError({ reason: reply }))
+      good.push(reply)
+    }
+    return Effect.succeed(good)
   })
