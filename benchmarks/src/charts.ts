@@ -38,7 +38,8 @@ const colours: Readonly<Record<AnyName, string>> = {
   ioredis: "#5b8c85",
   "ioredis-auto": "#5b8c85",
   glide: "#7d6b9e",
-  bare: "#b5b5b5"
+  bare: "#b5b5b5",
+  "effect-floor": "#d6d6d6"
 }
 
 /** What a row shows, from the top: clients with a value. */

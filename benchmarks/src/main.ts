@@ -1,13 +1,14 @@
 /**
- * The benchmarks: all clients against one server, side by side. Each client lives in a process of its own for the whole
- * run; the rounds of a workload are interleaved over the clients in an order that rotates, so that a slow moment of the
- * machine hits all of them. Nothing is timed before its results were compared with what they must be.
+ * The benchmarks: all clients against one server, side by side. Each client lives in a process of its own, and has several, one
+ * after the other, since each process has a mode of its own. The rounds of a workload are interleaved over the clients in an
+ * order that rotates, so that a slow moment of the machine hits all of them. Nothing is timed before its results were
+ * compared with what they must be.
  */
 import { Unsupported } from "./calls.ts"
 import type { AnyName } from "./clients/client.ts"
 import { parseOptions, usage, UsageError, type Options } from "./options.ts"
 import { Remote } from "./remote.ts"
-import { table, toRow, type Report, type Row } from "./report.ts"
+import { table, toRow, type Report } from "./report.ts"
 import { takesPart, type Sample, type Scenario } from "./scenarios.ts"
 import { schedules } from "./schedules/index.ts"
 import { Server } from "./server.ts"
@@ -15,9 +16,9 @@ import { Server } from "./server.ts"
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
 /** Starts the clients; one that is not available here is left out, and said so. Without our own there is no result. */
-const startClients = async (names: ReadonlyArray<AnyName>, server: Server, remotes: Array<Remote>): Promise<void> => {
-  for (const name of names) {
-    const remote = new Remote(name)
+const startClients = async (options: Options, server: Server, remotes: Array<Remote>): Promise<void> => {
+  for (const name of options.clients) {
+    const remote = new Remote(name, options.where)
     remotes.push(remote)
     try {
       await remote.call("open", { name, target: server.target })
@@ -50,12 +51,13 @@ const alone = async <A>(remote: Remote, body: () => Promise<A>): Promise<A> => {
   }
 }
 
+/** The rounds of one scenario by the processes that run now. */
 const runScenario = async (
   scenario: Scenario,
   options: Options,
   server: Server,
   remotes: ReadonlyArray<Remote>
-): Promise<ReadonlyArray<Row>> => {
+): Promise<ReadonlyMap<AnyName, ReadonlyArray<Sample>>> => {
   const taking: Array<Remote> = []
   for (const remote of remotes.filter(({ name }) => takesPart(scenario, name))) {
     try {
@@ -74,11 +76,34 @@ const runScenario = async (
       samples.get(remote.name)?.push(sample)
     }
   }
-  return scenario.metrics.map((metric) => toRow(scenario, metric, samples))
+  const { bytes } = scenario
+  if (bytes === undefined || scenario.ours === "relive-pool") return samples
+  for (const remote of taking) {
+    const allocated = await alone(remote, () => bytes(remote, options.durations))
+    samples.get(remote.name)?.push({ values: {}, bytes: allocated })
+  }
+  return samples
+}
+
+/** All scenarios by one process of each client. */
+const runProcesses = async (
+  options: Options,
+  server: Server,
+  remotes: Array<Remote>,
+  add: (scenario: Scenario, name: AnyName, rounds: ReadonlyArray<Sample>) => void
+): Promise<void> => {
+  await startClients(options, server, remotes)
+  for (const scenario of options.scenarios) {
+    say(`measuring ${scenario.name}`)
+    for (const [name, rounds] of await runScenario(scenario, options, server, remotes)) add(scenario, name, rounds)
+  }
+  await Promise.all(remotes.map((remote) => remote.end()))
+  remotes.length = 0
 }
 
 const run = async (options: Options): Promise<void> => {
-  const server = await Server.start()
+  const { processes, where } = options
+  const server = await Server.start(where)
   const remotes: Array<Remote> = []
   const killAll = () => {
     for (const remote of remotes) remote.kill()
@@ -91,15 +116,22 @@ const run = async (options: Options): Promise<void> => {
   process.on("exit", killAll)
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, interrupted)
   try {
-    await startClients(options.clients, server, remotes)
-    const rows: Array<Row> = []
-    for (const scenario of options.scenarios) {
-      say(`measuring ${scenario.name}`)
-      rows.push(...(await runScenario(scenario, options, server, remotes)))
+    const samples = new Map<Scenario, Map<AnyName, Array<ReadonlyArray<Sample>>>>()
+    const add = (scenario: Scenario, name: AnyName, rounds: ReadonlyArray<Sample>) => {
+      const clients = samples.get(scenario) ?? new Map<AnyName, Array<ReadonlyArray<Sample>>>()
+      samples.set(scenario, clients.set(name, [...(clients.get(name) ?? []), rounds]))
     }
-    const report: Report = { node: process.version, server: server.version, workloads: rows }
+    for (let number = 1; number <= processes; number++) {
+      say(`process ${number} of ${processes}`)
+      await runProcesses(options, server, remotes, add)
+    }
+    const workloads = [...samples].flatMap(([scenario, clients]) =>
+      scenario.metrics.map((metric) => toRow(scenario, metric, where, clients))
+    )
+    const report: Report = { surroundings: where, processes, node: process.version, server: server.version, workloads }
     say(table(report))
     process.stdout.write(`${JSON.stringify(report)}\n`)
+    if (options.check && workloads.some(({ missed }) => missed.length > 0)) process.exitCode = 1
   } finally {
     await Promise.all(remotes.map((remote) => remote.end()))
     await server.stop()

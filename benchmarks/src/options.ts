@@ -2,13 +2,20 @@
 import { parseArgs } from "node:util"
 import { clientNames, isName, optionNames, variantNames, type AnyName } from "./clients/client.ts"
 import { scenarios, type Durations, type Scenario } from "./scenarios.ts"
+import { surroundings, type Surroundings } from "./surroundings.ts"
 
 /** What to run. */
 export interface Options {
   readonly scenarios: ReadonlyArray<Scenario>
   readonly clients: ReadonlyArray<AnyName>
+  /** So many processes of each client, one after the other. */
+  readonly processes: number
+  /** Rounds of each process. */
   readonly rounds: number
   readonly durations: Durations
+  readonly where: Surroundings
+  /** Misses of targets are failures. */
+  readonly check: boolean
   /** Only the JSON on stdout, no table. */
   readonly json: boolean
 }
@@ -24,8 +31,12 @@ export const usage = `node benchmarks/src/main.ts [options]
   --json               nothing but the JSON object on stdout
   --workload a,b       only these: ${scenarios.map(({ name }) => name).join(", ")}
   --clients a,b        only these: ${[...clientNames, ...variantNames].join(", ")}
-  --rounds n           rounds per client (quick 7, else 11)
+  --processes n        processes per client: each has a mode of its own (quick 3, else 5)
+  --rounds n           rounds per process (quick 2, else 4)
   --milliseconds n     length of one round (quick 250, else 600)
+  --where name         ${surroundings.join(", ")}: all of it on one core (needs taskset), or
+                       the clients under strace
+  --check              ends with code 1 when a target is missed
 
 A table goes to stderr; the last line on stdout is the result as one JSON object.
 RELIVE_REDIS_SERVER names the server's program, else redis-server or valkey-server from the PATH is taken.`
@@ -75,6 +86,9 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | undefined =
         workload: { type: "string" },
         clients: { type: "string" },
         rounds: { type: "string" },
+        processes: { type: "string" },
+        where: { type: "string", default: "as-it-is" },
+        check: { type: "boolean", default: false },
         milliseconds: { type: "string" }
       }
     }).values
@@ -82,12 +96,17 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | undefined =
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
   if (values.help) return undefined
+  const where = surroundings.find((name) => name === values.where)
+  if (where === undefined) throw new UsageError(`there are no surroundings ${values.where}`)
   return {
     scenarios: chosenScenarios(values.workload, values.quick),
     clients: chosenClients(values.clients, values.quick),
-    rounds: positive("rounds", values.rounds, values.quick ? 7 : 11),
+    where,
+    check: values.check,
+    processes: positive("processes", values.processes, values.quick ? 3 : 5),
+    rounds: positive("rounds", values.rounds, values.quick ? 2 : 4),
     durations: {
-      warmUp: values.quick ? 300 : 1500,
+      warmUp: values.quick ? 250 : 1000,
       round: positive("milliseconds", values.milliseconds, values.quick ? 250 : 600)
     },
     json: values.json

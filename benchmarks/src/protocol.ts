@@ -12,6 +12,12 @@ export interface ProfileSummary {
   readonly functions: ReadonlyArray<{ readonly name: string; readonly place: string; readonly self: number }>
 }
 
+/** By how many bytes a process grew: its resident size, and the JavaScript heap that is in use. */
+export interface Grown {
+  readonly resident: number
+  readonly heap: number
+}
+
 /** The calls a client's process answers. */
 export interface Methods {
   /** Loads the client and opens one connection; fails when the client is not available here. */
@@ -30,8 +36,8 @@ export interface Methods {
     /** Where to write the profile, for the tools that read such files. */
     readonly file: string
   }) => Promise<ProfileSummary>
-  /** Opens further connections, one client each, and returns by how many bytes the process grew. */
-  readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<number>
+  /** Opens further connections, one client each, and returns by how many bytes the process, and its live heap, grew. */
+  readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<Grown>
   /** Resolves when each of those connections has answered a read, which is tried again until it succeeds. */
   readonly answerAll: (of: { readonly workload: string }) => Promise<void>
   readonly close: (of: Record<never, never>) => Promise<void>

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { Unsupported } from "./calls.ts"
 import type { AnyName } from "./clients/client.ts"
 import type { Methods, Request, Response } from "./protocol.ts"
+import { clientExec, type Surroundings } from "./surroundings.ts"
 
 const PATIENCE_MILLISECONDS = 60_000
 
@@ -22,14 +23,18 @@ interface Question {
 /** A running client. A call fails when the process ends or does not answer in time. */
 export class Remote {
   readonly name: AnyName
+  readonly where: Surroundings
   readonly #child: ChildProcess
   readonly #questions = new Map<number, Question>()
   #id = 0
 
-  constructor(name: AnyName, execArgv: ReadonlyArray<string> = []) {
+  constructor(name: AnyName, where: Surroundings = "as-it-is") {
     this.name = name
+    this.where = where
+    const { before, execPath } = clientExec(where)
     this.#child = fork(fileURLToPath(new URL("worker.ts", import.meta.url)), {
-      execArgv: ["--expose-gc", ...execArgv],
+      execPath,
+      execArgv: [...before, "--expose-gc"],
       // What a client logs must not mix with the report; what it dies of should be seen.
       stdio: ["ignore", "ignore", 2, "ipc"]
     })
@@ -61,12 +66,17 @@ export class Remote {
    * client that looks after its connection may take a stopped clock for a dead server.
    */
   pause(): void {
-    if (lingering.has(this.name)) this.#child.kill("SIGSTOP")
+    if (this.#lingers) this.#child.kill("SIGSTOP")
   }
 
   /** Undoes {@link pause}. */
   resume(): void {
-    if (lingering.has(this.name)) this.#child.kill("SIGCONT")
+    if (this.#lingers) this.#child.kill("SIGCONT")
+  }
+
+  /** A process that is traced must not be stopped: its tracer would see to it for ever. */
+  get #lingers(): boolean {
+    return lingering.has(this.name) && this.where !== "dear-system-calls"
   }
 
   /** Ends the process and waits until it has gone. */
@@ -79,8 +89,9 @@ export class Remote {
     await gone
   }
 
-  /** Ends the process at once. */
+  /** Ends the process at once. One that is traced outlives its tracer, but not the channel. */
   kill(): void {
+    if (this.#child.connected) this.#child.disconnect()
     this.#child.kill("SIGKILL")
   }
 

@@ -25,6 +25,8 @@ export interface Cpu {
 export interface Sample {
   readonly values: Readonly<Record<string, number>>
   readonly cpu?: Cpu | undefined
+  /** Bytes of the JavaScript heap that a command allocated, where it was looked at. */
+  readonly bytes?: number | undefined
 }
 
 /** How long the parts of a scenario take, in milliseconds. */
@@ -45,6 +47,8 @@ export interface Scenario {
   readonly maxRounds: number
   readonly prepare: (remote: Remote, server: Server, durations: Durations) => Promise<void>
   readonly measure: (remote: Remote, server: Server, durations: Durations) => Promise<Sample>
+  /** Bytes of the JavaScript heap that a command allocates. Once per process: the profiler slows it down. */
+  readonly bytes?: ((remote: Remote, durations: Durations) => Promise<number>) | undefined
 }
 
 /** Everything a client does for a workload must be right before it is timed. */
@@ -92,7 +96,8 @@ const throughput = (workload: Workload): Scenario => ({
       values: { [workload.name]: (commands / result.milliseconds) * 1000 },
       cpu: { client: result.cpuMicros / commands, server: serverMicros / commands }
     }
-  }
+  },
+  bytes: (remote, { round }) => remote.call("allocation", { workload: workload.name, milliseconds: round })
 })
 
 const subject = workloadNamed("get-500")
@@ -181,7 +186,7 @@ const allocation: Scenario = {
   ],
   ours: "relive",
   without: [],
-  maxRounds: 3,
+  maxRounds: 1,
   prepare: throughput(subject).prepare,
   measure: async (remote, _server, { round }) => ({
     values: { allocation: await remote.call("allocation", { workload: subject.name, milliseconds: round }) }
@@ -190,7 +195,7 @@ const allocation: Scenario = {
 
 /** Runs `body` with a process of its own, so that nothing earlier is in its memory. */
 const withFresh = async <A>(remote: Remote, server: Server, body: (fresh: Remote) => Promise<A>): Promise<A> => {
-  const fresh = new Remote(remote.name)
+  const fresh = new Remote(remote.name, remote.where)
   try {
     await fresh.call("open", { name: remote.name, target: server.target })
     return await body(fresh)
@@ -206,16 +211,17 @@ const idleMemory: Scenario = {
   name: "idle-connections",
   gated: false,
   metrics: [
-    { name: "idle-connections", title: `memory of an idle connection, of ${IDLE}`, unit: "KiB", higherIsBetter: false }
+    { name: "idle-connections", title: `memory of an idle connection, of ${IDLE}`, unit: "KiB", higherIsBetter: false },
+    { name: "idle-heap", title: `of it, JavaScript heap in use`, unit: "KiB", higherIsBetter: false }
   ],
   ours: "relive",
   without: [],
-  maxRounds: 3,
+  maxRounds: 1,
   prepare: async () => {},
   measure: (remote, server) =>
     withFresh(remote, server, async (fresh) => {
-      const bytes = await fresh.call("openMany", { target: server.target, count: IDLE })
-      return { values: { "idle-connections": bytes / 1024 / IDLE } }
+      const { heap, resident } = await fresh.call("openMany", { target: server.target, count: IDLE })
+      return { values: { "idle-connections": resident / 1024 / IDLE, "idle-heap": heap / 1024 / IDLE } }
     })
 }
 
@@ -233,7 +239,7 @@ const reconnect: Scenario = {
   ours: "relive",
   // A bare socket does not reconnect.
   without: ["bare"],
-  maxRounds: 5,
+  maxRounds: 1,
   prepare: async (_remote, server) => server.seed(subject.seed()),
   measure: (remote, server) =>
     withFresh(remote, server, async (fresh) => {
@@ -259,10 +265,14 @@ export const scenarios: ReadonlyArray<Scenario> = [
   reconnect
 ]
 
+/** Where the price of a waiting fiber shows. */
+const floored: ReadonlySet<string> = new Set(["get-500", "set-500", "mixed-1k", "sequential", "allocation"])
+
 /** Whether a client takes part in a scenario. */
 export const takesPart = (scenario: Scenario, name: AnyName): boolean => {
   const ours: ReadonlyArray<ClientName> = ["relive", "relive-pool"]
   if (ours.some((our) => our === name)) return name === scenario.ours
   if (optionNames.includes(name)) return scenario.name === subject.name
+  if (name === "effect-floor") return floored.has(scenario.name)
   return !scenario.without.includes(name)
 }

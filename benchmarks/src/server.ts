@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join, resolve, sep } from "node:path"
 import { createClient } from "redis"
 import type { Target } from "./clients/client.ts"
+import { serverPrefix, type Surroundings } from "./surroundings.ts"
 import type { Seed } from "./workloads.ts"
 
 const HOST = "127.0.0.1"
@@ -36,11 +37,14 @@ const started = (child: ChildProcess): Promise<boolean> =>
   })
 
 /** Starts a server that keeps nothing on disk. */
-const start = async (folder: string, port: number): Promise<ChildProcess> => {
+const start = async (folder: string, port: number, where: Surroundings): Promise<ChildProcess> => {
   const args = ["--port", String(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", folder]
   const commands = programs()
   for (const command of commands) {
-    const child = spawn(command, [...args, "--daemonize", "no", "--maxclients", "20000"], { stdio: "ignore" })
+    const [program = command, ...before] = [...serverPrefix(where), command]
+    const child = spawn(program, [...before, ...args, "--daemonize", "no", "--maxclients", "20000"], {
+      stdio: "ignore"
+    })
     if (await started(child)) return child
   }
   throw new Error(
@@ -87,12 +91,12 @@ export class Server {
     this.#folder = folder
   }
 
-  static async start(): Promise<Server> {
+  static async start(where: Surroundings = "as-it-is"): Promise<Server> {
     const folder = mkdtempSync(join(tmpdir(), "relive-bench-"))
     const port = await freePort()
     let child: ChildProcess | undefined
     try {
-      child = await start(folder, port)
+      child = await start(folder, port, where)
       const client = await connect(child, port)
       const info = await client.info("server")
       const version = /^(valkey|redis)_version:(\S+)/m.exec(info)

@@ -11,7 +11,7 @@ import {
   summariseCpu,
   totalBytes
 } from "./profiler.ts"
-import type { Methods, ProfileSummary, Request, Response } from "./protocol.ts"
+import type { Grown, Methods, ProfileSummary, Request, Response } from "./protocol.ts"
 import { repliesDigest, workloadNamed, type Workload } from "./workloads.ts"
 
 const POOL_SIZE = 10
@@ -96,17 +96,18 @@ class Worker implements Methods {
     return summariseAllocation(profile, calls * workload.commandsPerCall)
   }
 
-  async openMany(of: { readonly target: Target; readonly count: number }): Promise<number> {
+  async openMany(of: { readonly target: Target; readonly count: number }): Promise<Grown> {
     const client = this.#opened(this.#client)
     collect()
-    const before = process.memoryUsage.rss()
+    const before = process.memoryUsage()
     while (this.#many.length < of.count) {
       const batch = Math.min(50, of.count - this.#many.length)
       this.#many.push(...(await Promise.all(Array.from({ length: batch }, () => client.open(of.target)))))
     }
     await sleep(SETTLE_MILLISECONDS)
     collect()
-    return process.memoryUsage.rss() - before
+    const after = process.memoryUsage()
+    return { resident: after.rss - before.rss, heap: after.heapUsed - before.heapUsed }
   }
 
   async answerAll(of: { readonly workload: string }): Promise<void> {

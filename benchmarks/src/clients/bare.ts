@@ -17,7 +17,7 @@ declare global {
 }
 
 type Reply = string | Buffer | null | Array<Reply>
-type Finish = (last: Reply) => unknown
+export type Finish = (last: Reply) => unknown
 
 /** One call: how many replies it takes, and what becomes of the last one or, with {@link every}, of all. */
 class Waiting {
@@ -43,7 +43,7 @@ const STAR = 42
 const COPY_FROM = 32 * 1024
 const NOTHING = Buffer.alloc(0)
 
-class Bare {
+export class Bare {
   readonly #socket: Socket
   #text = ""
   #flushing = false
@@ -66,13 +66,16 @@ class Bare {
   }
 
   call(text: string, count: number, bytes: boolean, finish: Finish): Promise<unknown> {
-    return new Promise((resolve) => {
-      this.#queue.push(new Waiting(count, bytes, finish, resolve))
-      this.#text += text
-      if (this.#flushing) return
-      this.#flushing = true
-      queueMicrotask(() => this.#flush())
-    })
+    return new Promise((resolve) => this.send(text, count, bytes, finish, resolve))
+  }
+
+  /** The same without a promise. */
+  send(text: string, count: number, bytes: boolean, finish: Finish, resolve: (value: unknown) => void): void {
+    this.#queue.push(new Waiting(count, bytes, finish, resolve))
+    this.#text += text
+    if (this.#flushing) return
+    this.#flushing = true
+    queueMicrotask(() => this.#flush())
   }
 
   close(): void {
@@ -197,29 +200,36 @@ const asMap: Finish = (flat) => {
   return map
 }
 
-const connect = async (target: Target) => {
+/** Opens the socket. */
+export const openBare = async (target: Target): Promise<Bare> => {
   const socket = openSocket({ host: target.host, port: target.port, noDelay: true })
   await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject))
-  const bare = new Bare(socket)
-  const calls: Calls<Promise<unknown>> = {
-    get: (key) => bare.call(get(key), 1, false, last),
-    getBytes: (key) => bare.call(get(key), 1, true, last),
-    set: (key, value) => bare.call(set(key, value), 1, false, last),
-    list: (key) =>
-      bare.call(`*4\r\n$6\r\nLRANGE\r\n$${key.length}\r\n${key}\r\n$1\r\n0\r\n$2\r\n-1\r\n`, 1, false, last),
-    hash: (key) => bare.call(`*2\r\n$7\r\nHGETALL\r\n$${key.length}\r\n${key}\r\n`, 1, false, asMap),
-    pipeline: (keys) => {
-      let text = ""
-      for (const key of keys) text += get(key)
-      return bare.call(text, keys.length, false, every)
-    },
-    transaction: (keys, value) => {
-      let text = "*1\r\n$5\r\nMULTI\r\n"
-      for (const key of keys) text += set(key, value)
-      for (const key of keys) text += get(key)
-      return bare.call(`${text}*1\r\n$4\r\nEXEC\r\n`, keys.length * 2 + 2, false, last)
-    }
+  return new Bare(socket)
+}
+
+/** The calls of the workloads, by whatever waits for a reply. */
+export const bareCalls = <P>(call: (text: string, count: number, bytes: boolean, finish: Finish) => P): Calls<P> => ({
+  get: (key) => call(get(key), 1, false, last),
+  getBytes: (key) => call(get(key), 1, true, last),
+  set: (key, value) => call(set(key, value), 1, false, last),
+  list: (key) => call(`*4\r\n$6\r\nLRANGE\r\n$${key.length}\r\n${key}\r\n$1\r\n0\r\n$2\r\n-1\r\n`, 1, false, last),
+  hash: (key) => call(`*2\r\n$7\r\nHGETALL\r\n$${key.length}\r\n${key}\r\n`, 1, false, asMap),
+  pipeline: (keys) => {
+    let text = ""
+    for (const key of keys) text += get(key)
+    return call(text, keys.length, false, every)
+  },
+  transaction: (keys, value) => {
+    let text = "*1\r\n$5\r\nMULTI\r\n"
+    for (const key of keys) text += set(key, value)
+    for (const key of keys) text += get(key)
+    return call(`${text}*1\r\n$4\r\nEXEC\r\n`, keys.length * 2 + 2, false, last)
   }
+})
+
+const connect = async (target: Target) => {
+  const bare = await openBare(target)
+  const calls = bareCalls((text, count, bytes, finish) => bare.call(text, count, bytes, finish))
   return { calls, close: () => bare.close() }
 }
 

@@ -28,14 +28,23 @@ export interface Client {
 }
 
 /** The names of all clients, as the report has them. */
-export const clientNames = ["relive", "relive-pool", "node-redis", "ioredis", "ioredis-auto", "glide", "bare"] as const
+export const clientNames = [
+  "relive",
+  "relive-pool",
+  "node-redis",
+  "node-redis-no-timeout",
+  "ioredis",
+  "ioredis-auto",
+  "glide",
+  "bare"
+] as const
 
 /** One of {@link clientNames}. */
 export type ClientName = (typeof clientNames)[number]
 
 /** Settings that are worth a figure of their own beside the one that counts. */
 export const variantNames = [
-  "node-redis-no-timeout",
+  "effect-floor",
   "relive-no-timeout",
   "relive-spans",
   "relive-metrics",
@@ -68,7 +77,8 @@ const loaders: Readonly<Record<AnyName, () => Promise<{ readonly client: Client 
   ioredis: () => import("./ioredis.ts"),
   "ioredis-auto": () => import("./ioredisAuto.ts"),
   glide: () => import("./glide.ts"),
-  bare: () => import("./bare.ts")
+  bare: () => import("./bare.ts"),
+  "effect-floor": () => import("./effectFloor.ts")
 }
 
 /** Loads one client; the others stay out of the process. */
