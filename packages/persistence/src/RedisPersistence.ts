@@ -73,7 +73,9 @@ export interface Options {
  *   that blocks runs on a connection of its own. What `Redis.command` refuses is refused here, too
  * - `eval`: by the script's digest, and in full where the server does not know it. Never repeated when it may have run
  * - `reserve`: a lease. Closed instead of reused when something is in flight on it, or its state was changed
- * - `subscribe`: not part of this version yet; its queue fails
+ * - `subscribe`: all channels on one socket, with the rest of the program's. It returns when the server has confirmed the channel.
+ *   When the connection is lost it is subscribed again, and what was published meanwhile is missed; a reader that is slower than
+ *   the messages misses the oldest. Its queue fails when the server refuses, or is not there within the `timeout`
  *
  * @category constructors
  * @since 0.1.0

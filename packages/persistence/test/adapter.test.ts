@@ -4,12 +4,15 @@ import { RedisPersistence } from "@relive/persistence"
 import { RedisPool } from "@relive/pool"
 import { RedisServer } from "@relive/testing"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import { toMillis } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { Redis } from "effect/persistence"
+import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import { ask, awaitBlocked, clients, connected, server, withServer } from "./support.ts"
 
@@ -217,6 +220,72 @@ describe("reserve", () => {
   )
 })
 
+describe("subscribe", () => {
+  const subscribers = Effect.map(ask("PUBSUB", "NUMSUB", "c0"), (counts) =>
+    Array.isArray(counts) ? counts[1] : undefined
+  )
+  const onPubSub = Effect.map(clients, (clients) => clients.filter((client) => !/ sub=0 /.test(client)).length)
+
+  it.live("PS-15 gives what is published from then on, on one socket for all channels, until its scope closes", () =>
+    Effect.gen(function* () {
+      const { subscribe } = yield* Redis.Redis
+      const scope = yield* Scope.make()
+      const queues = yield* Effect.forEach(
+        Array.from({ length: 50 }),
+        (_, i) => Scope.provide(subscribe(`c${i}`), scope),
+        {
+          concurrency: "unbounded"
+        }
+      )
+      yield* Effect.forEach(queues, (_, i) => ask("PUBLISH", `c${i}`, `m${i}`))
+      const messages = yield* Effect.forEach(queues, (queue) => Queue.take(queue))
+      assert.deepStrictEqual(
+        messages,
+        Array.from({ length: 50 }, (_, i) => ({ channel: `c${i}`, message: `m${i}` }))
+      )
+      assert.strictEqual(yield* onPubSub, 1)
+      const waiting = yield* Effect.forkChild(Queue.take(queues[0] ?? assert.fail()), { startImmediately: true })
+      yield* Scope.close(scope, Exit.void)
+      const exit = yield* Fiber.await(waiting)
+      assert.ok(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+      yield* Effect.repeat(subscribers, { until: (count) => count === 0 })
+    }).pipe(Effect.provide(adapted()))
+  )
+
+  it.live("PS-15 goes on after the server was away, without an error", () =>
+    Effect.gen(function* () {
+      const { kill, start } = yield* server
+      const { subscribe } = yield* Redis.Redis
+      const queue = yield* subscribe("c0")
+      yield* kill
+      yield* start
+      yield* Effect.repeat(subscribers, { until: (count) => count === 1 })
+      yield* ask("PUBLISH", "c0", "again")
+      assert.deepStrictEqual(yield* Queue.take(queue), { channel: "c0", message: "again" })
+    }).pipe(Effect.scoped, Effect.provide(adapted({ backoffCap: "100 millis" })))
+  )
+
+  it.live("fails through its queue: when nobody answers in time, and when the connection is closed for good", () =>
+    Effect.gen(function* () {
+      const { kill } = yield* server
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(
+        Layer.provide(RedisPersistence.layerWith({ timeout: "300 millis" }), connected()),
+        scope
+      )
+      const { subscribe } = Context.get(context, Redis.Redis)
+      const good = yield* subscribe("c0")
+      yield* kill
+      const late = yield* Effect.flip(Effect.flatMap(subscribe("c1"), Queue.take))
+      assert.strictEqual(RedisPersistence.findError(late)?.reason._tag, "TimeoutError")
+      yield* Scope.close(scope, Exit.void)
+      const closed = yield* Effect.flip(Queue.take(good))
+      const reason = RedisPersistence.findError(closed)?.reason
+      assert.ok(reason?._tag === "ConnectionError" && reason.kind === "shutdown")
+    }).pipe(Effect.scoped, Effect.provide(RedisServer.layer()))
+  )
+})
+
 describe("the layer", () => {
   it.live("PS-18 is built while the server is away, and calls wait for it", () =>
     Effect.gen(function* () {
@@ -249,7 +318,17 @@ describe("the layer", () => {
           { concurrency: "unbounded" }
         )
       }).pipe(Effect.provide(context))
+      const { subscribe } = Context.get(context, Redis.Redis)
+      blocked.push(
+        yield* Effect.forkDetach(
+          Effect.scoped(Effect.flatMap(subscribe("c"), (queue) => Effect.asVoid(Queue.take(queue)))),
+          { startImmediately: true }
+        )
+      )
       yield* awaitBlocked(100)
+      yield* Effect.repeat(ask("PUBSUB", "NUMSUB", "c"), {
+        until: (counts) => Array.isArray(counts) && counts[1] === 1
+      })
       const [time] = yield* Effect.timed(Scope.close(scope, Exit.void))
       assert.isBelow(toMillis(time), 2500)
       for (const fiber of blocked) assert.ok(Exit.isFailure(yield* Fiber.await(fiber)))

@@ -5,16 +5,19 @@
  */
 import * as CommandTable from "@relive/core/CommandTable"
 import { fromReply } from "@relive/core/PlainReply"
-import { LeaseTimeout, RedisArgumentError, RedisError } from "@relive/core/RedisError"
+import { LeaseTimeout, RedisError, TimeoutError } from "@relive/core/RedisError"
 import type { CallOptions, Service } from "@relive/core/RedisService"
 import type { Reply } from "@relive/core/Resp"
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import type { Options } from "../RedisPersistence.ts"
 import { prepare } from "./script.ts"
 import type { Run } from "./script.ts"
@@ -96,12 +99,50 @@ const bounded = (lease: Lease, max: number, timeout: Duration.Input | undefined)
   )
 }
 
-/** Until core has subscriptions: the error comes through the queue, as Effect's contract has it. */
-const notYet = (queue: Queue.Queue<Redis.RedisMessage, Redis.RedisError>) => {
-  const detail = "Subscriptions are not part of this version yet"
-  const cause = new RedisError({ reason: new RedisArgumentError({ detail }) })
-  return Effect.as(Queue.fail(queue, toTheirs(cause)), queue)
-}
+/** Messages that wait for their reader; what comes then waits in the subscription's own buffer, and is dropped at last. */
+const CAPACITY = 1024
+
+/**
+ * Effect's contract: it returns when the server has confirmed the channel, never fails itself, and what goes wrong comes
+ * through the queue. A lost connection is no failure: the channel is subscribed again, and what was published meanwhile is missed.
+ */
+const makeSubscribe =
+  (service: Service, timeout: Duration.Input | "infinite" | undefined): Redis.Redis["Service"]["subscribe"] =>
+  (channel) =>
+    Effect.gen(function* () {
+      const queue = yield* Effect.acquireRelease(
+        Queue.bounded<Redis.RedisMessage, Redis.RedisError>(CAPACITY),
+        Queue.shutdown
+      )
+      const settled = yield* Deferred.make<void>()
+      const fail = (error: RedisError) => Effect.andThen(Queue.fail(queue, toTheirs(error)), settle)
+      const settle = Deferred.succeed(settled, undefined)
+      const events = service.subscribe({ kind: "channel", names: [channel] })
+      const pump = Stream.runForEach(events, (event) => {
+        if (event._tag === "Message") return Queue.offer(queue, { channel: event.channel, message: event.payload })
+        return event._tag === "Subscribed" ? settle : Effect.void
+      })
+      const pumping = yield* Effect.forkScoped(Effect.catch(pump, fail), { startImmediately: true })
+      const millis =
+        timeout === "infinite"
+          ? Infinity
+          : Duration.toMillis(Duration.fromInputUnsafe(timeout ?? service.timeoutMillis))
+      const tooLate = Effect.andThen(
+        Fiber.interrupt(pumping),
+        fail(
+          new RedisError({
+            reason: new TimeoutError({
+              phase: "queued",
+              delivery: "unsent",
+              command: "SUBSCRIBE",
+              timeoutMillis: millis
+            })
+          })
+        )
+      )
+      yield* Effect.timeoutOrElse(Deferred.await(settled), { duration: millis, orElse: () => tooLate })
+      return queue
+    })
 
 /** The service of Effect over one of ours. */
 export const make = (service: Service, { pool, timeout }: Options): Redis.Redis["Service"] => {
@@ -111,7 +152,7 @@ export const make = (service: Service, { pool, timeout }: Options): Redis.Redis[
   return {
     send: makeSend(service, options),
     eval: makeEval(service, options),
-    subscribe: () => Effect.flatMap(Queue.unbounded<Redis.RedisMessage, Redis.RedisError>(), notYet),
+    subscribe: makeSubscribe(service, timeout),
     reserve: Effect.mapBoth(reserved, {
       onSuccess: (lease) => ({ send: makeSend(lease, options), eval: makeEval(lease, options) }),
       onFailure: toTheirs
