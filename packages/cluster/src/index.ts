@@ -4,3 +4,4 @@
  * @since 0.1.0
  */
 export * as ClusterTopology from "./ClusterTopology.ts"
+export * as RedisCluster from "./RedisCluster.ts"

@@ -23,6 +23,7 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { isMiss } from "./internal/call/routed.ts"
 import * as connectionTree from "./internal/service/tree.ts"
 import { makeCommandEffect, makeRoutedCalls, makeTransactionEffect } from "./internal/service/routedCalls.ts"
 import { partsOf } from "./internal/service/shared.ts"
@@ -358,6 +359,15 @@ export const commandEffect: (
 export const transactionEffect: (
   submit: () => RoutedCall | Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
 ) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> = makeTransactionEffect
+
+/**
+ * Whether a reply says that there is nothing: null, 0, -2, the empty text, `none`, an empty array, map or set, or an array
+ * with any of these in it. What a server says of a key that it does not have, in the words of any command that reads.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const findsNothing: (reply: unknown) => boolean = isMiss
 
 /**
  * Wraps a service in spans and metrics as those of `shared` are, where they are on. Wrap the outermost service, once.

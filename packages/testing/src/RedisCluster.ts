@@ -167,6 +167,8 @@ export const layer = (options: Options = {}): Layer.Layer<RedisCluster, RedisSer
 // -----------------------------------------------------------------------------
 
 const SLOTS = 16_384
+const FORMING_MILLIS = 500
+const NODE_TIMEOUT_MILLIS = 2_000
 const POLL_MILLIS = 20
 const UP_MILLIS = 20_000
 const MIGRATED_AT_ONCE = 100
@@ -225,7 +227,7 @@ class Cluster implements RedisCluster {
   // -------------------------------------------------------------------------------------------------------- starting
 
   startNode(name: string): Ran<Node> {
-    const { hostnames, nodeTimeoutMillis = 2_000, primaries: _p, replicas: _r, ...options } = this.options
+    const { hostnames, nodeTimeoutMillis: _n, primaries: _p, replicas: _r, ...options } = this.options
     const host: RedisServer.Directives =
       hostnames === undefined
         ? {}
@@ -238,7 +240,8 @@ class Cluster implements RedisCluster {
       const config: RedisServer.Directives = {
         "cluster-enabled": true,
         "cluster-config-file": "nodes.conf",
-        "cluster-node-timeout": nodeTimeoutMillis,
+        // A node that was down stays down for as long once it knows all slots: it is set when the cluster is up.
+        "cluster-node-timeout": FORMING_MILLIS,
         "cluster-port": bus,
         // A replica that was cut off for long may take over all the same: tests pause primaries.
         "cluster-replica-validity-factor": 0,
@@ -289,7 +292,17 @@ class Cluster implements RedisCluster {
       }
       yield* this.awaitUp
       if (replicas.length > 0) yield* this.awaitReplicas
+      for (const node of this.nodes) yield* this.setTimeout(node)
     })
+  }
+
+  private setTimeout(node: Node): Ran<unknown> {
+    const millis = this.options.nodeTimeoutMillis ?? NODE_TIMEOUT_MILLIS
+    // Written to the file, too, so that a node that is started again has it.
+    return node.server.commands([
+      ["CONFIG", "SET", "cluster-node-timeout", millis],
+      ["CONFIG", "REWRITE"]
+    ])
   }
 
   /** Every node knows every other. */
@@ -483,6 +496,7 @@ class Cluster implements RedisCluster {
         yield* node.server.command(["CLUSTER", "REPLICATE", of.id])
         yield* this.awaitReplicas
       }
+      yield* this.setTimeout(node)
       return node
     })
 

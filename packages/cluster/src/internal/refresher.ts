@@ -6,7 +6,7 @@
  *   trigger                               first                 then
  *   ─────────────────────────────────────────────────────────────────────────────────────────────────────
  *   moved, uncovered, stranger            100 ms, collecting    at most one a second
- *   session ended, node silent, down      at once (0–10 ms)     100, 200, 400 … 1000 ms until it is served again
+ *   session ended, node silent, down      at once (0–10 ms)     100, 200, 400, 500 ms until it is served again
  *   periodic                              every 30 s ± 20 %, skipped when one ran less ago
  *   none yet (discovering)                at once               100 ms doubling to 3 s
  * ```
@@ -44,13 +44,13 @@ export interface RefresherOptions {
 const COLLECT_MILLIS = 100
 const URGENT_JITTER_MILLIS = 10
 const URGENT_FIRST_MILLIS = 100
-const URGENT_CAP_MILLIS = 1000
+const URGENT_CAP_MILLIS = 500
 const START_CAP_MILLIS = 3000
 
 /** So long after the last urgent one a failure is a new one. */
 const URGENT_FORGOTTEN_MILLIS = 2000
 
-/** How many nodes are asked at once about a failure: one of them may be cut off. */
+/** How many nodes are asked when a failure is noticed: one of them may be cut off. Then it is one at a time. */
 const URGENT_NODES = 2
 
 const isUrgent = (reason: RefreshReason): boolean =>
@@ -81,6 +81,13 @@ export class Refresher {
     if (pending === undefined || dueAt < pending.dueAt) {
       this.pending = { reason, prefer: prefer ?? pending?.prefer, dueAt }
     } else if (prefer !== undefined) pending.prefer = prefer
+  }
+
+  /** Calls are served again: what was failing has been replaced, so the map is asked for at once. */
+  recovered(now: number): void {
+    this.urgentTries = 0
+    this.lastUrgentAt = -Infinity
+    this.trigger("down", now)
   }
 
   /** A MOVED says otherwise than a view that was just adopted: the next ones are asked of several nodes. */
@@ -123,7 +130,7 @@ export class Refresher {
       this.lastUrgentAt = now
       this.urgentTries++
     }
-    const nodes = this.contradicted ? 3 : urgent ? URGENT_NODES : 1
+    const nodes = this.contradicted ? 3 : urgent && this.urgentTries === 1 ? URGENT_NODES : 1
     this.contradicted = false
     return { reason: pending.reason, nodes, prefer: pending.prefer }
   }

@@ -144,7 +144,7 @@ export const routedCommand: Finisher<Resp.Reply> = {
 }
 
 /** What a server says of a key that it does not have, in the words of any command that reads. */
-const isMiss = (reply: Answer): boolean => {
+export const isMiss = (reply: unknown): boolean => {
   if (typeof reply !== "object") return reply === 0 || reply === -2 || reply === "" || reply === "none"
   if (reply === null) return true
   if (Array.isArray(reply)) return reply.length === 0 || reply.some(isMiss)

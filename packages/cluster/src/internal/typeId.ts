@@ -1,0 +1,2 @@
+/** @internal */
+export const TypeId = "~@relive/cluster/RedisCluster" as const
