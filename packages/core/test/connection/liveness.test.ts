@@ -217,7 +217,7 @@ describe("A living server is left alone", () => {
   it.live("when it is only slow to answer each of many", () =>
     Effect.gen(function* () {
       const fake = yield* FakeServer.make(
-        serving(([name]) => (name === "SET" ? Effect.as(Effect.sleep(interval * 0.4), "+OK\r\n") : undefined))
+        serving(([name]) => (name === "SET" ? Effect.as(Effect.sleep(interval * 0.7), "+OK\r\n") : undefined))
       )
       yield* Effect.gen(function* () {
         yield* ready

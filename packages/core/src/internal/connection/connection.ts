@@ -25,8 +25,10 @@ import { RoutedCall } from "../call/routed.ts"
 import { monotonicMillis } from "../clock.ts"
 import { Circle } from "./circle.ts"
 import type { Finding, Member } from "./circle.ts"
+import { Settling } from "./settling.ts"
+import type { Settlements } from "./settling.ts"
 import { Deadlines } from "./deadlines.ts"
-import { argumentError, connectionError, failure, SharedFailure } from "../errors.ts"
+import { argumentError, connectionError, failure, SharedFailure, withoutStack } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
 import { delayMillis, youngDelayMillis } from "./backoff.ts"
@@ -59,27 +61,29 @@ const othersAreSilent = sessionEnd({
 
 const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, refused: false })
 
-/** What waits to be resumed: filled while the state changes, run when it has changed. */
-type Settlements = Array<readonly [Call, Outcome]>
+/** So many calls are given up in one look at most; the next look comes when the event loop has gone round. */
+const LOOK_CALLS = 16_384
 
-const run = (settlements: Settlements): void => {
-  for (const [call, outcome] of settlements) settle(call, outcome)
+/** The errors of calls that are given up together: one for all that differ in nothing. */
+class Timeouts {
+  private readonly made = new Map<string, Outcome>()
+
+  of(call: Call, phase: "queued" | "written"): Outcome {
+    const delivery = phase === "queued" && !call.repeated ? "unsent" : "unknown"
+    const { name: command, timeoutMillis } = call
+    const key = `${phase} ${delivery} ${timeoutMillis} ${command}`
+    const known = this.made.get(key)
+    if (known !== undefined) return known
+    const outcome = failure(withoutStack(() => new TimeoutError({ phase, delivery, command, timeoutMillis })))
+    this.made.set(key, outcome)
+    return outcome
+  }
 }
 
 /** Its own fault, and nobody else's. */
 const spoiled = (call: Call): RedisError =>
   argumentError(
     `${call.name} was not sent: a Uint8Array of more than 16 KiB is taken as it is, and its buffer was transferred or shrunk before the command was written; give a copy, or leave it alone until the call is over`
-  )
-
-const timeout = (call: Call, phase: "queued" | "written"): Outcome =>
-  failure(
-    new TimeoutError({
-      phase,
-      delivery: phase === "queued" && !call.repeated ? "unsent" : "unknown",
-      command: call.name,
-      timeoutMillis: call.timeoutMillis
-    })
   )
 
 const noHooks: Hooks = {}
@@ -106,6 +110,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   downSince: number | undefined
 
   private readonly hooks: Hooks
+  private readonly settling = new Settling()
   /** Where the connections to this server tell each other what they learn. */
   readonly circle: Circle
   private readonly leaveCircle: () => void
@@ -263,14 +268,15 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   private readonly sweep = (now: number): number => {
     const expired: Settlements = []
-    let next = this.sweepList(this.mailbox.queue, now, "queued", expired)
-    next = Math.min(next, this.sweepList(this.mailbox.waiting, now, "queued", expired))
+    const timeouts = new Timeouts()
+    let next = this.sweepList(this.mailbox.queue, now, "queued", expired, timeouts)
+    next = Math.min(next, this.sweepList(this.mailbox.waiting, now, "queued", expired, timeouts))
     const inFlight = this.session?.inFlight
-    if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired))
+    if (inFlight !== undefined) next = Math.min(next, this.sweepList(inFlight, now, "written", expired, timeouts))
     for (const [call] of expired) this.mailbox.remove(call)
     const session = this.session
     const isAbandoned = expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.list !== undefined)
-    run(expired)
+    this.settling.add(expired)
     if (isAbandoned) session?.die(abandonedBlocking)
     if (expired.length > 0) this.session?.wake()
     this.checkDrained()
@@ -278,18 +284,26 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     return next
   }
 
-  private sweepList(list: EntryList<Call>, now: number, phase: "queued" | "written", expired: Settlements): number {
+  private sweepList(
+    list: EntryList<Call>,
+    now: number,
+    phase: "queued" | "written",
+    expired: Settlements,
+    timeouts: Timeouts
+  ): number {
     let next = Infinity
     for (let call = list.head; call !== undefined; call = call.next) {
       if (call.settled || (call.flags & INTERNAL) !== 0) continue
-      if (call.expired(now)) expired.push([call, timeout(call, phase)])
-      else if (call.wakeBy < next) next = call.wakeBy
+      if (!call.expired(now)) {
+        if (call.wakeBy < next) next = call.wakeBy
+      } else if (expired.length < LOOK_CALLS) expired.push([call, timeouts.of(call, phase)])
+      else return now
     }
     return next
   }
 
   expire(call: Call): void {
-    settle(call, isSpoiled(call.payload) ? Exit.fail(spoiled(call)) : timeout(call, "queued"))
+    settle(call, isSpoiled(call.payload) ? Exit.fail(spoiled(call)) : new Timeouts().of(call, "queued"))
     this.checkDrained()
   }
 
@@ -427,7 +441,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     // A session that was killed closes in the background: the next one may be there before it has ended.
     const isReplaced = this.session !== undefined && this.session !== session
     if (!isReplaced) this.lost(session, end, shared, failed)
-    run(failed)
+    this.settling.add(failed)
     this.first()
     this.checkDrained()
     this.session?.wake()
@@ -522,7 +536,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     this.hooks.onGivingUp?.(this, true)
     if (this.session?.ready !== true) this.failQueued(shared, failed)
     else this.change("draining", undefined)
-    run(failed)
+    this.settling.add(failed)
     this.refuseOthers()
     this.first()
   }
@@ -555,8 +569,13 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     this.failQueued(shared, left)
     this.leaveCircle()
     this.change("closed", undefined)
-    run(left)
+    this.settling.add(left)
     this.first()
+  }
+
+  /** Waits until everybody has been told: many are told in several turns. */
+  get settled(): Effect.Effect<void> {
+    return this.settling.done
   }
 
   private shutdown(): SharedFailure {

@@ -17,7 +17,7 @@ import type { RedisError } from "../../RedisError.ts"
 import type { Finding, Member } from "./circle.ts"
 import type { Connection } from "./connection.ts"
 import { Budget } from "../clock.ts"
-import { connectionError, redisError } from "../errors.ts"
+import { connectionError, redisError, withoutStack } from "../errors.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import { polled, withinTime } from "../turns.ts"
 import type { Session } from "./session.ts"
@@ -118,7 +118,11 @@ export class Leases implements Member {
       const asked = this.owner.now()
       const dialTooLate: TooLate = () =>
         Effect.fail(
-          redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis: timeout }))
+          redisError(
+            withoutStack(
+              () => new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis: timeout })
+            )
+          )
         )
       return Effect.tap(this.take(timeout, dialTooLate, restore), (lease) => {
         this.onWaited?.(this.owner.now() - asked)
@@ -223,7 +227,9 @@ export class Leases implements Member {
     let oldest = Infinity
     for (const lease of this.out) oldest = Math.min(oldest, lease.since)
     const out = this.out.size + this.opening
-    return redisError(new LeaseTimeout({ out, oldest: oldest === Infinity ? 0 : this.owner.now() - oldest }))
+    return redisError(
+      withoutStack(() => new LeaseTimeout({ out, oldest: oldest === Infinity ? 0 : this.owner.now() - oldest }))
+    )
   }
 
   /** Opens a lease in the room that was counted for it. */

@@ -27,7 +27,7 @@ import type { Answer, Finisher } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
 import { saysReplica } from "../commands/serverErrors.ts"
 import { Batch, isSpoiled } from "../resp/encoder.ts"
-import { afterPoll, queueMicrotask } from "../turns.ts"
+import { afterPoll, nextTurn, queueMicrotask } from "../turns.ts"
 import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
@@ -95,6 +95,9 @@ export interface SessionLimits {
 
 /** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
 const BATCH_BYTES = 256 * 1024
+
+/** So many calls whose time was over are told so before the event loop goes round. */
+const BATCH_EXPIRED = 512
 
 /** After so long without a byte from the server, in milliseconds, the socket is looked at before something is written. */
 const SILENCE_MILLIS = 100
@@ -229,7 +232,8 @@ export class Session {
       const chunks = this.takeBatch(expired)
       const wantsMore = chunks === undefined || this.write(sink, chunks)
       for (const call of expired) this.owner.expire(call)
-      return wantsMore ? this.park : sink.drained
+      if (!wantsMore) return sink.drained
+      return expired.length < BATCH_EXPIRED ? this.park : nextTurn
     })
     return Effect.forever(step, { disableYield: true })
   }
@@ -293,7 +297,7 @@ export class Session {
       return undefined
     }
     let bytes = 0
-    while (bytes < BATCH_BYTES) {
+    while (bytes < BATCH_BYTES && expired.length < BATCH_EXPIRED) {
       const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
       if (call === undefined) break
       if (call.expired(now) || isSpoiled(call.payload)) {

@@ -20,7 +20,7 @@ import { Waiting } from "../call/park.ts"
 import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis } from "../call/options.ts"
 import { Connection } from "../connection/connection.ts"
 import { Budget, timeoutOption } from "../clock.ts"
-import { argumentError, connectionError, redisError } from "../errors.ts"
+import { argumentError, connectionError, redisError, withoutStack } from "../errors.ts"
 import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
 import type { Encoded } from "../call/encoding.ts"
 import * as finishers from "../call/finishers.ts"
@@ -374,7 +374,7 @@ export class ConnectionService extends Discreet implements Service {
 }
 
 const notWritten = (command: string, timeoutMillis: number): RedisError =>
-  redisError(new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis }))
+  redisError(withoutStack(() => new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis })))
 
 const outside = (failed: ArgumentFailure): RedisError => argumentError(failed.message)
 

@@ -71,7 +71,10 @@ const makeConnection = (
     const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks, circle)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
-        Effect.sync(() => connection.close()),
+        Effect.andThen(
+          Effect.sync(() => connection.close()),
+          connection.settled
+        ),
         PubSub.shutdown(changes)
       )
     )

@@ -516,7 +516,9 @@ export class Supervisor {
     }
     // All are told before any is waited for, so that their times run together.
     const waiting: Array<Effect.Effect<void>> = []
+    let told = 0
     for (const child of Array.from(this.instances.values())) {
+      if (++told % turn === 0) yield* Effect.yieldNow
       const { process } = child
       if (process === undefined) continue
       const wait = this.tell(child, process)
