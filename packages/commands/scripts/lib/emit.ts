@@ -78,6 +78,10 @@ export const objectType = (fields: ReadonlyArray<Field>, fixed: Fixed = {}): str
   const groups: Array<string> = []
   for (const group of grouped(fields)) {
     if (group.length > 1) {
+      for (const { name, shape } of group) {
+        if (fixed[name] === "absent") plain.push(`readonly ${member(name)}?: undefined`)
+        if (fixed[name] === "given") plain.push(`readonly ${member(name)}: ${typeOf(shape, true)}`)
+      }
       groups.push(`OneOf<{ ${group.map(({ name, shape }) => `${member(name)}: ${typeOf(shape, true)}`).join("; ")} }>`)
       continue
     }

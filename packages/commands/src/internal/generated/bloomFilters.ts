@@ -81,27 +81,63 @@ export const bfExists = (key: RedisKey, item: RedisValue): Command.Command<boole
  */
 export function bfInfo(
   key: RedisKey,
-  options: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options: {
+    readonly capacity: true
+    readonly size?: undefined
+    readonly filters?: undefined
+    readonly items?: undefined
+    readonly expansion?: undefined
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<number | null>
 export function bfInfo(
   key: RedisKey,
-  options: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options: {
+    readonly capacity?: undefined
+    readonly size: true
+    readonly filters?: undefined
+    readonly items?: undefined
+    readonly expansion?: undefined
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<number | null>
 export function bfInfo(
   key: RedisKey,
-  options: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options: {
+    readonly capacity?: undefined
+    readonly size?: undefined
+    readonly filters: true
+    readonly items?: undefined
+    readonly expansion?: undefined
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<number | null>
 export function bfInfo(
   key: RedisKey,
-  options: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options: {
+    readonly capacity?: undefined
+    readonly size?: undefined
+    readonly filters?: undefined
+    readonly items: true
+    readonly expansion?: undefined
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<number | null>
 export function bfInfo(
   key: RedisKey,
-  options: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options: {
+    readonly capacity?: undefined
+    readonly size?: undefined
+    readonly filters?: undefined
+    readonly items?: undefined
+    readonly expansion: true
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<number | null>
 export function bfInfo(
   key: RedisKey,
-  options?: OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
+  options?: {
+    readonly capacity?: undefined
+    readonly size?: undefined
+    readonly filters?: undefined
+    readonly items?: undefined
+    readonly expansion?: undefined
+  } & OneOf<{ capacity: true; size: true; filters: true; items: true; expansion: true }>
 ): Command.Command<{
   readonly Capacity: number
   readonly Size: number

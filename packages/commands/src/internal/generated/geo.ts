@@ -151,6 +151,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store: RedisKey
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<number>
@@ -166,6 +168,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist: RedisKey
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<number>
@@ -181,6 +185,8 @@ export function georadius(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -199,6 +205,8 @@ export function georadius(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -217,6 +225,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -235,6 +245,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -253,6 +265,8 @@ export function georadius(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -271,6 +285,8 @@ export function georadius(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -289,6 +305,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -307,6 +325,8 @@ export function georadius(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<ReadonlyArray<string>, ReadonlyArray<Uint8Array>>
@@ -613,6 +633,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store: RedisKey
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<number>
@@ -627,6 +649,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist: RedisKey
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<number>
@@ -641,6 +665,8 @@ export function georadiusbymember(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -658,6 +684,8 @@ export function georadiusbymember(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -675,6 +703,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -692,6 +722,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -709,6 +741,8 @@ export function georadiusbymember(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -726,6 +760,8 @@ export function georadiusbymember(
     readonly withHash: true
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -743,6 +779,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<
@@ -760,6 +798,8 @@ export function georadiusbymember(
     readonly withHash?: undefined
     readonly count?: Int | undefined
     readonly any?: boolean | undefined
+    readonly store?: undefined
+    readonly storeDist?: undefined
   } & OneOf<{ asc: true; desc: true }> &
     OneOf<{ store: RedisKey; storeDist: RedisKey }>
 ): Command.Command<ReadonlyArray<string>, ReadonlyArray<Uint8Array>>

@@ -275,8 +275,8 @@ export const aclLoad = (): Command.Command<"OK"> => make(["ACL", "LOAD"], litera
  * @category server
  * @since 0.1.0
  */
-export function aclLog(options: OneOf<{ count: Int; reset: true }>): Command.Command<"OK">
-export function aclLog(options?: OneOf<{ count: Int; reset: true }>): Command.Command<
+export function aclLog(options: { readonly reset: true } & OneOf<{ count: Int; reset: true }>): Command.Command<"OK">
+export function aclLog(options?: { readonly reset?: undefined } & OneOf<{ count: Int; reset: true }>): Command.Command<
   ReadonlyArray<{
     readonly count: number
     readonly reason: string
