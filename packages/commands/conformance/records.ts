@@ -108,6 +108,15 @@ const withPairs = ({ signature }: Function, args: ReadonlyArray<unknown>): Reado
 
 const isTyped = (value: Typed | Outcome): value is Typed => value !== undefined && "command" in value
 
+/** The typed command that sends these words; undefined when there is none. */
+export const commandOf = (
+  name: string,
+  words: ReadonlyArray<string>
+): Command.Command<unknown, unknown> | undefined => {
+  const found = typed(name, words)
+  return isTyped(found) ? found.command : undefined
+}
+
 // -----------------------------------------------------------------------------
 // Bytes to values
 // -----------------------------------------------------------------------------

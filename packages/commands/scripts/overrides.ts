@@ -148,8 +148,11 @@ const argumentNotations: Readonly<Record<string, string>> = {
     {DIALECT <dialect:integer>}`,
   "FT.SPELLCHECK": `<index> <query> {DISTANCE <distance:integer>}
     {TERMS [terms: (inclusion: INCLUDE | EXCLUDE) <dictionary>]...T} {DIALECT <dialect:integer>}`,
+  HINCRBYFLOAT: "<key:key> <field> <increment>",
   "HOTKEYS START": `METRICS [metrics: <count:integer> (metric: CPU | NET)...] {COUNT <count:integer>} {DURATION <seconds:integer>}
     {SAMPLE <ratio:integer>} {SLOTS [slots: <count:integer> <slot:integer>...]}`,
+  // The server computes with more digits than a number has: text keeps them.
+  INCRBYFLOAT: "<key:key> <increment>",
   "JSON.ARRLEN": "<key:key> {<path:path>}",
   "JSON.ARRPOP": "<key:key> {FORMAT (format: STRINGS | EXPAND1 | EXPAND)} {<path:path>} {<index:integer>}",
   "JSON.CLEAR": "<key:key> {<path:path>}",

@@ -2,7 +2,7 @@
  * Typed commands on a real server, in both protocols: alone and with options, in pipelines and transactions, on leases.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Command, Redis, RedisError, type RedisOptions, RedisService, Resp } from "@relive/core"
+import { Command, Redis, type RedisError, type RedisOptions, RedisService, Resp } from "@relive/core"
 import { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

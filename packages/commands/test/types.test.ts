@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Command, Redis, type RedisError, type RedisService, type Resp } from "@relive/core"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Bloom, Commands as C, Json, Search, TimeSeries, VectorSet } from "../src/index.ts"
+import { type Bloom, Commands as C, type Json, type Search, type TimeSeries, type VectorSet } from "../src/index.ts"
 import type {
   Entry,
   LcsMatch,

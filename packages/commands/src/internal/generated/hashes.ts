@@ -343,7 +343,7 @@ export const hincrby = (key: RedisKey, field: RedisValue, increment: Int): Comma
 export const hincrbyfloat = (
   key: RedisKey,
   field: RedisValue,
-  increment: number
+  increment: RedisValue
 ): Command.Command<string, Uint8Array> => make(["HINCRBYFLOAT", key, field, increment], textReply)
 
 /**

@@ -246,7 +246,7 @@ export const incrby = (key: RedisKey, increment: Int): Command.Command<number> =
  * @category strings
  * @since 0.1.0
  */
-export const incrbyfloat = (key: RedisKey, increment: number): Command.Command<string, Uint8Array> =>
+export const incrbyfloat = (key: RedisKey, increment: RedisValue): Command.Command<string, Uint8Array> =>
   make(["INCRBYFLOAT", key, increment], textReply)
 
 /**
