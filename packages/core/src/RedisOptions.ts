@@ -42,12 +42,44 @@ export {
 } from "./internal/resp/encoder.ts"
 
 /**
- * A password as options take it. Give an effect where it changes: it is run anew for each session, before the dial.
+ * A password as options take it. Give an effect where it changes: it is run anew for each session, before the dial. One that
+ * expires, such as a token of IAM or Entra, is given as an `ExpiringPassword`.
  *
  * @category models
  * @since 0.1.0
  */
-export type Password = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
+export type Password =
+  | string
+  | Redacted.Redacted<string>
+  | Effect.Effect<string | Redacted.Redacted<string> | ExpiringPassword, unknown>
+
+/**
+ * A password that holds for a while, as the effect of the option `password` gives it. When 80 % of `timeToLive` are over, the
+ * effect is run again, and the connection says `AUTH` with the new one on its live session, between two commands. Should that fail,
+ * it is logged and tried again until the old one has expired, when the server ends the session.
+ *
+ * Leases are not renewed: one that has expired is not used again.
+ *
+ * ```ts
+ * import { Redis, type RedisOptions } from "@relive/core"
+ * import { Effect, Redacted } from "effect"
+ *
+ * declare const fetchToken: Effect.Effect<{ readonly token: Redacted.Redacted<string>; readonly expiresIn: number }, Error>
+ *
+ * const password: RedisOptions.Password = Effect.map(fetchToken, ({ expiresIn, token }) => ({
+ *   password: token,
+ *   timeToLive: `${expiresIn} seconds`
+ * }))
+ * const layer = Redis.layer({ host: "cache.example", tls: true, username: "app", password })
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ExpiringPassword {
+  readonly password: string | Redacted.Redacted<string>
+  readonly timeToLive: Duration.Input
+}
 
 /**
  * A certificate, a key or a passphrase as options take it: PEM as text or bytes, or an effect that gives it anew for each
@@ -114,7 +146,10 @@ export interface Options {
   readonly database?: number | undefined
   /** The ACL user. Default: the server's `default` user. `null` drops the one in the URL. Needs a `password`. */
   readonly username?: string | null | undefined
-  /** The password, or an effect that gives it anew for each session. `null` drops the one in the URL. */
+  /**
+   * The password, or an effect that gives it anew for each session, perhaps with a time to live (`ExpiringPassword`). `null` drops
+   * the one in the URL.
+   */
   readonly password?: Password | null | undefined
   /** The name of the connection on the server (`CLIENT SETNAME`): printable ASCII without spaces. Default: none. */
   readonly name?: string | undefined

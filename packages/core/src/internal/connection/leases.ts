@@ -181,7 +181,8 @@ export class Leases implements Member {
 
   private takeIdle(): Lease | undefined {
     for (let lease = this.idle.pop(); lease !== undefined; lease = this.idle.pop()) {
-      if (lease.session.ready && !lease.session.retired) return this.markOut(lease)
+      const isExpired = lease.session.expiresAt <= this.owner.now()
+      if (lease.session.ready && !lease.session.retired && !isExpired) return this.markOut(lease)
       this.terminate(lease)
     }
     return undefined

@@ -16,10 +16,13 @@ import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
 import type { Connection } from "./connection.ts"
 import { RawFinisher } from "../call/finishers.ts"
+import { keepAuthenticated } from "./credentials.ts"
+import type { Credentials } from "./credentials.ts"
 import * as handshake from "./handshake.ts"
 import { encoder } from "../call/encoding.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import { queueMicrotask, readFirst, withinTime } from "../turns.ts"
+import { lifetimeOf } from "../options/kinds.ts"
 import type { Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -199,19 +202,25 @@ const shakeHands = Effect.fnUntraced(function* (
  * Credentials are asked for anew per session, so that they may rotate. However their effect ends: also when it dies or
  * interrupts itself, which must not be taken for an end of ours.
  */
-const readSettings = (
-  connection: Connection,
-  role: "primary" | "replica" | undefined
-): Effect.Effect<handshake.Settings, SessionEnd> => {
-  const { database, libraryName, libraryVersion, name, onConnect, password, username } = connection.options
-  const secret =
-    password === undefined
-      ? Effect.succeed(undefined)
-      : Effect.catchCause(Effect.map(password, Redacted.value), (cause) =>
-          Effect.fail(connectFailed("the effect of the option `password` failed", Cause.squash(cause)))
-        )
-  return Effect.map(secret, (password) => ({
-    protocol: connection.protocol,
+const readCredentials = ({ options }: Connection): Effect.Effect<Credentials, SessionEnd> => {
+  const { password, username } = options
+  if (password === undefined) return Effect.succeed({ username, password, lifeMillis: Infinity })
+  return password.pipe(
+    Effect.map((secret) => ({ username, password: Redacted.value(secret), lifeMillis: lifetimeOf(secret) })),
+    Effect.catchCause((cause) =>
+      Effect.fail(connectFailed("the effect of the option `password` failed", Cause.squash(cause)))
+    )
+  )
+}
+
+const settingsOf = (
+  { greeting, options, protocol }: Connection,
+  role: "primary" | "replica" | undefined,
+  { password, username }: Credentials
+): handshake.Settings => {
+  const { database, libraryName, libraryVersion, name, onConnect } = options
+  return {
+    protocol,
     username,
     password,
     name,
@@ -221,8 +230,8 @@ const readSettings = (
     onConnect,
     role,
     marker: randomBytes(8).toString("hex"),
-    isPlain: connection.greeting.isPlain
-  }))
+    isPlain: greeting.isPlain
+  }
 }
 
 /** Where to dial: the option, or what the resolver finds now. */
@@ -261,8 +270,10 @@ const reach = Effect.fnUntraced(function* (
   decoder: Resp.Decoder<Resp.Reply>,
   { endpoint, role }: Located
 ) {
-  const settings = yield* readSettings(connection, role)
+  const credentials = yield* readCredentials(connection)
+  const settings = settingsOf(connection, role, credentials)
   connection.secrets.add(settings.username, settings.password)
+  session.expiresAt = connection.now() + credentials.lifeMillis
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const target = { ...connection.options, endpoint }
   session.destroy = yield* dial(target, wire, (secured) => {
@@ -272,6 +283,8 @@ const reach = Effect.fnUntraced(function* (
   yield* Process.fork(reader(connection, session, wire, target).pipe(endsSession(session)), { label: "reader" })
   yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
   yield* shakeHands(connection, session, settings)
+  const renewed = keepAuthenticated(connection, session, credentials, readCredentials(connection))
+  if (credentials.lifeMillis !== Infinity) yield* Process.fork(renewed, { label: "credentials" })
 })
 
 /** Ends a session that is silent for too long; sleeps in between. */

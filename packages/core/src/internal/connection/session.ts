@@ -112,6 +112,8 @@ export class Session {
   end: SessionEnd | undefined = undefined
   protocol: 2 | 3 = 3
   readyAt = Infinity
+  /** When the password that it was opened with expires, in milliseconds of `now`. */
+  expiresAt = Infinity
   lastInbound = 0
   /** Later ones of the same server have larger ones. */
   number = 0

@@ -167,7 +167,7 @@ export const username: Kind<string | null, string> = {
 /** A password by the name of `secret`, or `null` for none. */
 export type Secret = Effect.Effect<Redacted.Redacted<string>, unknown>
 
-/** A password: text, redacted text, or an effect of either; `null` for none. */
+/** A password: text, redacted text, or an effect of either, perhaps with a time to live; `null` for none. */
 export const password: Kind<Secret | null, Redacted.Redacted<string>> = {
   must: "a text, a Redacted text, or an effect that gives one (and needs no services), or null",
   check: (value) => {
@@ -179,6 +179,11 @@ export const password: Kind<Secret | null, Redacted.Redacted<string>> = {
   read: (text) => Redacted.make(text)
 }
 
+const lifetimes = new WeakMap<Redacted.Redacted<string>, number>()
+
+/** How long a password holds that an effect has given, in milliseconds: for ever unless the effect has said so. */
+export const lifetimeOf = (secret: Redacted.Redacted<string>): number => lifetimes.get(secret) ?? Infinity
+
 const toSecret = (value: unknown): Redacted.Redacted<string> | undefined => {
   const text = Redacted.isRedacted(value) ? Redacted.value(value) : value
   return typeof text === "string" && text.isWellFormed() ? Redacted.make(text) : undefined
@@ -188,10 +193,21 @@ const toSecret = (value: unknown): Redacted.Redacted<string> | undefined => {
 const isSecretEffect = (value: unknown): value is Effect.Effect<unknown, unknown> => Effect.isEffect(value)
 
 const suppliedSecret = (value: unknown): Secret => {
-  const secret = toSecret(value)
-  return secret === undefined
-    ? Effect.fail(new TypeError("The effect given as `password` must give a string or a Redacted string"))
-    : Effect.succeed(secret)
+  const secret = toSecret(value) ?? expiringSecret(value)
+  return secret === undefined ? Effect.fail(new TypeError(notSupplied)) : Effect.succeed(secret)
+}
+
+const notSupplied =
+  "The effect given as `password` must give a string or a Redacted string, or { password, timeToLive } with one of them and a duration"
+
+/** With the time that it holds, which is kept beside it. */
+const expiringSecret = (value: unknown): Redacted.Redacted<string> | undefined => {
+  if (!Predicate.isObject(value) || !("timeToLive" in value) || !("password" in value)) return undefined
+  const secret = toSecret(value.password)
+  const millis = durationOrInfinite(1).check(value.timeToLive)
+  if (secret === undefined || millis === undefined) return undefined
+  lifetimes.set(secret, millis)
+  return secret
 }
 
 /** Commands; whether they may be sent is the command table's to say. */
