@@ -523,7 +523,7 @@ matrix("A lease", (it, { resp }) => {
     departs(
       notApplicable(
         "CLIENT-029",
-        "pushes other than messages have no face yet (client-side caching comes later); they take no reply's place"
+        "pushes other than messages are told to providers, by `RedisConnection.Hooks`; they take no reply's place"
       )
     )
   )

@@ -8,7 +8,11 @@ import { departs, notApplicable, overridden } from "./support.ts"
 
 const absent: ReadonlyArray<readonly [id: string, what: string, reason: string]> = [
   ["OPT-018", "options of the Erlang process", "there is no Erlang process; an unknown option is an error"],
-  ["OPT-019", "options of a pub/sub client", "subscriptions belong to a connection and have no client of their own"],
+  [
+    "OPT-019",
+    "options of a pub/sub client",
+    "subscriptions belong to a service, whose options hold for their connection, the health check too; they have no client of their own"
+  ],
   [
     "POOL-002",
     "a name of an unsupported kind",

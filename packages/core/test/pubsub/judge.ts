@@ -15,6 +15,11 @@ interface Published {
 export class Ledger {
   readonly channels = new Map<string, Array<Published>>()
 
+  /** The next number of each channel. */
+  get ends(): ReadonlyMap<string, number> {
+    return new Map([...this.channels].map(([channel, list]) => [channel, list.length]))
+  }
+
   publish(channel: string, sentAt: number): number {
     const list = this.channels.get(channel) ?? []
     this.channels.set(channel, list)
@@ -48,9 +53,16 @@ interface Told {
 /** What one subscription was told. Its events must be told as they come. */
 export class Witness {
   private readonly told: Array<Told> = []
+  private readonly newest = new Map<string, number>()
 
   tell(event: RedisPubSub.Event, at: number): void {
     this.told.push({ event, at })
+    if (event._tag === "Message") this.newest.set(event.channel, numberOf(event))
+  }
+
+  /** Whether on each channel something has come that was published after these numbers. */
+  hasReached(ends: ReadonlyMap<string, number>, channels: ReadonlyArray<string>): boolean {
+    return channels.every((channel) => (this.newest.get(channel) ?? -1) >= (ends.get(channel) ?? 0))
   }
 
   get live(): boolean {
@@ -75,7 +87,7 @@ export class Witness {
       const places: Array<{ readonly number: number; readonly index: number }> = []
       for (const [index, { event }] of this.told.entries()) {
         if (event._tag !== "Message" || event.channel !== channel) continue
-        const number = Number(event.payload.split(":")[0])
+        const number = numberOf(event)
         if (seen.has(number)) deliveredTwice.push(`${channel} ${number}`)
         else if (number < (places.at(-1)?.number ?? -1)) disorder.push(`${channel} ${number}`)
         seen.add(number)
@@ -83,6 +95,8 @@ export class Witness {
       }
       let at = 0
       for (const [number, { answeredAt, sentAt }] of published.entries()) {
+        // What was published last may be on its way.
+        if (number > (places.at(-1)?.number ?? -1)) break
         if (seen.has(number) || answeredAt === undefined || sentAt < subscribedAt) continue
         while (at < places.length && (places[at]?.number ?? 0) < number) at++
         const before = places[at - 1]?.index ?? -1
@@ -107,5 +121,7 @@ export class Witness {
     return false
   }
 }
+
+const numberOf = (message: RedisPubSub.Message): number => Number(message.payload.split(":")[0])
 
 const isOverflow = (event: RedisPubSub.Event): boolean => event._tag === "Gap" && event.reason === "overflow"

@@ -16,23 +16,27 @@ class Publisher extends Redis.Tag<Publisher>()("test/Publisher") {}
 
 const channels = ["c0", "c1", "c2", "c3"]
 
-/** Publishes on all channels until it is interrupted, in order on each. */
-const publish = (ledger: Ledger) =>
-  Effect.forever(
-    Effect.gen(function* () {
-      const sentAt = Date.now()
-      const batch = channels.map((channel) => ({ channel, number: ledger.publish(channel, sentAt) }))
-      const replies = yield* Effect.exit(
-        Publisher.pipeline(batch.map(({ channel, number }) => ["PUBLISH", channel, `${number}:${"x".repeat(50)}`]))
-      )
-      if (replies._tag === "Success") {
-        const now = Date.now()
-        batch.forEach(({ channel, number }, i) => {
-          if (typeof replies.value[i] === "number") ledger.answered(channel, number, now)
-        })
-      }
-      yield* Effect.sleep(1)
+/** Publishes once on all channels. */
+const publishOnce = (ledger: Ledger) =>
+  Effect.gen(function* () {
+    const sentAt = Date.now()
+    const batch = channels.map((channel) => ({ channel, number: ledger.publish(channel, sentAt) }))
+    const replies = yield* Effect.exit(
+      Publisher.pipeline(batch.map(({ channel, number }) => ["PUBLISH", channel, `${number}:${"x".repeat(50)}`]))
+    )
+    if (replies._tag === "Failure") return
+    const now = Date.now()
+    batch.forEach(({ channel, number }, i) => {
+      if (typeof replies.value[i] === "number") ledger.answered(channel, number, now)
     })
+  })
+
+/** Publishes, slowly, until a condition holds: what comes after something has come shows that it has. */
+const publishUntil = (ledger: Ledger, done: () => boolean): Effect.Effect<void, never, Publisher> =>
+  Effect.suspend(() =>
+    done()
+      ? Effect.void
+      : Effect.andThen(Effect.andThen(publishOnce(ledger), Effect.sleep(50)), () => publishUntil(ledger, done))
   )
 
 type Events = ReturnType<typeof Redis.subscribe>
@@ -82,14 +86,21 @@ const trial = (
         allLive() ? Effect.void : Effect.andThen(Effect.sleep(5), () => whenLive)
       )
       yield* whenLive
-      const publishing = yield* Effect.forkScoped(publish(ledger), { startImmediately: true })
+      const publishing = yield* Effect.forkScoped(
+        Effect.forever(Effect.andThen(publishOnce(ledger), Effect.sleep(1))),
+        {
+          startImmediately: true
+        }
+      )
       yield* faults(proxy, server)
       yield* Effect.sleep(50)
       yield* whenLive
       yield* Effect.sleep(100)
       yield* Fiber.interrupt(publishing)
-      // What is on its way comes.
-      yield* Effect.sleep(300)
+      const ends = ledger.ends
+      yield* publishUntil(ledger, () =>
+        witnesses.every(({ subscriber, witness }) => witness.hasReached(ends, subscriber.channels))
+      )
       for (const fiber of listening) {
         assert.isUndefined(fiber.pollUnsafe())
         yield* Fiber.interrupt(fiber)

@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { awaitState, eager, withServer } from "../behaviours/support.ts"
+import { Random } from "../behaviours/random.ts"
 import { awaitKnown, killSubscribers, listen, listenLive, take } from "./support.ts"
 
 /** Why a stream ended. */
@@ -226,6 +227,51 @@ describe("a full buffer", () => {
   )
 })
 
+describe("PUBSUB-041 any order of subscribing, ending, publishing and kills", () => {
+  for (const protocol of protocols) {
+    it.live(`leaves the server with what is subscribed, and tells what was published meanwhile (RESP${protocol})`, () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer.RedisServer
+        yield* Effect.gen(function* () {
+          const random = new Random(protocol)
+          const ears = new Map<string, Effect.Success<ReturnType<typeof channel>>>()
+          const channel = (name: string) => listenLive(Redis.subscribe(name))
+          for (let step = 0; step < 150; step++) {
+            const name = random.pick("foo", "bar", "baz")
+            const ear = ears.get(name)
+            switch (random.below(4)) {
+              case 0: {
+                if (ear === undefined) ears.set(name, yield* channel(name))
+                break
+              }
+              case 1: {
+                ears.delete(name)
+                yield* ear?.stop ?? Effect.void
+                break
+              }
+              case 2: {
+                yield* awaitKnown([...ears.keys()])
+                assert.strictEqual(yield* Redis.publish(name, step), ear === undefined ? 0 : 1)
+                if (ear !== undefined) assert.deepStrictEqual(yield* take(ear, 1), [`${name}: ${step}`])
+                break
+              }
+              default: {
+                yield* awaitKnown([...ears.keys()])
+                yield* server.command(["CLIENT", "KILL", "TYPE", "pubsub"])
+                for (const [name, ear] of ears) {
+                  assert.deepStrictEqual(yield* take(ear, 2), ["Gap disconnected", `Resubscribed ${name}`])
+                }
+              }
+            }
+            yield* awaitKnown([...ears.keys()])
+            for (const ear of ears.values()) assert.deepStrictEqual(yield* ear.rest, [])
+          }
+        }).pipe(Effect.scoped, Effect.provide(Redis.layer({ url: server.url, protocol, ...eager })))
+      }).pipe(Effect.provide(RedisServer.layer()))
+    )
+  }
+})
+
 describe("large numbers", () => {
   it.live("10 000 channels, and a second loss in the middle of subscribing them again", () =>
     Effect.gen(function* () {
@@ -335,7 +381,7 @@ describe("a connection for pub/sub", () => {
     }).pipe(Effect.provide(Layer.merge(Registry.layer, RedisServer.layer())), Effect.scoped)
   )
 
-  it.live("does not take the commands of the other one, nor its replies", () =>
+  it.live("CLIENT-026 does not take the commands of the other one, nor its replies", () =>
     Effect.gen(function* () {
       const ear = yield* listenLive(Redis.subscribe("message"))
       yield* Redis.command(["RPUSH", "list", "message", "message", "x"])

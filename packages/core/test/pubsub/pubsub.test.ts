@@ -21,7 +21,7 @@ for (const protocol of [2, 3] as const) {
     ) => it.effect(title, () => body.pipe(Effect.provide(connect({ protocol, ...fast }))))
 
     test(
-      "PUBSUB-001 PUBSUB-002 PUBSUB-039 subscribes to channels and gets their messages",
+      "PUBSUB-001 PUBSUB-002 PUBSUB-039 CLIENT-024 subscribes to channels and gets their messages",
       Effect.gen(function* () {
         const ear = yield* listen(Redis.subscribe(["foo", "bar"]))
         assert.deepStrictEqual(yield* take(ear, 1), ["Subscribed foo bar"])
@@ -50,7 +50,7 @@ for (const protocol of [2, 3] as const) {
     )
 
     test(
-      "PUBSUB-005 PUBSUB-006 PUBSUB-007 PUBSUB-040 subscribes to patterns",
+      "PUBSUB-005 PUBSUB-006 PUBSUB-007 PUBSUB-040 CLIENT-026 subscribes to patterns",
       Effect.gen(function* () {
         const ear = yield* listen(Redis.psubscribe(["foo*", "ba?"]))
         assert.deepStrictEqual(yield* take(ear, 1), ["Subscribed foo* ba?"])

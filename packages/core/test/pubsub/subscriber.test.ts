@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisConnection, type RedisOptions, RedisOptions as Options } from "@relive/core"
 import { Registry, Supervisor } from "@relive/otp"
-import { FakeServer } from "@relive/testing"
+import { FakeServer, RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -421,6 +421,52 @@ describe("a connection for pub/sub", () => {
       })
   )
 
+  it.live(
+    "PUBSUB-035 PUBSUB-054 a payload that is no string fails the subscription that gets it, and no one else",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer.make()
+        yield* Effect.gen(function* () {
+          for (const change of [["SET", "k", "v"], ["FLUSHALL"]]) {
+            const good = yield* listenLive(Redis.subscribe("c"))
+            const redirected = yield* listenLive(Redis.subscribe("__redis__:invalidate"))
+            const id = /id=(\d+)/.exec(String(yield* server.command(["CLIENT", "LIST", "TYPE", "pubsub"])))?.[1] ?? ""
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const lease = yield* Redis.lease
+                yield* lease.command(["CLIENT", "TRACKING", "ON", "REDIRECT", id])
+                yield* lease.command(["GET", "k"])
+                yield* server.command(change)
+                assert.include(String(yield* redirected.ended), "no string")
+              })
+            )
+            yield* Redis.publish("c", "fine")
+            assert.deepStrictEqual(yield* take(good, 1), ["c: fine"])
+            yield* good.stop
+          }
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, protocol: 2, ...quiet })))
+      }),
+    departs(
+      ...["PUBSUB-035", "PUBSUB-054"].map((id) =>
+        overridden(id, "payloads are text or bytes; invalidations are pushes of RESP3, told by `RedisConnection.Hooks`")
+      )
+    )
+  )
+
+  it.live("PUBSUB-036 PUBSUB-053 starts with its service, whether its server is there or not", () =>
+    Effect.gen(function* () {
+      const at = (input: RedisOptions.Options) =>
+        Effect.gen(function* () {
+          const ear = yield* listen(Redis.subscribe("c"))
+          assert.deepStrictEqual(yield* ear.rest, [])
+          return (yield* Redis.status).address
+        }).pipe(Effect.provide(Redis.layer({ ...quiet, ...input })))
+      assert.strictEqual(yield* at({}), "127.0.0.1:6379")
+      const refused = yield* Effect.exit(at({ port: 1, start: "await" }))
+      assert.include(String(refused), "ECONNREFUSED")
+    })
+  )
+
   for (const state of ["handshaking", "subscribing", "live", "backoff", "suspended"] as const) {
     it.live(`closes within closeTimeout while it is ${state}, and its subscriptions end with that`, () =>
       Effect.gen(function* () {
@@ -464,7 +510,7 @@ describe("a connection for pub/sub", () => {
   }
 
   it.live(
-    "PUBSUB-021 PUBSUB-022 PUBSUB-026 PUBSUB-027 PUBSUB-028 PUBSUB-029 PUBSUB-031 PUBSUB-032 PUBSUB-033 PUBSUB-034 PUBSUB-038 its loss is a gap, and it is no client of its own",
+    "PUBSUB-021 PUBSUB-022 PUBSUB-026 PUBSUB-027 PUBSUB-028 PUBSUB-029 PUBSUB-031 PUBSUB-032 PUBSUB-033 PUBSUB-034 PUBSUB-038 PUBSUB-043 CLIENT-027 its loss is a gap, and it is no client of its own",
     () =>
       Effect.gen(function* () {
         const fake = yield* willing()
@@ -484,7 +530,9 @@ describe("a connection for pub/sub", () => {
       ...["PUBSUB-031", "PUBSUB-032", "PUBSUB-033", "PUBSUB-034"].map((id) =>
         notApplicable(id, "no client id is kept: client-side caching comes as a package of its own")
       ),
-      notApplicable("PUBSUB-038", "subscriptions belong to a service, which has the name")
+      notApplicable("PUBSUB-038", "subscriptions belong to a service, which has the name"),
+      notApplicable("PUBSUB-043", "there is no call that unsubscribes: a subscription ends with its stream"),
+      notApplicable("CLIENT-027", "UNSUBSCRIBE is written by us alone, one command for each name that was subscribed")
     )
   )
 })

@@ -385,25 +385,60 @@ describe("the log", () => {
     departs(overridden("TEL-026", "the connection does not terminate: it stays in `failed` and tries again"))
   )
 
-  it.live(
-    "TEL-010 TEL-025 events tell every change, the first success too",
-    () =>
-      Effect.gen(function* () {
-        const fake = yield* FakeServer.make(serving())
-        const changes = yield* Effect.gen(function* () {
-          const seen = yield* Redis.events.pipe(
-            Stream.map(({ state }) => state),
-            Stream.takeUntil((state) => state === "ready"),
+  it.live("events tell every change, the first success too", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(serving())
+      const changes = yield* Effect.gen(function* () {
+        const seen = yield* Redis.events.pipe(
+          Stream.map(({ state }) => state),
+          Stream.takeUntil((state) => state === "ready"),
+          Stream.runCollect
+        )
+        return seen
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
+      assert.deepStrictEqual(changes, ["handshaking", "ready"])
+    })
+  )
+
+  it.live("TEL-010 TEL-025 tells of the connection for pub/sub as of one of its own, the first success too", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      let names: ReadonlyArray<unknown> = []
+      const lines = yield* logged(
+        Effect.gen(function* () {
+          yield* awaitState("ready")
+          const tags = yield* Redis.subscribe("c").pipe(
+            Stream.tap((event) =>
+              event._tag === "Subscribed"
+                ? Effect.asVoid(server.command(["CLIENT", "KILL", "TYPE", "pubsub"]))
+                : Effect.void
+            ),
+            Stream.takeUntil((event) => event._tag === "Resubscribed"),
+            Stream.map(({ _tag }) => _tag),
             Stream.runCollect
           )
-          return seen
-        }).pipe(Effect.provide(Redis.layer({ port: fake.port })))
-        assert.deepStrictEqual(changes, ["handshaking", "ready"])
-      }),
-    departs(
-      notApplicable("TEL-010", "pub/sub has connections of its own, which come later"),
-      notApplicable("TEL-025", "pub/sub has connections of its own, which come later")
-    )
+          assert.deepStrictEqual(tags, ["Subscribed", "Gap", "Resubscribed"])
+          const closed = seriesOf(yield* Metric.snapshot, "redis.client.connection.closed")
+          names = closed.map(({ attributes }) => attributes?.["db.client.connection.pool.name"])
+        }).pipe(
+          Effect.provide(Redis.layer({ port: server.port, name: "cache", ...eager })),
+          Effect.provideService(Redis.Telemetry, all),
+          Effect.provideService(Metric.MetricRegistry, new Map())
+        ),
+        "Debug"
+      )
+      const at = `Redis at 127.0.0.1:${server.port}`
+      assert.deepStrictEqual(
+        lines.filter((line) => line.includes("(pub/sub)")),
+        [
+          `Debug Connection "cache (pub/sub)" connected to ${at}`,
+          `Error Connection "cache (pub/sub)" disconnected from ${at}: the server closed the connection`,
+          `Info Connection "cache (pub/sub)" reconnected to ${at} after 0.0 s`,
+          `Debug Connection "cache (pub/sub)" to ${at} closed`
+        ]
+      )
+      assert.deepStrictEqual(names, ["cache (pub/sub)"])
+    })
   )
 
   it(

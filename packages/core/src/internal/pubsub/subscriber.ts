@@ -365,7 +365,8 @@ export class Feed implements Inbound {
 
   private proven(call: Call): void {
     const { clock } = this.connection
-    this.provenAt = clock.currentTimeMillisUnsafe() - (this.connection.now() - call.writtenAt)
+    // One less, as all three are whole milliseconds: never later than it was.
+    this.provenAt = clock.currentTimeMillisUnsafe() - (this.connection.now() - call.writtenAt) - 1
   }
 
   // -------------------------------------------------------------------------------------------------------------- reading
