@@ -61,7 +61,7 @@ describe("the conformance page", () => {
 
   it("what is out of scope is not open, unless a test of it fails", () => {
     assert.strictEqual(stateOf("SENT-001", "sentinel"), "later")
-    assert.strictEqual(stateOf("SENT-001", "sentinel", ["PUBSUB-001 x", "failed"]), "failing")
+    assert.strictEqual(stateOf("SENT-001", "sentinel", ["SENT-001 x", "failed"]), "failing")
   })
 
   it("reads both kinds of rows", () => {
