@@ -72,10 +72,11 @@ export interface RedisConnection {
   readonly silentMillis: number
   /**
    * Ends the present session as lost: what was written is repeated or `unknown`. The next one is dialled at once, also when
-   * there was none and its dial was waiting. The same for the connections for pub/sub that belong to it: of a `Shared`, they
-   * belong to `waiting`.
+   * there was none and its dial was waiting. So do the leases and the other connections to the same server.
    */
   readonly endSession: (detail: string) => void
+  /** The same for this connection alone. */
+  readonly redial: (detail: string) => void
   /** Where the session is, or the last one was; the label of the resolver before there was one. */
   readonly address: string
   /** Waits for the first session; fails with why it could not be had. */

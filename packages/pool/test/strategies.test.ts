@@ -28,6 +28,7 @@ const connection = (load: { queued: number; inFlight: number }): RedisConnection
   takeUnsent: () => [],
   silentMillis: 0,
   endSession: () => {},
+  redial: () => {},
   address: "test",
   awaitFirst: Effect.void,
   beginClose: () => {}

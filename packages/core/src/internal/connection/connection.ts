@@ -652,8 +652,12 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   }
 
   endSession(detail: string): void {
-    this.session?.die(moved(detail))
+    this.redial(detail)
     this.circle.tell(this, { _tag: "Moved", detail, onlyLeases: false })
+  }
+
+  redial(detail: string): void {
+    this.session?.die(moved(detail))
     this.dialAtOnce()
   }
 

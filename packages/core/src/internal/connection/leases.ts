@@ -65,6 +65,8 @@ export class Leases implements Member {
   private readonly waiters = new Set<Waiter>()
   /** Those who wait for their next dial. */
   private readonly pausing = new Set<() => void>()
+  /** Those that wait for their next dial. */
+  private readonly waits = new Set<() => void>()
   private opening = 0
   private supervisor: SupervisorRef | undefined = undefined
   /** How many callers got none in time. */
@@ -101,6 +103,8 @@ export class Leases implements Member {
       else this.terminate(lease)
     }
     if (finding._tag === "Refused" && this.owner.refusing !== undefined) this.refuse()
+    // The server is elsewhere: whoever waits to dial it again need not wait any longer.
+    if (finding._tag === "Moved") for (const goOn of [...this.waits]) goOn()
   }
 
   /** Whoever waits is told that there will be none. */
@@ -289,7 +293,12 @@ export class Leases implements Member {
       this.pausing.add(end)
       return Effect.sync(() => this.pausing.delete(end))
     })
-    return Effect.raceFirst(Effect.sleep(millis), refused)
+    const woken = Effect.callback<void>((resume) => {
+      const goOn = () => resume(Effect.void)
+      this.waits.add(goOn)
+      return Effect.sync(() => this.waits.delete(goOn))
+    })
+    return Effect.raceFirst(Effect.raceFirst(Effect.sleep(millis), woken), refused)
   }
 
   private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() => {

@@ -195,7 +195,7 @@ export class SentinelGroup implements Resolver {
   /** A server is sought: who is gone may be back. */
   private seek(): void {
     for (const { connection } of this.nodes.values()) {
-      if (connection.state === "backoff") connection.endSession("a server is sought")
+      if (connection.state === "backoff") connection.redial("a server is sought")
     }
   }
 
@@ -263,13 +263,13 @@ export class SentinelGroup implements Resolver {
       if (this.resolving.has(connection)) continue
       const isThere = connection.address === to
       // A replica follows the new primary by itself, unless it is the one.
-      if (role === "primary" ? !isThere : isThere || connection.state !== "ready") connection.endSession(detail)
+      if (role === "primary" ? !isThere : isThere || connection.state !== "ready") connection.redial(detail)
     }
   }
 
   private wake(detail: string): void {
     for (const connection of Arr.fromIterable(this.connections)) {
-      if (connection.state === "backoff" || connection.state === "failed") connection.endSession(detail)
+      if (connection.state === "backoff" || connection.state === "failed") connection.redial(detail)
     }
   }
 }
