@@ -2,8 +2,8 @@
  * Checks records: recordings of real servers, and facts of a peer. See `run.ts`.
  */
 import * as Command from "@relive/core/Command"
+import * as Reader from "@relive/core/Reader"
 import * as Resp from "@relive/core/Resp"
-import * as reads from "../src/internal/reads.ts"
 import { nameIn } from "../scripts/lib/facts.ts"
 import { internal, refused } from "../scripts/overrides.ts"
 import { allFacts, allFunctions, type Function } from "../scripts/lib/functions.ts"
@@ -133,21 +133,21 @@ const decode = (text: string, mode: "text" | "bytes"): Resp.Reply | Resp.DecodeE
 }
 
 /** The value of a reply, in one mode. */
-export const valueOf = (reader: Command.Reader<unknown, unknown>, text: string, mode: "text" | "bytes"): unknown => {
+export const valueOf = (reader: Reader.Reader<unknown, unknown>, text: string, mode: "text" | "bytes"): unknown => {
   const reply = decode(text, mode)
   if (reply instanceof Resp.DecodeError || reply instanceof Resp.ReplyError) return reply
-  return reader[mode](reply)
+  return Reader.read(reader, reply, mode)
 }
 
 /** An integer that no number holds is refused, and read by `Command.asBigInt`. */
-const exact = (reader: Command.Reader<unknown, unknown>, text: string): Command.Reader<unknown, unknown> => {
+const exact = (reader: Reader.Reader<unknown, unknown>, text: string): Reader.Reader<unknown, unknown> => {
   const value = valueOf(reader, text, "text")
   if (!(value instanceof Resp.DecodeError) || value.reason !== "integer") return reader
-  return Command.asBigInt(Command.make(["INCR"], reads.reply(reads.integer))).reply
+  return Command.asBigInt(Command.make(["INCR"], Reader.integer)).reply
 }
 
 const readProblem = (
-  plainReader: Command.Reader<unknown, unknown>,
+  plainReader: Reader.Reader<unknown, unknown>,
   text: string,
   expected: Json,
   protocol: string
@@ -168,8 +168,8 @@ const isError = (value: Json | undefined): boolean =>
   typeof value === "object" && value !== null && !Array.isArray(value) && "$error" in value
 
 /** How what has no function is read: it is refused everywhere, or between servers. */
-const refusedReaders: Readonly<Record<string, Command.Reader<unknown, unknown>>> = {
-  HELLO: reads.reply(reads.struct({ modules: reads.list(reads.struct({ args: reads.list(reads.text) })) }))
+const refusedReaders: Readonly<Record<string, Reader.Reader<unknown, unknown>>> = {
+  HELLO: Reader.struct({ modules: Reader.list(Reader.struct({ args: Reader.list(Reader.text) })) })
 }
 
 /** The commands that a transaction has queued. */
@@ -179,7 +179,7 @@ const queuedIn = (setup: Recording["setup"]): Recording["setup"] => {
 }
 
 /** Each element read by the command that was queued for it, as a transaction does. */
-const execReader = (setup: Recording["setup"]): Command.Reader<unknown, unknown> => {
+const execReader = (setup: Recording["setup"]): Reader.Reader<unknown, unknown> => {
   const commands = queuedIn(setup).map((words) => {
     const found = typed(nameIn(facts, words), words)
     return isTyped(found) ? found.command : Command.make(words)
@@ -193,7 +193,7 @@ const execReader = (setup: Recording["setup"]): Command.Reader<unknown, unknown>
   return { text: elements("text"), bytes: elements("bytes") }
 }
 
-const readersOf = (record: Recording): ReadonlyArray<Command.Reader<unknown, unknown>> | Outcome => {
+const readersOf = (record: Recording): ReadonlyArray<Reader.Reader<unknown, unknown>> | Outcome => {
   if (record.name === "EXEC") return [execReader(record.setup)]
   if (!functions.has(record.name)) return [refusedReaders[record.name] ?? Command.make(record.command).reply]
   const found = typed(record.name, record.command)
@@ -202,7 +202,7 @@ const readersOf = (record: Recording): ReadonlyArray<Command.Reader<unknown, unk
   return isError(record.value) ? [Command.make(record.command).reply] : found
 }
 
-const isReaders = (found: ReturnType<typeof readersOf>): found is ReadonlyArray<Command.Reader<unknown, unknown>> =>
+const isReaders = (found: ReturnType<typeof readersOf>): found is ReadonlyArray<Reader.Reader<unknown, unknown>> =>
   Array.isArray(found)
 
 export const checkRecording = (record: Recording): Outcome => {
@@ -306,11 +306,11 @@ const parsed = (value: Json): Json => {
   }
 }
 
-const acceptsPeer = (name: string, reader: Command.Reader<unknown, unknown>, value: Json): boolean => {
+const acceptsPeer = (name: string, reader: Reader.Reader<unknown, unknown>, value: Json): boolean => {
   const isJson = name.startsWith("JSON.")
   const text: ReadonlyArray<Resp.Reply> = isJson ? [JSON.stringify(value)] : []
   return [...text, ...candidates(value)].some((reply) => {
-    const read = reader.text(reply)
+    const read = Reader.read(reader, reply, "text")
     if (read instanceof Resp.DecodeError) return false
     const found = toNeutral(read)
     return sameContent(found, value) || (isJson && sameContent(parsed(found), value))

@@ -4,14 +4,24 @@
  * @since 0.1.0
  */
 
-/**
- * Names that are data, and their values. It has no prototype, since `__proto__` and `constructor` are names like any others:
- * ask `Object.hasOwn(record, name)`.
- *
- * @category models
- * @since 0.1.0
- */
-export type Rec<A> = Readonly<Record<string, A>>
+import type { PairsBytes, Rec } from "@relive/core/Reader"
+
+export type {
+  /**
+   * A relation as bytes.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  PairsBytes,
+  /**
+   * Names that are data, and their values.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Rec
+} from "@relive/core/Reader"
 
 /**
  * A member of a sorted set with its score.
@@ -55,14 +65,6 @@ export type EntryBytes = readonly [
   id: Uint8Array,
   fields: ReadonlyArray<readonly [field: Uint8Array, value: Uint8Array]>
 ]
-
-/**
- * A relation as bytes: pairs, in the server's order.
- *
- * @category models
- * @since 0.1.0
- */
-export type PairsBytes<A = Uint8Array> = ReadonlyArray<readonly [name: Uint8Array, value: A]>
 
 /**
  * Where something is.

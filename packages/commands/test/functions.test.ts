@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Command from "@relive/core/Command"
+import type * as Reader from "@relive/core/Reader"
 import * as Resp from "@relive/core/Resp"
 import { readFileSync } from "node:fs"
 import { toNeutral } from "../conformance/neutral.ts"
@@ -83,7 +84,7 @@ describe("functions", () => {
 })
 
 describe("readers", () => {
-  const readers = new Map<Command.Reader<unknown, unknown>, string>()
+  const readers = new Map<Reader.Reader<unknown, unknown>, string>()
   for (const call of calls) if (!readers.has(call.command.reply)) readers.set(call.command.reply, titleOf(call))
 
   /** Forms that no recording has. */

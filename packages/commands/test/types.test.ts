@@ -3,7 +3,7 @@
  * has several shapes has a line for each of them.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Command, Redis, type RedisError, type RedisService, type Resp } from "@relive/core"
+import { Command, type Reader, Redis, type RedisError, type RedisService, type Resp } from "@relive/core"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type Bloom, Commands as C, type Json, type Search, type TimeSeries, type VectorSet } from "../src/index.ts"
@@ -23,8 +23,8 @@ import type {
 
 type Equal<X, Y> = (<T>() => T extends X ? 1 : 2) extends <T>() => T extends Y ? 1 : 2 ? true : false
 
-type Value<T> = T extends { readonly reply: Command.Reader<infer A, infer _B> } ? A : never
-type Bytes<T> = T extends { readonly reply: Command.Reader<infer _A, infer B> } ? B : never
+type Value<T> = T extends { readonly reply: Reader.Reader<infer A, infer _B> } ? A : never
+type Bytes<T> = T extends { readonly reply: Reader.Reader<infer _A, infer B> } ? B : never
 type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
 
 /** The types are equal: a call that does not compile says that they are not. */

@@ -26,6 +26,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import * as internal from "./internal/api/command.ts"
+import type { Reader } from "./Reader.ts"
 import type { RedisArgumentError, RedisError } from "./RedisError.ts"
 import type { CallOptions, PipelineReply, RedisService, Service } from "./RedisService.ts"
 import type * as Resp from "./Resp.ts"
@@ -35,22 +36,6 @@ const TypeId: typeof internal.TypeId = internal.TypeId
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/**
- * How a reply becomes the value of a command, in both modes of decoding. It looks at what arrived and not at the protocol,
- * never throws, and returns a `Resp.DecodeError` for what it cannot read. Its message names kinds, never values.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Reader<out A, out B = A> {
-  /** A reply whose strings are text. */
-  readonly text: (reply: Resp.Reply) => A | Resp.DecodeError
-  /** A reply of `decode: "bytes"`: strings are `Uint8Array`, maps arrays of pairs, sets arrays. */
-  readonly bytes: (reply: Resp.Reply) => B | Resp.DecodeError
-  /** A single command's text reply is its value as it comes, and need not be read. */
-  readonly asIs?: true | undefined
-}
 
 /**
  * A command whose reply is an `A`, or a `B` with `decode: "bytes"`. As an effect it runs on `RedisService`, with the

@@ -24,15 +24,17 @@ const isPerCall = (plan: Plan): boolean => plan.code.includes("options")
 const qualified = (code: string): string =>
   code.replaceAll(/(?<![\w".])[a-zA-Z]+(?!["\w])/g, (name) =>
     reads.includes(name)
-      ? `reads.${name}`
-      : serverReads.includes(name)
-        ? `server.${name}`
-        : moduleReads.includes(name)
-          ? `modules.${name}`
-          : name
+      ? `Reader.${name}`
+      : coreReads.includes(name)
+        ? `core.${name}`
+        : serverReads.includes(name)
+          ? `server.${name}`
+          : moduleReads.includes(name)
+            ? `modules.${name}`
+            : name
   )
 
-const made = (plan: Plan): string => qualified(`${plan.asIs === true ? "asIs" : "reply"}(${plan.code})`)
+const made = (plan: Plan): string => qualified(plan.asIs === true ? `asIs(${plan.code})` : plan.code)
 
 /** Readers of a file, each made once and named after what it reads. */
 class Readers {
@@ -41,6 +43,7 @@ class Readers {
   nameOf(plan: Plan, owner: string): string {
     if (isPerCall(plan)) return made(plan)
     const code = made(plan)
+    if (/^\w+\.\w+$/.test(code)) return code
     const known = this.names.get(code)
     if (known !== undefined) return known
     const words = plan.code.split(/[^A-Za-z0-9]+/).filter((word) => word !== "")
@@ -229,9 +232,10 @@ const encoders =
     " "
   )
 const reads =
-  "asIs bigInteger boolean double either entry head integer list literal maybeEntry maybePairsEntry nullable orError pair pairs pairsEntry plain popped position quadruple record reply scored set struct text triple word".split(
+  "asIs bigInteger boolean double either integer list literal nullable orError pair pairs plain quadruple record set struct text triple word".split(
     " "
   )
+const coreReads = "entry head maybeEntry maybePairsEntry pairsEntry popped position scored".split(" ")
 const serverReads =
   "claimed claimedIds clusterSlots commandDocs commandInfo existing lcsMatch locatedCoord locatedDist locatedDistCoord locatedDistHash locatedDistHashCoord locatedHash locatedHashCoord memoryStats pendingSummary role slowlog".split(
     " "
@@ -263,7 +267,8 @@ const familySource = (functions: ReadonlyArray<Function>): string => {
     importOf(replyTypes, code, "../../Reply.ts", true),
     importOf(encoders, code.replaceAll(/(?<=[(,] ?)(\w+)\??: /g, ""), "../encode.ts"),
     /\bmodules\./.test(made + code) ? `import * as modules from "../moduleReads.ts"\n` : "",
-    `import * as reads from "../reads.ts"\n`,
+    /\bReader\./.test(made + code) ? `import * as Reader from "@relive/core/Reader"\n` : "",
+    /\bcore\./.test(made + code) ? `import * as core from "../coreReads.ts"\n` : "",
     /\bserver\./.test(made + code) ? `import * as server from "../serverReads.ts"\n` : "",
     `\n${made}\n\n`,
     `${bodies.join("\n\n")}\n`,

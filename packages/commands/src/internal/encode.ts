@@ -8,6 +8,7 @@
  * @internal
  */
 import * as Command from "@relive/core/Command"
+import type { Reader } from "@relive/core/Reader"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, Relation, RedisKey, RedisValue, Streams, Vector } from "../Argument.ts"
 
@@ -19,7 +20,7 @@ const note = (detail: string): void => {
 }
 
 /** The command of these words, or one that fails because of them. */
-export const make = <A, B>(args: ReadonlyArray<Resp.Argument>, reply: Command.Reader<A, B>): Command.Command<A, B> =>
+export const make = <A, B>(args: ReadonlyArray<Resp.Argument>, reply: Reader<A, B>): Command.Command<A, B> =>
   problem === undefined ? Command.make(args, reply) : refused(args)
 
 const refused = (args: ReadonlyArray<Resp.Argument>): Command.Command<never> => {

@@ -3,6 +3,22 @@
  *
  * @internal
  */
+import {
+  boolean,
+  double,
+  either,
+  integer,
+  list,
+  nullable,
+  type PairsBytes,
+  pairs,
+  plain,
+  type Reader,
+  record,
+  struct,
+  text,
+  word
+} from "@relive/core/Reader"
 import * as Resp from "@relive/core/Resp"
 import type {
   Rec,
@@ -18,23 +34,7 @@ import type {
   TimeSeriesLatestBytes,
   TimeSeriesSample
 } from "../Reply.ts"
-import {
-  boolean,
-  double,
-  either,
-  head,
-  integer,
-  list,
-  nullable,
-  type Pairs,
-  pairs,
-  plain,
-  type Read,
-  record,
-  struct,
-  text,
-  word
-} from "./reads.ts"
+import { head } from "./coreReads.ts"
 
 const shape = (expected: string): never => {
   throw new Resp.DecodeError("shape", `${expected} was expected`)
@@ -68,7 +68,10 @@ const readNumbers = (found: Resp.Reply): ReadonlyArray<number | null> | number |
   return Array.isArray(found) ? found.map((item) => numberOrNull.text(item)) : numberOrNull.text(found)
 }
 
-export const jsonNumbers: Read<ReadonlyArray<number | null> | number | null> = { text: readNumbers, bytes: readNumbers }
+export const jsonNumbers: Reader<ReadonlyArray<number | null> | number | null> = {
+  text: readNumbers,
+  bytes: readNumbers
+}
 
 const readToggle = (found: Resp.Reply): boolean | null => {
   if (found === null) return null
@@ -82,7 +85,7 @@ const readToggle = (found: Resp.Reply): boolean | null => {
 const readToggles = (found: Resp.Reply): ReadonlyArray<boolean | null> | boolean | null =>
   Array.isArray(found) ? found.map(readToggle) : readToggle(found)
 
-export const jsonToggles: Read<ReadonlyArray<boolean | null> | boolean | null> = {
+export const jsonToggles: Reader<ReadonlyArray<boolean | null> | boolean | null> = {
   text: readToggles,
   bytes: readToggles
 }
@@ -97,7 +100,7 @@ const readTypes = (found: Resp.Reply): ReadonlyArray<string | null> | string | n
   return list(maybeWord).text(types)
 }
 
-export const jsonTypes: Read<ReadonlyArray<string | null> | string | null> = { text: readTypes, bytes: readTypes }
+export const jsonTypes: Reader<ReadonlyArray<string | null> | string | null> = { text: readTypes, bytes: readTypes }
 
 // -----------------------------------------------------------------------------
 // Bloom
@@ -112,7 +115,7 @@ const readOneNumber = (found: Resp.Reply): number | null => {
   return one.length === 1 || one.length === 2 ? numberOrNull.text(one[one.length - 1]) : shape("one number")
 }
 
-export const oneNumber: Read<number | null> = { text: readOneNumber, bytes: readOneNumber }
+export const oneNumber: Reader<number | null> = { text: readOneNumber, bytes: readOneNumber }
 
 // -----------------------------------------------------------------------------
 // Vector sets and suggestions: lists of triples, flat in RESP2
@@ -153,7 +156,7 @@ const triplesOf = (found: Resp.Reply): ReadonlyArray<Triple> => {
 }
 
 /** Elements with their score and attributes, or suggestions with score and payload. */
-export const similar: Read<
+export const similar: Reader<
   ReadonlyArray<readonly [string, number, string | null]>,
   ReadonlyArray<readonly [Uint8Array, number, Uint8Array | null]>
 > = {
@@ -176,7 +179,7 @@ const readSample = (found: Resp.Reply): TimeSeriesSample => {
   return [integer.text(timestamp), first, ...more]
 }
 
-export const sample: Read<TimeSeriesSample> = { text: readSample, bytes: readSample }
+export const sample: Reader<TimeSeriesSample> = { text: readSample, bytes: readSample }
 
 export const samples = /* @__PURE__ */ list(sample)
 
@@ -240,7 +243,7 @@ const readSeries = (parts: Parts): TimeSeries => {
 }
 
 const readSeriesBytes = (parts: Parts): TimeSeriesBytes => {
-  const all: Pairs<Uint8Array | null> = labels.bytes(parts.labels)
+  const all: PairsBytes<Uint8Array | null> = labels.bytes(parts.labels)
   const named = sourcesOf(parts.between)
   const joined = all.find(([name]) => word.bytes(name) === source)?.[1]
   const split = joined === undefined || joined === null ? undefined : word.bytes(joined).split(",")
@@ -258,14 +261,14 @@ const recordOf = <A>(entries: ReadonlyArray<readonly [string, A]>): Rec<A> => {
   return result
 }
 
-export const manySeries: Read<Rec<TimeSeries>, Pairs<TimeSeriesBytes>> = {
+export const manySeries: Reader<Rec<TimeSeries>, PairsBytes<TimeSeriesBytes>> = {
   text: (found) => recordOf(keyed(found).map(([key, parts]) => [text.text(key), readSeries(parts)])),
   bytes: (found) => keyed(found).map(([key, parts]) => [text.bytes(key), readSeriesBytes(parts)])
 }
 
 const maybeSample = /* @__PURE__ */ head(sample)
 
-export const latestSamples: Read<Rec<TimeSeriesLatest>, Pairs<TimeSeriesLatestBytes>> = {
+export const latestSamples: Reader<Rec<TimeSeriesLatest>, PairsBytes<TimeSeriesLatestBytes>> = {
   text: (found) =>
     recordOf(
       keyed(found).map(([key, parts]) => [
@@ -280,7 +283,7 @@ export const latestSamples: Read<Rec<TimeSeriesLatest>, Pairs<TimeSeriesLatestBy
     ])
 }
 
-export const seriesInfo: Read<TimeSeriesInfo, TimeSeriesInfoBytes> = /* @__PURE__ */ struct({
+export const seriesInfo: Reader<TimeSeriesInfo, TimeSeriesInfoBytes> = /* @__PURE__ */ struct({
   totalSamples: integer,
   memoryUsage: integer,
   firstTimestamp: integer,
@@ -308,11 +311,11 @@ export interface SearchFlags {
 }
 
 /** A value of a field: text where it is text, else as it came. */
-const fieldText: Read<unknown> = { text: (found) => found, bytes: (found) => found }
+const fieldText: Reader<unknown> = { text: (found) => found, bytes: (found) => found }
 
 const fields = /* @__PURE__ */ record(fieldText)
 
-const score: Read<unknown> = /* @__PURE__ */ either(double, plain)
+const score: Reader<unknown> = /* @__PURE__ */ either(double, plain)
 
 const hit = /* @__PURE__ */ struct({
   id: text,
@@ -386,7 +389,7 @@ const bytesHit = ({ id, more, fields: values }: FlatHit): SearchHitBytes => ({
   ...(values === undefined ? {} : { extra_attributes: fields.bytes(values ?? nothing), values: [] })
 })
 
-export const searchReply = (flags: SearchFlags): Read<SearchReply, SearchReplyBytes> => ({
+export const searchReply = (flags: SearchFlags): Reader<SearchReply, SearchReplyBytes> => ({
   text: (found) => (isNamedReply(found) ? named.text(found) : flatReply(found, flags, textHit)),
   bytes: (found) => (isNamedReply(found) ? named.bytes(found) : flatReply(found, flags, bytesHit))
 })
@@ -403,12 +406,12 @@ const flatRows = <F>(found: Resp.Reply, read: (row: Resp.Reply) => F) => {
   }
 }
 
-export const aggregateReply: Read<SearchReply, SearchReplyBytes> = {
+export const aggregateReply: Reader<SearchReply, SearchReplyBytes> = {
   text: (found) => (isNamedReply(found) ? named.text(found) : flatRows(found, (row) => fields.text(row))),
   bytes: (found) => (isNamedReply(found) ? named.bytes(found) : flatRows(found, (row) => fields.bytes(row)))
 }
 
-export const cursored = <A, B>(read: Read<A, B>): Read<readonly [A, number], readonly [B, number]> => ({
+export const cursored = <A, B>(read: Reader<A, B>): Reader<readonly [A, number], readonly [B, number]> => ({
   text: (found) => {
     const [rows, cursor] = arrayOf(found, 2)
     return [read.text(rows), integer.text(cursor)]
@@ -447,9 +450,9 @@ const termsOf = (
   })
 }
 
-export const spellcheck: Read<
+export const spellcheck: Reader<
   Rec<ReadonlyArray<readonly [string, number]>>,
-  Pairs<ReadonlyArray<readonly [Uint8Array, number]>>
+  PairsBytes<ReadonlyArray<readonly [Uint8Array, number]>>
 > = {
   text: (found) =>
     recordOf(

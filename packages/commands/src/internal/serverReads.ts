@@ -3,6 +3,25 @@
  *
  * @internal
  */
+import {
+  double,
+  either,
+  integer,
+  lazy,
+  list,
+  map,
+  nullable,
+  pair,
+  pairs,
+  plain,
+  type Reader,
+  record,
+  set,
+  struct,
+  text,
+  triple,
+  word
+} from "@relive/core/Reader"
 import * as Resp from "@relive/core/Resp"
 import type {
   ClusterSlots,
@@ -17,26 +36,7 @@ import type {
   SlowlogEntry,
   SlowlogEntryBytes
 } from "../Reply.ts"
-import {
-  double,
-  either,
-  integer,
-  lazy,
-  list,
-  located,
-  map,
-  nullable,
-  pair,
-  pairs,
-  plain,
-  type Read,
-  record,
-  set,
-  struct,
-  text,
-  triple,
-  word
-} from "./reads.ts"
+import { located } from "./coreReads.ts"
 
 const tooShort = (found: Resp.Reply, length: number): Resp.ReplyArray => {
   if (Array.isArray(found) && found.length >= length) return found
@@ -46,7 +46,7 @@ const tooShort = (found: Resp.Reply, length: number): Resp.ReplyArray => {
 // Places ----------------------------------------------------------------------
 
 type At<M, T extends ReadonlyArray<unknown>> = readonly [member: M, ...T]
-type Place<T extends ReadonlyArray<unknown>> = Read<At<string, T>, At<Uint8Array, T>>
+type Place<T extends ReadonlyArray<unknown>> = Reader<At<string, T>, At<Uint8Array, T>>
 type Coordinates = readonly [longitude: number, latitude: number]
 
 /** The types of `located`, which its arguments say. */
@@ -71,7 +71,7 @@ const readMatch = (found: Resp.Reply): LcsMatch => {
   return length === undefined ? spans : [...spans, integer.text(length)]
 }
 
-export const lcsMatch: Read<LcsMatch> = { text: readMatch, bytes: readMatch }
+export const lcsMatch: Reader<LcsMatch> = { text: readMatch, bytes: readMatch }
 
 // Streams ---------------------------------------------------------------------
 
@@ -79,8 +79,8 @@ const texts = /* @__PURE__ */ list(text)
 
 /** A cursor, what was claimed, and the ids that are no more (since 7.0). */
 const claiming = <A, B>(
-  items: Read<A, B>
-): Read<
+  items: Reader<A, B>
+): Reader<
   readonly [cursor: string, items: A, deleted: ReadonlyArray<string>],
   readonly [cursor: Uint8Array, items: B, deleted: ReadonlyArray<Uint8Array>]
 > => ({
@@ -95,17 +95,17 @@ const claiming = <A, B>(
 })
 
 /** Entries of which some may be no more: `null` as a whole on older servers. */
-export const existing = <A, B>(entry: Read<A, B>): Read<ReadonlyArray<A | null>, ReadonlyArray<B | null>> =>
+export const existing = <A, B>(entry: Reader<A, B>): Reader<ReadonlyArray<A | null>, ReadonlyArray<B | null>> =>
   list(nullable(entry))
 
-export const claimed = <A, B>(entry: Read<A, B>) => claiming(list(entry))
+export const claimed = <A, B>(entry: Reader<A, B>) => claiming(list(entry))
 
 export const claimedIds = /* @__PURE__ */ claiming(texts)
 
 const consumers = /* @__PURE__ */ pairs(text, integer)
 
 /** How many entries are pending, the first and the last of them, and how many for each consumer. */
-export const pendingSummary: Read<
+export const pendingSummary: Reader<
   readonly [
     count: number,
     first: string | null,
@@ -139,7 +139,7 @@ const unknownRole = (): never => {
   throw new Resp.DecodeError("shape", "the role is none that is known")
 }
 
-export const role: Read<Role, RoleBytes> = {
+export const role: Reader<Role, RoleBytes> = {
   text: (found) => {
     const [name, second, third, fourth, fifth] = tooShort(found, 2)
     switch (word.text(name)) {
@@ -168,7 +168,7 @@ export const role: Read<Role, RoleBytes> = {
   }
 }
 
-export const slowlog: Read<SlowlogEntry, SlowlogEntryBytes> = {
+export const slowlog: Reader<SlowlogEntry, SlowlogEntryBytes> = {
   text: (found) => {
     const [id, time, microseconds, words, address, name] = tooShort(found, 6)
     return [
@@ -193,7 +193,7 @@ export const slowlog: Read<SlowlogEntry, SlowlogEntryBytes> = {
   }
 }
 
-const numbers: Read<number | Readonly<Record<string, number>>> = /* @__PURE__ */ either(
+const numbers: Reader<number | Readonly<Record<string, number>>> = /* @__PURE__ */ either(
   double,
   /* @__PURE__ */ map(
     /* @__PURE__ */ record(double),
@@ -206,7 +206,7 @@ const numbers: Read<number | Readonly<Record<string, number>>> = /* @__PURE__ */
 const byName = <A>(found: ReadonlyArray<readonly [Uint8Array, A]>): Record<string, A> =>
   Object.fromEntries(found.map(([name, value]) => [word.bytes(name), value]))
 
-export const memoryStats: Read<MemoryStats> = /* @__PURE__ */ map(
+export const memoryStats: Reader<MemoryStats> = /* @__PURE__ */ map(
   /* @__PURE__ */ record(numbers),
   (found) => found,
   (found) => byName(found)
@@ -221,7 +221,7 @@ const readSlots = (found: Resp.Reply) => {
   return { start: integer.text(start), end: integer.text(end), nodes: nodes.map((node) => tooShort(node, 3)) }
 }
 
-export const clusterSlots: Read<ClusterSlots, ClusterSlotsBytes> = {
+export const clusterSlots: Reader<ClusterSlots, ClusterSlotsBytes> = {
   text: (found) => {
     const { start, end, nodes } = readSlots(found)
     return [
@@ -249,7 +249,7 @@ export const clusterSlots: Read<ClusterSlots, ClusterSlotsBytes> = {
 // Commands --------------------------------------------------------------------
 
 /** Words of the server, as a set in both modes. */
-const wordSet: Read<ReadonlySet<string>> = {
+const wordSet: Reader<ReadonlySet<string>> = {
   text: (found) => new Set(list(word).text(found)),
   bytes: (found) => new Set(list(word).bytes(found))
 }
@@ -265,7 +265,7 @@ const searched = /* @__PURE__ */ struct({
 
 const keySpec = /* @__PURE__ */ struct({ notes: word, flags: wordSet, begin_search: searched, find_keys: searched })
 
-const setOf = <A, B>(items: ReadonlyArray<Resp.Reply>, item: Read<A, B>): ReadonlySet<A> =>
+const setOf = <A, B>(items: ReadonlyArray<Resp.Reply>, item: Reader<A, B>): ReadonlySet<A> =>
   new Set(items.map((found) => item.text(found)))
 
 const itemsOf = (found: Resp.Reply): ReadonlyArray<Resp.Reply> => list(plain).text(found)
@@ -286,9 +286,9 @@ const readCommandInfo = (found: Resp.Reply): CommandInfo => {
   return [...common, wordSet.text(tips), setOf(itemsOf(keySpecs), keySpec), setOf(itemsOf(subcommands), commandInfo)]
 }
 
-export const commandInfo: Read<CommandInfo> = { text: readCommandInfo, bytes: readCommandInfo }
+export const commandInfo: Reader<CommandInfo> = { text: readCommandInfo, bytes: readCommandInfo }
 
-const argumentDocs: Read<Readonly<Record<string, unknown>>> = /* @__PURE__ */ struct({
+const argumentDocs: Reader<Readonly<Record<string, unknown>>> = /* @__PURE__ */ struct({
   name: word,
   type: word,
   display_text: word,
@@ -301,7 +301,7 @@ const argumentDocs: Read<Readonly<Record<string, unknown>>> = /* @__PURE__ */ st
   arguments: /* @__PURE__ */ list(/* @__PURE__ */ lazy(() => argumentDocs))
 })
 
-const docs: Read<CommandDocs, CommandDocsBytes> = /* @__PURE__ */ struct({
+const docs: Reader<CommandDocs, CommandDocsBytes> = /* @__PURE__ */ struct({
   summary: text,
   since: text,
   group: text,
@@ -313,6 +313,6 @@ const docs: Read<CommandDocs, CommandDocsBytes> = /* @__PURE__ */ struct({
   history: /* @__PURE__ */ set(/* @__PURE__ */ pair(text, text)),
   arguments: /* @__PURE__ */ list(argumentDocs),
   subcommands: /* @__PURE__ */ record(/* @__PURE__ */ lazy(() => docs))
-}) as unknown as Read<CommandDocs, CommandDocsBytes>
+}) as unknown as Reader<CommandDocs, CommandDocsBytes>
 
 export const commandDocs = /* @__PURE__ */ record(docs)

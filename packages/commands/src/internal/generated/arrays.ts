@@ -3,37 +3,32 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { ExactlyOne, Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, missing, push, several, tuples } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const bigIntegerReply = /* @__PURE__ */ reads.reply(reads.bigInteger)
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const pairsBigIntegerTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pairs(reads.bigInteger, reads.text))
-const listBigIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.bigInteger))
-const arinfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    "avg-dense-fill": reads.double,
-    "avg-dense-size": reads.double,
-    "avg-sparse-size": reads.double,
-    count: reads.bigInteger,
-    "dense-slices": reads.bigInteger,
-    "directory-size": reads.bigInteger,
-    len: reads.bigInteger,
-    "next-insert-index": reads.bigInteger,
-    "slice-size": reads.bigInteger,
-    slices: reads.bigInteger,
-    "sparse-slices": reads.bigInteger,
-    "super-dir-entries": reads.bigInteger
-  })
-)
-const nullableBigIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.bigInteger))
-const aropReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.either(
-    /* @__PURE__ */ reads.either(/* @__PURE__ */ reads.nullable(reads.bigInteger), reads.double),
-    reads.text
-  )
+const pairsBigIntegerTextReply = /* @__PURE__ */ Reader.pairs(Reader.bigInteger, Reader.text)
+const listBigIntegerReply = /* @__PURE__ */ Reader.list(Reader.bigInteger)
+const arinfoReply = /* @__PURE__ */ Reader.struct({
+  "avg-dense-fill": Reader.double,
+  "avg-dense-size": Reader.double,
+  "avg-sparse-size": Reader.double,
+  count: Reader.bigInteger,
+  "dense-slices": Reader.bigInteger,
+  "directory-size": Reader.bigInteger,
+  len: Reader.bigInteger,
+  "next-insert-index": Reader.bigInteger,
+  "slice-size": Reader.bigInteger,
+  slices: Reader.bigInteger,
+  "sparse-slices": Reader.bigInteger,
+  "super-dir-entries": Reader.bigInteger
+})
+const nullableBigIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.bigInteger)
+const aropReply = /* @__PURE__ */ Reader.either(
+  /* @__PURE__ */ Reader.either(/* @__PURE__ */ Reader.nullable(Reader.bigInteger), Reader.double),
+  Reader.text
 )
 
 /**
@@ -47,7 +42,7 @@ const aropReply = /* @__PURE__ */ reads.reply(
  * @category arrays
  * @since 0.1.0
  */
-export const arcount = (key: RedisKey): Command.Command<number | bigint> => make(["ARCOUNT", key], bigIntegerReply)
+export const arcount = (key: RedisKey): Command.Command<number | bigint> => make(["ARCOUNT", key], Reader.bigInteger)
 
 /**
  * `ARDEL`.
@@ -65,7 +60,7 @@ export const ardel = (key: RedisKey, indexs: OneOrMany<Int>): Command.Command<nu
   for (const item1 of several(indexs, "indexs")) {
     args.push(int(item1, "indexs"))
   }
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }
 
 /**
@@ -87,7 +82,7 @@ export const ardelrange = (
     args.push(int(item1[0], "start"))
     args.push(int(item1[1], "end"))
   }
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }
 
 /**
@@ -261,7 +256,7 @@ export const arinfo = (
 export const arinsert = (key: RedisKey, values: OneOrMany<RedisValue>): Command.Command<number | bigint> => {
   const args: Array<Resp.Argument> = ["ARINSERT", key]
   push(args, values, "values")
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }
 
 /**
@@ -300,7 +295,7 @@ export const arlastitems = (
  * @category arrays
  * @since 0.1.0
  */
-export const arlen = (key: RedisKey): Command.Command<number | bigint> => make(["ARLEN", key], bigIntegerReply)
+export const arlen = (key: RedisKey): Command.Command<number | bigint> => make(["ARLEN", key], Reader.bigInteger)
 
 /**
  * `ARMGET`.
@@ -344,7 +339,7 @@ export const armset = (
     args.push(int(item1[0], "index"))
     args.push(item1[1])
   }
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }
 
 /**
@@ -441,7 +436,7 @@ export const arop = (
 export const arring = (key: RedisKey, size: Int, values: OneOrMany<RedisValue>): Command.Command<number | bigint> => {
   const args: Array<Resp.Argument> = ["ARRING", key, int(size, "size")]
   push(args, values, "values")
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }
 
 /**
@@ -485,7 +480,7 @@ export const arscan = (
  * @since 0.1.0
  */
 export const arseek = (key: RedisKey, index: Int): Command.Command<number | bigint> =>
-  make(["ARSEEK", key, int(index, "index")], bigIntegerReply)
+  make(["ARSEEK", key, int(index, "index")], Reader.bigInteger)
 
 /**
  * `ARSET`.
@@ -501,5 +496,5 @@ export const arseek = (key: RedisKey, index: Int): Command.Command<number | bigi
 export const arset = (key: RedisKey, index: Int, values: OneOrMany<RedisValue>): Command.Command<number | bigint> => {
   const args: Array<Resp.Argument> = ["ARSET", key, int(index, "index")]
   push(args, values, "values")
-  return make(args, bigIntegerReply)
+  return make(args, Reader.bigInteger)
 }

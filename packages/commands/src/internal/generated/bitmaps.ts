@@ -3,14 +3,11 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { ExactlyOne, Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, maybeSeveral, missing, push, tuples } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listNullableIntegerReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.integer))
-)
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
+const listNullableIntegerReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.integer))
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
 
 /**
  * `BITCOUNT`.
@@ -39,7 +36,7 @@ export const bitcount = (
       args.push("BIT")
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -146,7 +143,7 @@ export const bitop = (
 ): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["BITOP", operation, destkey]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -182,7 +179,7 @@ export const bitpos = (
       }
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**

@@ -4,27 +4,21 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, push } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const booleanReply = /* @__PURE__ */ reads.reply(reads.boolean)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const oneNumberReply = /* @__PURE__ */ reads.reply(modules.oneNumber)
-const bfInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    Capacity: reads.integer,
-    Size: reads.integer,
-    "Number of filters": reads.integer,
-    "Number of items inserted": reads.integer,
-    "Expansion rate": /* @__PURE__ */ reads.nullable(reads.integer)
-  })
-)
-const listOrErrorBooleanReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.orError(reads.boolean))
-)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const listBooleanReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.boolean))
-const pairBigIntegerNullableTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.bigInteger, /* @__PURE__ */ reads.nullable(reads.text))
+const bfInfoReply = /* @__PURE__ */ Reader.struct({
+  Capacity: Reader.integer,
+  Size: Reader.integer,
+  "Number of filters": Reader.integer,
+  "Number of items inserted": Reader.integer,
+  "Expansion rate": /* @__PURE__ */ Reader.nullable(Reader.integer)
+})
+const listOrErrorBooleanReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.orError(Reader.boolean))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const listBooleanReply = /* @__PURE__ */ Reader.list(Reader.boolean)
+const pairBigIntegerNullableTextReply = /* @__PURE__ */ Reader.pair(
+  Reader.bigInteger,
+  /* @__PURE__ */ Reader.nullable(Reader.text)
 )
 
 /**
@@ -39,7 +33,7 @@ const pairBigIntegerNullableTextReply = /* @__PURE__ */ reads.reply(
  * @since 0.1.0
  */
 export const bfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["BF.ADD", key, item], booleanReply)
+  make(["BF.ADD", key, item], Reader.boolean)
 
 /**
  * `BF.CARD`.
@@ -52,7 +46,7 @@ export const bfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean>
  * @category bloom filters
  * @since 0.1.0
  */
-export const bfCard = (key: RedisKey): Command.Command<number> => make(["BF.CARD", key], integerReply)
+export const bfCard = (key: RedisKey): Command.Command<number> => make(["BF.CARD", key], Reader.integer)
 
 /**
  * `BF.EXISTS`.
@@ -66,7 +60,7 @@ export const bfCard = (key: RedisKey): Command.Command<number> => make(["BF.CARD
  * @since 0.1.0
  */
 export const bfExists = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["BF.EXISTS", key, item], booleanReply)
+  make(["BF.EXISTS", key, item], Reader.boolean)
 
 /**
  * `BF.INFO`.
@@ -186,15 +180,15 @@ export function bfInfo(
   return make<unknown, unknown>(
     args,
     options?.capacity === true
-      ? oneNumberReply
+      ? modules.oneNumber
       : options?.size === true
-        ? oneNumberReply
+        ? modules.oneNumber
         : options?.filters === true
-          ? oneNumberReply
+          ? modules.oneNumber
           : options?.items === true
-            ? oneNumberReply
+            ? modules.oneNumber
             : options?.expansion === true
-              ? oneNumberReply
+              ? modules.oneNumber
               : bfInfoReply
   )
 }

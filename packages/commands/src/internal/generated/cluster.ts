@@ -4,62 +4,55 @@ import type * as Resp from "@relive/core/Resp"
 import type { ExactlyOne, Int, OneOf, OneOrMany, RedisValue } from "../../Argument.ts"
 import type { ClusterSlots, ClusterSlotsBytes } from "../../Reply.ts"
 import { make, exclusive, given, int, missing, several, tuples } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const wordReply = /* @__PURE__ */ reads.asIs(reads.word)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const clusterLinksReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      direction: reads.word,
-      node: reads.text,
-      "create-time": reads.integer,
-      events: reads.text,
-      "send-buffer-allocated": reads.integer,
-      "send-buffer-used": reads.integer
-    })
-  )
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const clusterLinksReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    direction: Reader.word,
+    node: Reader.text,
+    "create-time": Reader.integer,
+    events: Reader.text,
+    "send-buffer-allocated": Reader.integer,
+    "send-buffer-used": Reader.integer
+  })
 )
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const clusterShardsReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      slots: /* @__PURE__ */ reads.list(reads.integer),
-      nodes: /* @__PURE__ */ reads.list(
-        /* @__PURE__ */ reads.struct({
-          id: reads.text,
-          port: reads.integer,
-          "tls-port": reads.integer,
-          ip: reads.text,
-          endpoint: reads.text,
-          hostname: reads.text,
-          role: reads.word,
-          "replication-offset": reads.integer,
-          health: reads.word
-        })
-      )
-    })
-  )
-)
-const clusterSlotStatsReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.pair(
-      reads.integer,
-      /* @__PURE__ */ reads.struct({
-        "key-count": reads.integer,
-        "cpu-usec": reads.integer,
-        "network-bytes-in": reads.integer,
-        "network-bytes-out": reads.integer
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const clusterShardsReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    slots: /* @__PURE__ */ Reader.list(Reader.integer),
+    nodes: /* @__PURE__ */ Reader.list(
+      /* @__PURE__ */ Reader.struct({
+        id: Reader.text,
+        port: Reader.integer,
+        "tls-port": Reader.integer,
+        ip: Reader.text,
+        endpoint: Reader.text,
+        hostname: Reader.text,
+        role: Reader.word,
+        "replication-offset": Reader.integer,
+        health: Reader.word
       })
     )
+  })
+)
+const clusterSlotStatsReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.pair(
+    Reader.integer,
+    /* @__PURE__ */ Reader.struct({
+      "key-count": Reader.integer,
+      "cpu-usec": Reader.integer,
+      "network-bytes-in": Reader.integer,
+      "network-bytes-out": Reader.integer
+    })
   )
 )
-const listClusterSlotsReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.clusterSlots))
+const listClusterSlotsReply = /* @__PURE__ */ Reader.list(server.clusterSlots)
 
 /**
  * `ASKING`.
@@ -141,7 +134,7 @@ export const clusterBumpepoch = (): Command.Command<string> => make(["CLUSTER", 
  * @since 0.1.0
  */
 export const clusterCountFailureReports = (nodeId: RedisValue): Command.Command<number> =>
-  make(["CLUSTER", "COUNT-FAILURE-REPORTS", nodeId], integerReply)
+  make(["CLUSTER", "COUNT-FAILURE-REPORTS", nodeId], Reader.integer)
 
 /**
  * `CLUSTER COUNTKEYSINSLOT`.
@@ -155,7 +148,7 @@ export const clusterCountFailureReports = (nodeId: RedisValue): Command.Command<
  * @since 0.1.0
  */
 export const clusterCountkeysinslot = (slot: Int): Command.Command<number> =>
-  make(["CLUSTER", "COUNTKEYSINSLOT", int(slot, "slot")], integerReply)
+  make(["CLUSTER", "COUNTKEYSINSLOT", int(slot, "slot")], Reader.integer)
 
 /**
  * `CLUSTER DELSLOTS`.
@@ -305,7 +298,7 @@ export const clusterInfo = (): Command.Command<string, Uint8Array> => make(["CLU
  * @since 0.1.0
  */
 export const clusterKeyslot = (key: RedisValue): Command.Command<number> =>
-  make(["CLUSTER", "KEYSLOT", key], integerReply)
+  make(["CLUSTER", "KEYSLOT", key], Reader.integer)
 
 /**
  * `CLUSTER LINKS`.

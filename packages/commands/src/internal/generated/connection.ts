@@ -3,22 +3,19 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { ExactlyOne, Int, OneOf, OneOrMany, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, missing, several } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const clientTrackinginfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    flags: /* @__PURE__ */ reads.set(reads.word),
-    redirect: reads.integer,
-    prefixes: /* @__PURE__ */ reads.list(reads.text)
-  })
-)
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
-const literalPONGReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("PONG"))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const clientTrackinginfoReply = /* @__PURE__ */ Reader.struct({
+  flags: /* @__PURE__ */ Reader.set(Reader.word),
+  redirect: Reader.integer,
+  prefixes: /* @__PURE__ */ Reader.list(Reader.text)
+})
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
+const literalPONGReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("PONG"))
 
 /**
  * `AUTH`.
@@ -96,7 +93,7 @@ export const clientGetname = (): Command.Command<string | null, Uint8Array | nul
  * @category connection
  * @since 0.1.0
  */
-export const clientGetredir = (): Command.Command<number> => make(["CLIENT", "GETREDIR"], integerReply)
+export const clientGetredir = (): Command.Command<number> => make(["CLIENT", "GETREDIR"], Reader.integer)
 
 /**
  * `CLIENT HELP`.
@@ -122,7 +119,7 @@ export const clientHelp = (): Command.Command<ReadonlyArray<string>> => make(["C
  * @category connection
  * @since 0.1.0
  */
-export const clientId = (): Command.Command<number> => make(["CLIENT", "ID"], integerReply)
+export const clientId = (): Command.Command<number> => make(["CLIENT", "ID"], Reader.integer)
 
 /**
  * `CLIENT INFO`.
@@ -256,7 +253,7 @@ export function clientKill(options?: {
       args.push("IP", options.ip)
     }
   }
-  return make<unknown, unknown>(args, options?.address !== undefined ? literalOKReply : integerReply)
+  return make<unknown, unknown>(args, options?.address !== undefined ? literalOKReply : Reader.integer)
 }
 
 /**

@@ -3,13 +3,15 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import { make, int, push, pushCounted, several, someEntries } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const cmsInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({ width: reads.integer, depth: reads.integer, count: reads.integer })
-)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const cmsInfoReply = /* @__PURE__ */ Reader.struct({
+  width: Reader.integer,
+  depth: Reader.integer,
+  count: Reader.integer
+})
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
  * `CMS.INCRBY`.

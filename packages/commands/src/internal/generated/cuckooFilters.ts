@@ -3,32 +3,27 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, int, push } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const booleanReply = /* @__PURE__ */ reads.reply(reads.boolean)
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const cfInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    Size: reads.integer,
-    "Number of buckets": reads.integer,
-    "Number of filters": reads.integer,
-    "Number of items inserted": reads.integer,
-    "Number of items deleted": reads.integer,
-    "Bucket size": reads.integer,
-    "Expansion rate": reads.integer,
-    "Max iterations": reads.integer
-  })
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const cfInfoReply = /* @__PURE__ */ Reader.struct({
+  Size: Reader.integer,
+  "Number of buckets": Reader.integer,
+  "Number of filters": Reader.integer,
+  "Number of items inserted": Reader.integer,
+  "Number of items deleted": Reader.integer,
+  "Bucket size": Reader.integer,
+  "Expansion rate": Reader.integer,
+  "Max iterations": Reader.integer
+})
+const listOrErrorEitherBooleanLiteral1Reply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.orError(/* @__PURE__ */ Reader.either(Reader.boolean, /* @__PURE__ */ Reader.literal(-1)))
 )
-const listOrErrorEitherBooleanLiteral1Reply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.orError(/* @__PURE__ */ reads.either(reads.boolean, /* @__PURE__ */ reads.literal(-1)))
-  )
-)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const listBooleanReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.boolean))
-const pairBigIntegerNullableTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.bigInteger, /* @__PURE__ */ reads.nullable(reads.text))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const listBooleanReply = /* @__PURE__ */ Reader.list(Reader.boolean)
+const pairBigIntegerNullableTextReply = /* @__PURE__ */ Reader.pair(
+  Reader.bigInteger,
+  /* @__PURE__ */ Reader.nullable(Reader.text)
 )
 
 /**
@@ -43,7 +38,7 @@ const pairBigIntegerNullableTextReply = /* @__PURE__ */ reads.reply(
  * @since 0.1.0
  */
 export const cfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["CF.ADD", key, item], booleanReply)
+  make(["CF.ADD", key, item], Reader.boolean)
 
 /**
  * `CF.ADDNX`.
@@ -57,7 +52,7 @@ export const cfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean>
  * @since 0.1.0
  */
 export const cfAddnx = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["CF.ADDNX", key, item], booleanReply)
+  make(["CF.ADDNX", key, item], Reader.boolean)
 
 /**
  * `CF.COMPACT`.
@@ -82,7 +77,7 @@ export const cfCompact = (): Command.Command<Resp.Reply> => make(["CF.COMPACT"],
  * @since 0.1.0
  */
 export const cfCount = (key: RedisKey, item: RedisValue): Command.Command<number> =>
-  make(["CF.COUNT", key, item], integerReply)
+  make(["CF.COUNT", key, item], Reader.integer)
 
 /**
  * `CF.DEL`.
@@ -96,7 +91,7 @@ export const cfCount = (key: RedisKey, item: RedisValue): Command.Command<number
  * @since 0.1.0
  */
 export const cfDel = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["CF.DEL", key, item], booleanReply)
+  make(["CF.DEL", key, item], Reader.boolean)
 
 /**
  * `CF.EXISTS`.
@@ -110,7 +105,7 @@ export const cfDel = (key: RedisKey, item: RedisValue): Command.Command<boolean>
  * @since 0.1.0
  */
 export const cfExists = (key: RedisKey, item: RedisValue): Command.Command<boolean> =>
-  make(["CF.EXISTS", key, item], booleanReply)
+  make(["CF.EXISTS", key, item], Reader.boolean)
 
 /**
  * `CF.INFO`.

@@ -4,27 +4,24 @@ import type * as Resp from "@relive/core/Resp"
 import type { ExactlyOne, Int, OneOf, OneOrMany, RedisKey, RedisValue, Unit } from "../../Argument.ts"
 import type { Position } from "../../Reply.ts"
 import { make, exclusive, given, int, maybeSeveral, missing, tuples } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const nullableDoubleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.double))
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
+const nullableDoubleReply = /* @__PURE__ */ Reader.nullable(Reader.double)
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const listNullablePairDoubleDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pair(reads.double, reads.double)))
+const listNullablePairDoubleDoubleReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.pair(Reader.double, Reader.double))
 )
-const listLocatedDistHashCoordReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(server.locatedDistHashCoord)
-)
-const listLocatedDistHashReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedDistHash))
-const listLocatedDistCoordReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedDistCoord))
-const listLocatedDistReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedDist))
-const listLocatedHashCoordReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedHashCoord))
-const listLocatedHashReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedHash))
-const listLocatedCoordReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.locatedCoord))
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
+const listLocatedDistHashCoordReply = /* @__PURE__ */ Reader.list(server.locatedDistHashCoord)
+const listLocatedDistHashReply = /* @__PURE__ */ Reader.list(server.locatedDistHash)
+const listLocatedDistCoordReply = /* @__PURE__ */ Reader.list(server.locatedDistCoord)
+const listLocatedDistReply = /* @__PURE__ */ Reader.list(server.locatedDist)
+const listLocatedHashCoordReply = /* @__PURE__ */ Reader.list(server.locatedHashCoord)
+const listLocatedHashReply = /* @__PURE__ */ Reader.list(server.locatedHash)
+const listLocatedCoordReply = /* @__PURE__ */ Reader.list(server.locatedCoord)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
  * `GEOADD`.
@@ -60,7 +57,7 @@ export const geoadd = (
     args.push(item1[1])
     args.push(item1[2])
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -383,9 +380,9 @@ export function georadius(
   return make<unknown, unknown>(
     args,
     options?.store !== undefined
-      ? integerReply
+      ? Reader.integer
       : options?.storeDist !== undefined
-        ? integerReply
+        ? Reader.integer
         : options?.withDist === true && options?.withHash === true && options?.withCoord === true
           ? listLocatedDistHashCoordReply
           : options?.withDist === true && options?.withHash === true
@@ -855,9 +852,9 @@ export function georadiusbymember(
   return make<unknown, unknown>(
     args,
     options?.store !== undefined
-      ? integerReply
+      ? Reader.integer
       : options?.storeDist !== undefined
-        ? integerReply
+        ? Reader.integer
         : options?.withDist === true && options?.withHash === true && options?.withCoord === true
           ? listLocatedDistHashCoordReply
           : options?.withDist === true && options?.withHash === true
@@ -1373,5 +1370,5 @@ export const geosearchstore = (
       args.push("STOREDIST")
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }

@@ -4,34 +4,28 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import type { PairsBytes, Rec } from "../../Reply.ts"
 import { make, exclusive, given, int, push, pushCounted, several, someEntries } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
-const listLiteral2012Reply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.literal(-2, 0, 1, 2))
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
+const listLiteral2012Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.literal(-2, 0, 1, 2))
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const recordTextReply = /* @__PURE__ */ Reader.record(Reader.text)
+const nullableListNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text)))
 )
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const recordTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.record(reads.text))
-const nullableListNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text)))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
-)
-const listLiteral211Reply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.literal(-2, -1, 1))
-)
-const pairsTextTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pairs(reads.text, reads.text))
-const pairTextListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.list(reads.text))
-)
-const pairTextPairsTextTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.pairs(reads.text, reads.text))
+const listLiteral211Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.literal(-2, -1, 1))
+const pairsTextTextReply = /* @__PURE__ */ Reader.pairs(Reader.text, Reader.text)
+const pairTextListTextReply = /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.list(Reader.text))
+const pairTextPairsTextTextReply = /* @__PURE__ */ Reader.pair(
+  Reader.text,
+  /* @__PURE__ */ Reader.pairs(Reader.text, Reader.text)
 )
 
 /**
@@ -48,7 +42,7 @@ const pairTextPairsTextTextReply = /* @__PURE__ */ reads.reply(
 export const hdel = (key: RedisKey, fields: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["HDEL", key]
   push(args, fields, "fields")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -260,7 +254,7 @@ export const hgetex = (
  * @since 0.1.0
  */
 export const himportDiscard = (fieldsetName: RedisValue): Command.Command<number> =>
-  make(["HIMPORT", "DISCARD", fieldsetName], integerReply)
+  make(["HIMPORT", "DISCARD", fieldsetName], Reader.integer)
 
 /**
  * `HIMPORT DISCARDALL`.
@@ -274,7 +268,7 @@ export const himportDiscard = (fieldsetName: RedisValue): Command.Command<number
  * @category hashes
  * @since 0.1.0
  */
-export const himportDiscardall = (): Command.Command<number> => make(["HIMPORT", "DISCARDALL"], integerReply)
+export const himportDiscardall = (): Command.Command<number> => make(["HIMPORT", "DISCARDALL"], Reader.integer)
 
 /**
  * `HIMPORT PREPARE`.
@@ -312,7 +306,7 @@ export const himportSet = (
 ): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["HIMPORT", "SET", key, fieldsetName]
   push(args, values, "values")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -327,7 +321,7 @@ export const himportSet = (
  * @since 0.1.0
  */
 export const hincrby = (key: RedisKey, field: RedisValue, increment: Int): Command.Command<number> =>
-  make(["HINCRBY", key, field, int(increment, "increment")], integerReply)
+  make(["HINCRBY", key, field, int(increment, "increment")], Reader.integer)
 
 /**
  * `HINCRBYFLOAT`.
@@ -371,7 +365,7 @@ export const hkeys = (key: RedisKey): Command.Command<ReadonlyArray<string>, Rea
  * @category hashes
  * @since 0.1.0
  */
-export const hlen = (key: RedisKey): Command.Command<number> => make(["HLEN", key], integerReply)
+export const hlen = (key: RedisKey): Command.Command<number> => make(["HLEN", key], Reader.integer)
 
 /**
  * `HMGET`.
@@ -650,7 +644,7 @@ export const hset = (key: RedisKey, fields: Relation<RedisValue, RedisValue>): C
   for (const [name, value] of someEntries(fields, "fields")) {
     args.push(name, value)
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -731,7 +725,7 @@ export const hsetnx = (key: RedisKey, field: RedisValue, value: RedisValue): Com
  * @since 0.1.0
  */
 export const hstrlen = (key: RedisKey, field: RedisValue): Command.Command<number> =>
-  make(["HSTRLEN", key, field], integerReply)
+  make(["HSTRLEN", key, field], Reader.integer)
 
 /**
  * `HTTL`.

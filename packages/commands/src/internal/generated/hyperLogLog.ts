@@ -3,11 +3,10 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, maybeSeveral, push } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const literal10Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(1, 0))
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
+const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
  * `PFADD`.
@@ -40,7 +39,7 @@ export const pfadd = (key: RedisKey, elements?: OneOrMany<RedisValue>): Command.
 export const pfcount = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["PFCOUNT"]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**

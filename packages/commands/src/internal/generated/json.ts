@@ -4,41 +4,35 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, maybeSeveral, push, tuples } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const arrappendReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.either(
-    /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.integer)),
-    /* @__PURE__ */ reads.nullable(reads.integer)
+const arrappendReply = /* @__PURE__ */ Reader.either(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.integer)),
+  /* @__PURE__ */ Reader.nullable(Reader.integer)
+)
+const arrpopReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.either(
+    /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text)),
+    /* @__PURE__ */ Reader.nullable(Reader.text)
   )
 )
-const arrpopReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.either(
-    /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text)),
-    /* @__PURE__ */ reads.nullable(reads.text)
-  )
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
-)
-const jsonNumbersReply = /* @__PURE__ */ reads.reply(modules.jsonNumbers)
-const objkeysReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(
-    /* @__PURE__ */ reads.either(
-      /* @__PURE__ */ reads.list(reads.text),
-      /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.text)))
+const objkeysReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(
+    /* @__PURE__ */ Reader.either(
+      /* @__PURE__ */ Reader.list(Reader.text),
+      /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.text)))
     )
   )
 )
-const nullableLiteralOKReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.literal("OK"))
+const nullableLiteralOKReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.literal("OK"))
 )
-const jsonTogglesReply = /* @__PURE__ */ reads.reply(modules.jsonToggles)
-const jsonTypesReply = /* @__PURE__ */ reads.reply(modules.jsonTypes)
 
 /**
  * `JSON.ARRAPPEND`.
@@ -196,7 +190,7 @@ export const arrtrim = (
 export const clear = (key: RedisKey, path?: RedisValue): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["JSON.CLEAR", key]
   args.push(path ?? "$")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -238,7 +232,7 @@ export const debug = (
 export const del = (key: RedisKey, path?: RedisValue): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["JSON.DEL", key]
   args.push(path ?? "$")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -255,7 +249,7 @@ export const del = (key: RedisKey, path?: RedisValue): Command.Command<number> =
 export const forget = (key: RedisKey, path?: RedisValue): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["JSON.FORGET", key]
   args.push(path ?? "$")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -384,7 +378,7 @@ export const numincrby = (
   path: RedisValue,
   number: number
 ): Command.Command<ReadonlyArray<number | null> | number | null> =>
-  make(["JSON.NUMINCRBY", key, path, number], jsonNumbersReply)
+  make(["JSON.NUMINCRBY", key, path, number], modules.jsonNumbers)
 
 /**
  * `JSON.NUMMULTBY`.
@@ -402,7 +396,7 @@ export const nummultby = (
   path: RedisValue,
   number: number
 ): Command.Command<ReadonlyArray<number | null> | number | null> =>
-  make(["JSON.NUMMULTBY", key, path, number], jsonNumbersReply)
+  make(["JSON.NUMMULTBY", key, path, number], modules.jsonNumbers)
 
 /**
  * `JSON.NUMPOWBY`.
@@ -420,7 +414,7 @@ export const numpowby = (
   path: RedisValue,
   number: number
 ): Command.Command<ReadonlyArray<number | null> | number | null> =>
-  make(["JSON.NUMPOWBY", key, path, number], jsonNumbersReply)
+  make(["JSON.NUMPOWBY", key, path, number], modules.jsonNumbers)
 
 /**
  * `JSON.OBJKEYS`.
@@ -577,7 +571,8 @@ export const strlen = (
 export const toggle = (
   key: RedisKey,
   path: RedisValue
-): Command.Command<ReadonlyArray<boolean | null> | boolean | null> => make(["JSON.TOGGLE", key, path], jsonTogglesReply)
+): Command.Command<ReadonlyArray<boolean | null> | boolean | null> =>
+  make(["JSON.TOGGLE", key, path], modules.jsonToggles)
 
 /**
  * `JSON.TYPE`.
@@ -593,7 +588,7 @@ export const toggle = (
 const type_ = (key: RedisKey, path?: RedisValue): Command.Command<ReadonlyArray<string | null> | string | null> => {
   const args: Array<Resp.Argument> = ["JSON.TYPE", key]
   args.push(path ?? "$")
-  return make(args, jsonTypesReply)
+  return make(args, modules.jsonTypes)
 }
 
 export { type_ as type }

@@ -3,25 +3,22 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, push, several } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const literal10Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(1, 0))
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const literalOKNOKEYReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK", "NOKEY"))
-const nullableIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.integer))
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const pairTextListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.list(reads.text))
+const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const literalOKNOKEYReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK", "NOKEY"))
+const nullableIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.integer)
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const pairTextListTextReply = /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.list(Reader.text))
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
-)
-const wordReply = /* @__PURE__ */ reads.asIs(reads.word)
-const pairIntegerDoubleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pair(reads.integer, reads.double))
+const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
+const pairIntegerDoubleReply = /* @__PURE__ */ Reader.pair(Reader.integer, Reader.double)
 
 /**
  * `COPY`.
@@ -65,7 +62,7 @@ export const copy = (
 export const del = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["DEL"]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -96,7 +93,7 @@ export const dump = (key: RedisKey): Command.Command<string | null, Uint8Array |
 export const exists = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["EXISTS"]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -180,7 +177,7 @@ export const expireat = (
  * @category keys
  * @since 0.1.0
  */
-export const expiretime = (key: RedisKey): Command.Command<number> => make(["EXPIRETIME", key], integerReply)
+export const expiretime = (key: RedisKey): Command.Command<number> => make(["EXPIRETIME", key], Reader.integer)
 
 /**
  * `KEYS`.
@@ -428,7 +425,7 @@ export const pexpireat = (
  * @category keys
  * @since 0.1.0
  */
-export const pexpiretime = (key: RedisKey): Command.Command<number> => make(["PEXPIRETIME", key], integerReply)
+export const pexpiretime = (key: RedisKey): Command.Command<number> => make(["PEXPIRETIME", key], Reader.integer)
 
 /**
  * `PTTL`.
@@ -441,7 +438,7 @@ export const pexpiretime = (key: RedisKey): Command.Command<number> => make(["PE
  * @category keys
  * @since 0.1.0
  */
-export const pttl = (key: RedisKey): Command.Command<number> => make(["PTTL", key], integerReply)
+export const pttl = (key: RedisKey): Command.Command<number> => make(["PTTL", key], Reader.integer)
 
 /**
  * `RANDOMKEY`.
@@ -630,7 +627,7 @@ export function sort(
       args.push("STORE", options.store)
     }
   }
-  return make<unknown, unknown>(args, options?.store !== undefined ? integerReply : listNullableTextReply)
+  return make<unknown, unknown>(args, options?.store !== undefined ? Reader.integer : listNullableTextReply)
 }
 
 /**
@@ -696,7 +693,7 @@ export const sortRo = (
 export const touch = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["TOUCH"]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -710,7 +707,7 @@ export const touch = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
  * @category keys
  * @since 0.1.0
  */
-export const ttl = (key: RedisKey): Command.Command<number> => make(["TTL", key], integerReply)
+export const ttl = (key: RedisKey): Command.Command<number> => make(["TTL", key], Reader.integer)
 
 /**
  * `TYPE`.
@@ -739,7 +736,7 @@ const type_ = (key: RedisKey): Command.Command<string> => make(["TYPE", key], wo
 export const unlink = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["UNLINK"]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -756,7 +753,7 @@ export const unlink = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
  * @since 0.1.0
  */
 export const wait = (numreplicas: Int, timeout: Int): Command.Command<number> =>
-  make(["WAIT", int(numreplicas, "numreplicas"), int(timeout, "timeout")], integerReply)
+  make(["WAIT", int(numreplicas, "numreplicas"), int(timeout, "timeout")], Reader.integer)
 
 /**
  * `WAITAOF`.

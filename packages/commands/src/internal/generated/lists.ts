@@ -3,23 +3,20 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, exclusive, given, int, push, pushCounted, several } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const nullableListTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.text))
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const nullableListTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.text))
 )
-const nullablePairTextListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.list(reads.text)))
+const nullablePairTextListTextReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.list(Reader.text))
 )
-const nullablePairTextTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pair(reads.text, reads.text))
-)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const nullableIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.integer))
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
+const nullablePairTextTextReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.pair(Reader.text, Reader.text))
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const nullableIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.integer)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
  * `BLMOVE`.
@@ -208,7 +205,7 @@ export const linsert = (
   where: "BEFORE" | "AFTER",
   pivot: RedisValue,
   element: RedisValue
-): Command.Command<number> => make(["LINSERT", key, where, pivot, element], integerReply)
+): Command.Command<number> => make(["LINSERT", key, where, pivot, element], Reader.integer)
 
 /**
  * `LLEN`.
@@ -221,7 +218,7 @@ export const linsert = (
  * @category lists
  * @since 0.1.0
  */
-export const llen = (key: RedisKey): Command.Command<number> => make(["LLEN", key], integerReply)
+export const llen = (key: RedisKey): Command.Command<number> => make(["LLEN", key], Reader.integer)
 
 /**
  * `LMOVE`.
@@ -389,7 +386,7 @@ export function lpos(
 export const lpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["LPUSH", key]
   push(args, elements, "elements")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -406,7 +403,7 @@ export const lpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.C
 export const lpushx = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["LPUSHX", key]
   push(args, elements, "elements")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -439,7 +436,7 @@ export const lrange = (
  * @since 0.1.0
  */
 export const lrem = (key: RedisKey, count: Int, element: RedisValue): Command.Command<number> =>
-  make(["LREM", key, int(count, "count"), element], integerReply)
+  make(["LREM", key, int(count, "count"), element], Reader.integer)
 
 /**
  * `LSET`.
@@ -522,7 +519,7 @@ export const rpoplpush = (source: RedisKey, destination: RedisKey): Command.Comm
 export const rpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["RPUSH", key]
   push(args, elements, "elements")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -539,5 +536,5 @@ export const rpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.C
 export const rpushx = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["RPUSHX", key]
   push(args, elements, "elements")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }

@@ -4,12 +4,11 @@ import type * as Resp from "@relive/core/Resp"
 import type { OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import type { PairsBytes, Rec } from "../../Reply.ts"
 import { make, maybeSeveral } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const recordIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.record(reads.integer))
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const recordIntegerReply = /* @__PURE__ */ Reader.record(Reader.integer)
 
 /**
  * `PUBLISH`.
@@ -23,7 +22,7 @@ const recordIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.rec
  * @since 0.1.0
  */
 export const publish = (channel: RedisValue, message: RedisValue): Command.Command<number> =>
-  make(["PUBLISH", channel, message], integerReply)
+  make(["PUBLISH", channel, message], Reader.integer)
 
 /**
  * `PUBSUB CHANNELS`.
@@ -70,7 +69,7 @@ export const pubsubHelp = (): Command.Command<ReadonlyArray<string>> => make(["P
  * @category pubsub
  * @since 0.1.0
  */
-export const pubsubNumpat = (): Command.Command<number> => make(["PUBSUB", "NUMPAT"], integerReply)
+export const pubsubNumpat = (): Command.Command<number> => make(["PUBSUB", "NUMPAT"], Reader.integer)
 
 /**
  * `PUBSUB NUMSUB`.
@@ -141,4 +140,4 @@ export const pubsubShardnumsub = (
  * @since 0.1.0
  */
 export const spublish = (shardchannel: RedisValue, message: RedisValue): Command.Command<number> =>
-  make(["SPUBLISH", shardchannel, message], integerReply)
+  make(["SPUBLISH", shardchannel, message], Reader.integer)

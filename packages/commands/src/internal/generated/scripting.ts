@@ -4,44 +4,40 @@ import type * as Resp from "@relive/core/Resp"
 import type { OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import type { PairsBytes, Rec } from "../../Reply.ts"
 import { make, exclusive, given, maybeSeveral, push, pushCounted } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const functionListReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      library_name: reads.text,
-      engine: reads.text,
-      functions: /* @__PURE__ */ reads.list(
-        /* @__PURE__ */ reads.struct({
-          name: reads.text,
-          description: /* @__PURE__ */ reads.nullable(reads.text),
-          flags: /* @__PURE__ */ reads.set(reads.word)
-        })
-      ),
-      library_code: reads.text
-    })
-  )
-)
-const functionStatsReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    running_script: /* @__PURE__ */ reads.nullable(
-      /* @__PURE__ */ reads.struct({
-        name: reads.text,
-        command: /* @__PURE__ */ reads.list(reads.text),
-        duration_ms: reads.integer
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const functionListReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    library_name: Reader.text,
+    engine: Reader.text,
+    functions: /* @__PURE__ */ Reader.list(
+      /* @__PURE__ */ Reader.struct({
+        name: Reader.text,
+        description: /* @__PURE__ */ Reader.nullable(Reader.text),
+        flags: /* @__PURE__ */ Reader.set(Reader.word)
       })
     ),
-    engines: /* @__PURE__ */ reads.record(
-      /* @__PURE__ */ reads.struct({ libraries_count: reads.integer, functions_count: reads.integer })
-    )
+    library_code: Reader.text
   })
 )
-const listLiteral10Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(/* @__PURE__ */ reads.literal(1, 0)))
-const wordReply = /* @__PURE__ */ reads.asIs(reads.word)
+const functionStatsReply = /* @__PURE__ */ Reader.struct({
+  running_script: /* @__PURE__ */ Reader.nullable(
+    /* @__PURE__ */ Reader.struct({
+      name: Reader.text,
+      command: /* @__PURE__ */ Reader.list(Reader.text),
+      duration_ms: Reader.integer
+    })
+  ),
+  engines: /* @__PURE__ */ Reader.record(
+    /* @__PURE__ */ Reader.struct({ libraries_count: Reader.integer, functions_count: Reader.integer })
+  )
+})
+const listLiteral10Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.literal(1, 0))
+const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
 
 /**
  * `EVAL`.

@@ -18,26 +18,17 @@ import {
   tuples
 } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const cursoredAggregateReplyReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ modules.cursored(modules.aggregateReply)
-)
-const aggregateReplyReply = /* @__PURE__ */ reads.reply(modules.aggregateReply)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const setTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.set(reads.text))
-const recordNullableTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.record(/* @__PURE__ */ reads.nullable(reads.text))
-)
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const recordPlainReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.record(reads.plain))
-const spellcheckReply = /* @__PURE__ */ reads.reply(modules.spellcheck)
-const recordListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.record(/* @__PURE__ */ reads.list(reads.text))
-)
+const cursoredAggregateReplyReply = /* @__PURE__ */ modules.cursored(modules.aggregateReply)
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const setTextReply = /* @__PURE__ */ Reader.set(Reader.text)
+const recordNullableTextReply = /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.nullable(Reader.text))
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const recordPlainReply = /* @__PURE__ */ Reader.record(Reader.plain)
+const recordListTextReply = /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
  * `FT.AGGREGATE`.
@@ -248,7 +239,7 @@ export function aggregate(
   }
   return make<unknown, unknown>(
     args,
-    options?.withCursor !== undefined ? cursoredAggregateReplyReply : aggregateReplyReply
+    options?.withCursor !== undefined ? cursoredAggregateReplyReply : modules.aggregateReply
   )
 }
 
@@ -673,7 +664,7 @@ export const cursorRead = (
 export const dictadd = (dict: RedisValue, terms: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["FT.DICTADD", dict]
   push(args, terms, "terms")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -690,7 +681,7 @@ export const dictadd = (dict: RedisValue, terms: OneOrMany<RedisValue>): Command
 export const dictdel = (dict: RedisValue, terms: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["FT.DICTDEL", dict]
   push(args, terms, "terms")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -1057,7 +1048,7 @@ export const search = (
       args.push("DIALECT", int(options.dialect, "dialect"))
     }
   }
-  return make(args, reads.reply(modules.searchReply(options ?? {})))
+  return make(args, modules.searchReply(options ?? {}))
 }
 
 /**
@@ -1099,7 +1090,7 @@ export const spellcheck = (
       args.push("DIALECT", int(options.dialect, "dialect"))
     }
   }
-  return make(args, spellcheckReply)
+  return make(args, modules.spellcheck)
 }
 
 /**

@@ -27,82 +27,71 @@ import {
   someEntries,
   tuples
 } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const aclGetuserReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(
-    /* @__PURE__ */ reads.struct({
-      flags: /* @__PURE__ */ reads.set(reads.word),
-      passwords: /* @__PURE__ */ reads.list(reads.text),
-      commands: reads.text,
-      keys: reads.text,
-      channels: reads.text,
-      selectors: /* @__PURE__ */ reads.list(
-        /* @__PURE__ */ reads.struct({ commands: reads.text, keys: reads.text, channels: reads.text })
-      )
-    })
-  )
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const aclGetuserReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.struct({
+    flags: /* @__PURE__ */ Reader.set(Reader.word),
+    passwords: /* @__PURE__ */ Reader.list(Reader.text),
+    commands: Reader.text,
+    keys: Reader.text,
+    channels: Reader.text,
+    selectors: /* @__PURE__ */ Reader.list(
+      /* @__PURE__ */ Reader.struct({ commands: Reader.text, keys: Reader.text, channels: Reader.text })
+    )
+  })
 )
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const aclLogReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      count: reads.integer,
-      reason: reads.text,
-      context: reads.text,
-      object: reads.text,
-      username: reads.text,
-      "age-seconds": reads.double,
-      "client-info": reads.text,
-      "entry-id": reads.integer,
-      "timestamp-created": reads.integer,
-      "timestamp-last-updated": reads.integer
-    })
-  )
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const aclLogReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    count: Reader.integer,
+    reason: Reader.text,
+    context: Reader.text,
+    object: Reader.text,
+    username: Reader.text,
+    "age-seconds": Reader.double,
+    "client-info": Reader.text,
+    "entry-id": Reader.integer,
+    "timestamp-created": Reader.integer,
+    "timestamp-last-updated": Reader.integer
+  })
 )
-const plainReply = /* @__PURE__ */ reads.asIs(reads.plain)
-const wordReply = /* @__PURE__ */ reads.asIs(reads.word)
-const listCommandInfoReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.commandInfo))
-const commandDocsReply = /* @__PURE__ */ reads.reply(server.commandDocs)
-const listPairTextSetWordReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.set(reads.word)))
+const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
+const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
+const listCommandInfoReply = /* @__PURE__ */ Reader.list(server.commandInfo)
+const listPairTextSetWordReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.set(Reader.word))
 )
-const listNullableCommandInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(server.commandInfo))
+const listNullableCommandInfoReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(server.commandInfo))
+const recordTextReply = /* @__PURE__ */ Reader.record(Reader.text)
+const nullablePlainReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.plain))
+const latencyHistogramReply = /* @__PURE__ */ Reader.record(
+  /* @__PURE__ */ Reader.struct({
+    calls: Reader.integer,
+    histogram_usec: /* @__PURE__ */ Reader.record(Reader.integer)
+  })
 )
-const recordTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.record(reads.text))
-const nullablePlainReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.plain))
-const latencyHistogramReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.record(
-    /* @__PURE__ */ reads.struct({ calls: reads.integer, histogram_usec: /* @__PURE__ */ reads.record(reads.integer) })
-  )
+const listPairIntegerIntegerReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.pair(Reader.integer, Reader.integer)
 )
-const listPairIntegerIntegerReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.pair(reads.integer, reads.integer))
+const latencyLatestReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.quadruple(Reader.text, Reader.integer, Reader.integer, Reader.integer)
 )
-const latencyLatestReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.quadruple(reads.text, reads.integer, reads.integer, reads.integer))
+const nullableIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.integer)
+const moduleListReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    name: Reader.text,
+    ver: Reader.integer,
+    path: Reader.text,
+    args: /* @__PURE__ */ Reader.list(Reader.text)
+  })
 )
-const memoryStatsReply = /* @__PURE__ */ reads.reply(server.memoryStats)
-const nullableIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.integer))
-const moduleListReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      name: reads.text,
-      ver: reads.integer,
-      path: reads.text,
-      args: /* @__PURE__ */ reads.list(reads.text)
-    })
-  )
-)
-const roleReply = /* @__PURE__ */ reads.reply(server.role)
-const listSlowlogReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(server.slowlog))
-const pairWordWordReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pair(reads.word, reads.word))
+const listSlowlogReply = /* @__PURE__ */ Reader.list(server.slowlog)
+const pairWordWordReply = /* @__PURE__ */ Reader.pair(Reader.word, Reader.word)
 
 /**
  * `ACL CAT`.
@@ -137,7 +126,7 @@ export const aclCat = (category?: RedisValue): Command.Command<ReadonlyArray<str
 export const aclDeluser = (usernames: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["ACL", "DELUSER"]
   push(args, usernames, "usernames")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -527,7 +516,7 @@ export const command = (): Command.Command<ReadonlyArray<CommandInfo>> => make([
  * @category server
  * @since 0.1.0
  */
-export const commandCount = (): Command.Command<number> => make(["COMMAND", "COUNT"], integerReply)
+export const commandCount = (): Command.Command<number> => make(["COMMAND", "COUNT"], Reader.integer)
 
 /**
  * `COMMAND DOCS`.
@@ -545,7 +534,7 @@ export const commandDocs = (
 ): Command.Command<Rec<CommandDocs>, PairsBytes<CommandDocsBytes>> => {
   const args: Array<Resp.Argument> = ["COMMAND", "DOCS"]
   args.push(...maybeSeveral(commandNames))
-  return make(args, commandDocsReply)
+  return make(args, server.commandDocs)
 }
 
 /**
@@ -743,7 +732,7 @@ export const configSet = (entries_: Relation<RedisValue, RedisValue>): Command.C
  * @category server
  * @since 0.1.0
  */
-export const dbsize = (): Command.Command<number> => make(["DBSIZE"], integerReply)
+export const dbsize = (): Command.Command<number> => make(["DBSIZE"], Reader.integer)
 
 /**
  * `FAILOVER`.
@@ -955,7 +944,7 @@ export const info = (sections?: OneOrMany<RedisValue>): Command.Command<string, 
  * @category server
  * @since 0.1.0
  */
-export const lastsave = (): Command.Command<number> => make(["LASTSAVE"], integerReply)
+export const lastsave = (): Command.Command<number> => make(["LASTSAVE"], Reader.integer)
 
 /**
  * `LATENCY DOCTOR`.
@@ -1063,7 +1052,7 @@ export const latencyLatest = (): Command.Command<
 export const latencyReset = (events?: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["LATENCY", "RESET"]
   args.push(...maybeSeveral(events))
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -1155,7 +1144,7 @@ export const memoryPurge = (): Command.Command<"OK"> => make(["MEMORY", "PURGE"]
  * @category server
  * @since 0.1.0
  */
-export const memoryStats = (): Command.Command<MemoryStats> => make(["MEMORY", "STATS"], memoryStatsReply)
+export const memoryStats = (): Command.Command<MemoryStats> => make(["MEMORY", "STATS"], server.memoryStats)
 
 /**
  * `MEMORY USAGE`.
@@ -1313,7 +1302,7 @@ export const replicaof = (host: RedisValue, port: RedisValue): Command.Command<s
  * @category server
  * @since 0.1.0
  */
-export const role = (): Command.Command<Role, RoleBytes> => make(["ROLE"], roleReply)
+export const role = (): Command.Command<Role, RoleBytes> => make(["ROLE"], server.role)
 
 /**
  * `SAVE`.
@@ -1428,7 +1417,7 @@ export const slowlogHelp = (): Command.Command<ReadonlyArray<string>> => make(["
  * @category server
  * @since 0.1.0
  */
-export const slowlogLen = (): Command.Command<number> => make(["SLOWLOG", "LEN"], integerReply)
+export const slowlogLen = (): Command.Command<number> => make(["SLOWLOG", "LEN"], Reader.integer)
 
 /**
  * `SLOWLOG RESET`.

@@ -3,18 +3,15 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import { make, int, push, pushCounted, several } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const setTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.set(reads.text))
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
-const listLiteral01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(/* @__PURE__ */ reads.literal(0, 1)))
-const literal10Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(1, 0))
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const pairTextListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pair(reads.text, /* @__PURE__ */ reads.list(reads.text))
-)
+const setTextReply = /* @__PURE__ */ Reader.set(Reader.text)
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
+const listLiteral01Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.literal(0, 1))
+const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const pairTextListTextReply = /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.list(Reader.text))
 
 /**
  * `SADD`.
@@ -30,7 +27,7 @@ const pairTextListTextReply = /* @__PURE__ */ reads.reply(
 export const sadd = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["SADD", key]
   push(args, members, "members")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -44,7 +41,7 @@ export const sadd = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
  * @category sets
  * @since 0.1.0
  */
-export const scard = (key: RedisKey): Command.Command<number> => make(["SCARD", key], integerReply)
+export const scard = (key: RedisKey): Command.Command<number> => make(["SCARD", key], Reader.integer)
 
 /**
  * `SDIFF`.
@@ -85,7 +82,7 @@ export const sdiffcard = (
       args.push("LIMIT", int(options.limit, "limit"))
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -102,7 +99,7 @@ export const sdiffcard = (
 export const sdiffstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["SDIFFSTORE", destination]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -144,7 +141,7 @@ export const sintercard = (
       args.push("LIMIT", int(options.limit, "limit"))
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -161,7 +158,7 @@ export const sintercard = (
 export const sinterstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["SINTERSTORE", destination]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -282,7 +279,7 @@ export function srandmember(key: RedisKey, count?: Int): Command.Command<unknown
 export const srem = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["SREM", key]
   push(args, members, "members")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -355,7 +352,7 @@ export const sunioncard = (
       args.push("LIMIT", int(options.limit, "limit"))
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -372,5 +369,5 @@ export const sunioncard = (
 export const sunionstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["SUNIONSTORE", destination]
   push(args, keys, "keys")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }

@@ -4,29 +4,24 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, Lex, OneOf, OneOrMany, RedisKey, RedisValue, Score } from "../../Argument.ts"
 import type { Scored, ScoredBytes } from "../../Reply.ts"
 import { make, exclusive, given, int, push, pushCounted, several, tuples } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
+import * as core from "../coreReads.ts"
 
-const nullablePairTextScoredReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pair(reads.text, reads.scored))
+const nullablePairTextScoredReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.pair(Reader.text, core.scored)
 )
-const nullableTripleTextTextDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.triple(reads.text, reads.text, reads.double))
+const nullableTripleTextTextDoubleReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.triple(Reader.text, Reader.text, Reader.double)
 )
-const nullableDoubleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.double))
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const scoredReply = /* @__PURE__ */ reads.reply(reads.scored)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const doubleReply = /* @__PURE__ */ reads.reply(reads.double)
-const listNullableDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.double))
+const nullableDoubleReply = /* @__PURE__ */ Reader.nullable(Reader.double)
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const listNullableDoubleReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.double))
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const nullablePairIntegerDoubleReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.pair(Reader.integer, Reader.double)
 )
-const poppedReply = /* @__PURE__ */ reads.reply(reads.popped)
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const nullablePairIntegerDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pair(reads.integer, reads.double))
-)
-const nullableIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(reads.integer))
-const pairTextScoredReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pair(reads.text, reads.scored))
+const nullableIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.integer)
+const pairTextScoredReply = /* @__PURE__ */ Reader.pair(Reader.text, core.scored)
 
 /**
  * `BZMPOP`.
@@ -166,7 +161,7 @@ export function zadd(
     args.push(item1[0])
     args.push(item1[1])
   }
-  return make<unknown, unknown>(args, options?.incr === true ? nullableDoubleReply : integerReply)
+  return make<unknown, unknown>(args, options?.incr === true ? nullableDoubleReply : Reader.integer)
 }
 
 /**
@@ -180,7 +175,7 @@ export function zadd(
  * @category sorted sets
  * @since 0.1.0
  */
-export const zcard = (key: RedisKey): Command.Command<number> => make(["ZCARD", key], integerReply)
+export const zcard = (key: RedisKey): Command.Command<number> => make(["ZCARD", key], Reader.integer)
 
 /**
  * `ZCOUNT`.
@@ -194,7 +189,7 @@ export const zcard = (key: RedisKey): Command.Command<number> => make(["ZCARD", 
  * @since 0.1.0
  */
 export const zcount = (key: RedisKey, min: Score, max: Score): Command.Command<number> =>
-  make(["ZCOUNT", key, min, max], integerReply)
+  make(["ZCOUNT", key, min, max], Reader.integer)
 
 /**
  * `ZDIFF`.
@@ -226,7 +221,7 @@ export function zdiff(
       args.push("WITHSCORES")
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -243,7 +238,7 @@ export function zdiff(
 export const zdiffstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["ZDIFFSTORE", destination]
   pushCounted(args, several(keys, "keys"))
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -258,7 +253,7 @@ export const zdiffstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Co
  * @since 0.1.0
  */
 export const zincrby = (key: RedisKey, increment: number, member: RedisValue): Command.Command<number> =>
-  make(["ZINCRBY", key, increment, member], doubleReply)
+  make(["ZINCRBY", key, increment, member], Reader.double)
 
 /**
  * `ZINTER`.
@@ -309,7 +304,7 @@ export function zinter(
       args.push("WITHSCORES")
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -334,7 +329,7 @@ export const zintercard = (
       args.push("LIMIT", int(options.limit, "limit"))
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -367,7 +362,7 @@ export const zinterstore = (
       args.push("AGGREGATE", options.aggregate)
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -382,7 +377,7 @@ export const zinterstore = (
  * @since 0.1.0
  */
 export const zlexcount = (key: RedisKey, min: Lex, max: Lex): Command.Command<number> =>
-  make(["ZLEXCOUNT", key, min, max], integerReply)
+  make(["ZLEXCOUNT", key, min, max], Reader.integer)
 
 /**
  * `ZMPOP`.
@@ -452,7 +447,7 @@ export function zpopmax(key: RedisKey, count?: Int): Command.Command<unknown> {
   if (count !== undefined) {
     args.push(int(count, "count"))
   }
-  return make<unknown, unknown>(args, count !== undefined ? scoredReply : poppedReply)
+  return make<unknown, unknown>(args, count !== undefined ? core.scored : core.popped)
 }
 
 /**
@@ -473,7 +468,7 @@ export function zpopmin(key: RedisKey, count?: Int): Command.Command<unknown> {
   if (count !== undefined) {
     args.push(int(count, "count"))
   }
-  return make<unknown, unknown>(args, count !== undefined ? scoredReply : poppedReply)
+  return make<unknown, unknown>(args, count !== undefined ? core.scored : core.popped)
 }
 
 /**
@@ -515,7 +510,7 @@ export function zrandmember(
   return make<unknown, unknown>(
     args,
     count !== undefined && options?.withScores === true
-      ? scoredReply
+      ? core.scored
       : count !== undefined
         ? listTextReply
         : nullableTextReply
@@ -586,7 +581,7 @@ export function zrange(
       args.push("WITHSCORES")
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -665,7 +660,7 @@ export function zrangebyscore(
       args.push(int(options.limit.count, "count"))
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -707,7 +702,7 @@ export const zrangestore = (
       args.push(int(options.limit.count, "count"))
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -762,7 +757,7 @@ export function zrank(
 export const zrem = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["ZREM", key]
   push(args, members, "members")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -777,7 +772,7 @@ export const zrem = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
  * @since 0.1.0
  */
 export const zremrangebylex = (key: RedisKey, min: Lex, max: Lex): Command.Command<number> =>
-  make(["ZREMRANGEBYLEX", key, min, max], integerReply)
+  make(["ZREMRANGEBYLEX", key, min, max], Reader.integer)
 
 /**
  * `ZREMRANGEBYRANK`.
@@ -791,7 +786,7 @@ export const zremrangebylex = (key: RedisKey, min: Lex, max: Lex): Command.Comma
  * @since 0.1.0
  */
 export const zremrangebyrank = (key: RedisKey, start: Int, stop: Int): Command.Command<number> =>
-  make(["ZREMRANGEBYRANK", key, int(start, "start"), int(stop, "stop")], integerReply)
+  make(["ZREMRANGEBYRANK", key, int(start, "start"), int(stop, "stop")], Reader.integer)
 
 /**
  * `ZREMRANGEBYSCORE`.
@@ -805,7 +800,7 @@ export const zremrangebyrank = (key: RedisKey, start: Int, stop: Int): Command.C
  * @since 0.1.0
  */
 export const zremrangebyscore = (key: RedisKey, min: Score, max: Score): Command.Command<number> =>
-  make(["ZREMRANGEBYSCORE", key, min, max], integerReply)
+  make(["ZREMRANGEBYSCORE", key, min, max], Reader.integer)
 
 /**
  * `ZREVRANGE`.
@@ -843,7 +838,7 @@ export function zrevrange(
       args.push("WITHSCORES")
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -922,7 +917,7 @@ export function zrevrangebyscore(
       args.push(int(options.limit.count, "count"))
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -1054,7 +1049,7 @@ export function zunion(
       args.push("WITHSCORES")
     }
   }
-  return make<unknown, unknown>(args, options?.withScores === true ? scoredReply : listTextReply)
+  return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
 
 /**
@@ -1087,5 +1082,5 @@ export const zunionstore = (
       args.push("AGGREGATE", options.aggregate)
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }

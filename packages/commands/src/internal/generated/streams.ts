@@ -4,155 +4,145 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation, Streams } from "../../Argument.ts"
 import type { Entry, EntryBytes, PairsBytes, PairsEntry, Rec } from "../../Reply.ts"
 import { make, exclusive, given, int, push, pushCounted, pushStreams, several, someEntries } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
+import * as core from "../coreReads.ts"
 import * as server from "../serverReads.ts"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const claimedIdsReply = /* @__PURE__ */ reads.reply(server.claimedIds)
-const claimedMaybePairsEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ server.claimed(reads.maybePairsEntry))
-const claimedMaybeEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ server.claimed(reads.maybeEntry))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const existingMaybePairsEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ server.existing(reads.maybePairsEntry))
-const existingMaybeEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ server.existing(reads.maybeEntry))
-const literal10Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(1, 0))
-const listWordReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.word))
-const xinfoConsumersReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      name: reads.text,
-      pending: reads.integer,
-      idle: reads.integer,
-      inactive: reads.integer
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const claimedMaybePairsEntryReply = /* @__PURE__ */ server.claimed(core.maybePairsEntry)
+const claimedMaybeEntryReply = /* @__PURE__ */ server.claimed(core.maybeEntry)
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const existingMaybePairsEntryReply = /* @__PURE__ */ server.existing(core.maybePairsEntry)
+const existingMaybeEntryReply = /* @__PURE__ */ server.existing(core.maybeEntry)
+const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const xinfoConsumersReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    name: Reader.text,
+    pending: Reader.integer,
+    idle: Reader.integer,
+    inactive: Reader.integer
+  })
+)
+const xinfoGroupsReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.struct({
+    name: Reader.text,
+    consumers: Reader.integer,
+    pending: Reader.integer,
+    "last-delivered-id": Reader.text,
+    "entries-read": /* @__PURE__ */ Reader.nullable(Reader.integer),
+    lag: /* @__PURE__ */ Reader.nullable(Reader.integer)
+  })
+)
+const xinfoStreamReply = /* @__PURE__ */ Reader.struct({
+  length: Reader.integer,
+  "radix-tree-keys": Reader.integer,
+  "radix-tree-nodes": Reader.integer,
+  "last-generated-id": Reader.text,
+  "max-deleted-core.entry-id": Reader.text,
+  "recorded-first-core.entry-id": Reader.text,
+  "entries-added": Reader.integer,
+  entries: /* @__PURE__ */ Reader.list(core.pairsEntry),
+  groups: /* @__PURE__ */ Reader.list(
+    /* @__PURE__ */ Reader.struct({
+      name: Reader.text,
+      "last-delivered-id": Reader.text,
+      "entries-read": /* @__PURE__ */ Reader.nullable(Reader.integer),
+      lag: /* @__PURE__ */ Reader.nullable(Reader.integer),
+      "pel-count": Reader.integer,
+      pending: /* @__PURE__ */ Reader.list(
+        /* @__PURE__ */ Reader.quadruple(Reader.text, Reader.text, Reader.integer, Reader.integer)
+      ),
+      consumers: /* @__PURE__ */ Reader.list(
+        /* @__PURE__ */ Reader.struct({
+          name: Reader.text,
+          "seen-time": Reader.integer,
+          "active-time": Reader.integer,
+          "pel-count": Reader.integer,
+          pending: /* @__PURE__ */ Reader.list(
+            /* @__PURE__ */ Reader.triple(Reader.text, Reader.integer, Reader.integer)
+          )
+        })
+      )
     })
   )
-)
-const xinfoGroupsReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(
-    /* @__PURE__ */ reads.struct({
-      name: reads.text,
-      consumers: reads.integer,
-      pending: reads.integer,
-      "last-delivered-id": reads.text,
-      "entries-read": /* @__PURE__ */ reads.nullable(reads.integer),
-      lag: /* @__PURE__ */ reads.nullable(reads.integer)
+})
+const xinfoStreamReply2 = /* @__PURE__ */ Reader.struct({
+  length: Reader.integer,
+  "radix-tree-keys": Reader.integer,
+  "radix-tree-nodes": Reader.integer,
+  "last-generated-id": Reader.text,
+  "max-deleted-core.entry-id": Reader.text,
+  "recorded-first-core.entry-id": Reader.text,
+  "entries-added": Reader.integer,
+  entries: /* @__PURE__ */ Reader.list(core.entry),
+  groups: /* @__PURE__ */ Reader.list(
+    /* @__PURE__ */ Reader.struct({
+      name: Reader.text,
+      "last-delivered-id": Reader.text,
+      "entries-read": /* @__PURE__ */ Reader.nullable(Reader.integer),
+      lag: /* @__PURE__ */ Reader.nullable(Reader.integer),
+      "pel-count": Reader.integer,
+      pending: /* @__PURE__ */ Reader.list(
+        /* @__PURE__ */ Reader.quadruple(Reader.text, Reader.text, Reader.integer, Reader.integer)
+      ),
+      consumers: /* @__PURE__ */ Reader.list(
+        /* @__PURE__ */ Reader.struct({
+          name: Reader.text,
+          "seen-time": Reader.integer,
+          "active-time": Reader.integer,
+          "pel-count": Reader.integer,
+          pending: /* @__PURE__ */ Reader.list(
+            /* @__PURE__ */ Reader.triple(Reader.text, Reader.integer, Reader.integer)
+          )
+        })
+      )
     })
   )
+})
+const xinfoStreamReply3 = /* @__PURE__ */ Reader.struct({
+  length: Reader.integer,
+  "radix-tree-keys": Reader.integer,
+  "radix-tree-nodes": Reader.integer,
+  "last-generated-id": Reader.text,
+  "max-deleted-core.entry-id": Reader.text,
+  "recorded-first-core.entry-id": Reader.text,
+  "entries-added": Reader.integer,
+  groups: Reader.integer,
+  "first-entry": /* @__PURE__ */ Reader.nullable(core.pairsEntry),
+  "last-entry": /* @__PURE__ */ Reader.nullable(core.pairsEntry)
+})
+const xinfoStreamReply4 = /* @__PURE__ */ Reader.struct({
+  length: Reader.integer,
+  "radix-tree-keys": Reader.integer,
+  "radix-tree-nodes": Reader.integer,
+  "last-generated-id": Reader.text,
+  "max-deleted-core.entry-id": Reader.text,
+  "recorded-first-core.entry-id": Reader.text,
+  "entries-added": Reader.integer,
+  groups: Reader.integer,
+  "first-entry": /* @__PURE__ */ Reader.nullable(core.entry),
+  "last-entry": /* @__PURE__ */ Reader.nullable(core.entry)
+})
+const xpendingReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.quadruple(Reader.text, Reader.text, Reader.integer, Reader.integer)
 )
-const xinfoStreamReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    length: reads.integer,
-    "radix-tree-keys": reads.integer,
-    "radix-tree-nodes": reads.integer,
-    "last-generated-id": reads.text,
-    "max-deleted-reads.entry-id": reads.text,
-    "recorded-first-reads.entry-id": reads.text,
-    "entries-added": reads.integer,
-    entries: /* @__PURE__ */ reads.list(reads.pairsEntry),
-    groups: /* @__PURE__ */ reads.list(
-      /* @__PURE__ */ reads.struct({
-        name: reads.text,
-        "last-delivered-id": reads.text,
-        "entries-read": /* @__PURE__ */ reads.nullable(reads.integer),
-        lag: /* @__PURE__ */ reads.nullable(reads.integer),
-        "pel-count": reads.integer,
-        pending: /* @__PURE__ */ reads.list(
-          /* @__PURE__ */ reads.quadruple(reads.text, reads.text, reads.integer, reads.integer)
-        ),
-        consumers: /* @__PURE__ */ reads.list(
-          /* @__PURE__ */ reads.struct({
-            name: reads.text,
-            "seen-time": reads.integer,
-            "active-time": reads.integer,
-            "pel-count": reads.integer,
-            pending: /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.triple(reads.text, reads.integer, reads.integer))
-          })
-        )
-      })
-    )
-  })
+const listPairsEntryReply = /* @__PURE__ */ Reader.list(core.pairsEntry)
+const listEntryReply = /* @__PURE__ */ Reader.list(core.entry)
+const nullableRecordListPairsEntryReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(core.pairsEntry))
 )
-const xinfoStreamReply2 = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    length: reads.integer,
-    "radix-tree-keys": reads.integer,
-    "radix-tree-nodes": reads.integer,
-    "last-generated-id": reads.text,
-    "max-deleted-reads.entry-id": reads.text,
-    "recorded-first-reads.entry-id": reads.text,
-    "entries-added": reads.integer,
-    entries: /* @__PURE__ */ reads.list(reads.entry),
-    groups: /* @__PURE__ */ reads.list(
-      /* @__PURE__ */ reads.struct({
-        name: reads.text,
-        "last-delivered-id": reads.text,
-        "entries-read": /* @__PURE__ */ reads.nullable(reads.integer),
-        lag: /* @__PURE__ */ reads.nullable(reads.integer),
-        "pel-count": reads.integer,
-        pending: /* @__PURE__ */ reads.list(
-          /* @__PURE__ */ reads.quadruple(reads.text, reads.text, reads.integer, reads.integer)
-        ),
-        consumers: /* @__PURE__ */ reads.list(
-          /* @__PURE__ */ reads.struct({
-            name: reads.text,
-            "seen-time": reads.integer,
-            "active-time": reads.integer,
-            "pel-count": reads.integer,
-            pending: /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.triple(reads.text, reads.integer, reads.integer))
-          })
-        )
-      })
-    )
-  })
+const nullableRecordListEntryReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(core.entry))
 )
-const xinfoStreamReply3 = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    length: reads.integer,
-    "radix-tree-keys": reads.integer,
-    "radix-tree-nodes": reads.integer,
-    "last-generated-id": reads.text,
-    "max-deleted-reads.entry-id": reads.text,
-    "recorded-first-reads.entry-id": reads.text,
-    "entries-added": reads.integer,
-    groups: reads.integer,
-    "first-entry": /* @__PURE__ */ reads.nullable(reads.pairsEntry),
-    "last-entry": /* @__PURE__ */ reads.nullable(reads.pairsEntry)
-  })
+const xreadgroupReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(core.maybePairsEntry))
 )
-const xinfoStreamReply4 = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    length: reads.integer,
-    "radix-tree-keys": reads.integer,
-    "radix-tree-nodes": reads.integer,
-    "last-generated-id": reads.text,
-    "max-deleted-reads.entry-id": reads.text,
-    "recorded-first-reads.entry-id": reads.text,
-    "entries-added": reads.integer,
-    groups: reads.integer,
-    "first-entry": /* @__PURE__ */ reads.nullable(reads.entry),
-    "last-entry": /* @__PURE__ */ reads.nullable(reads.entry)
-  })
-)
-const xpendingReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.quadruple(reads.text, reads.text, reads.integer, reads.integer))
-)
-const pendingSummaryReply = /* @__PURE__ */ reads.reply(server.pendingSummary)
-const listPairsEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.pairsEntry))
-const listEntryReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.entry))
-const nullableRecordListPairsEntryReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.record(/* @__PURE__ */ reads.list(reads.pairsEntry)))
-)
-const nullableRecordListEntryReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.record(/* @__PURE__ */ reads.list(reads.entry)))
-)
-const xreadgroupReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.record(/* @__PURE__ */ reads.list(reads.maybePairsEntry)))
-)
-const nullableRecordListMaybeEntryReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.record(/* @__PURE__ */ reads.list(reads.maybeEntry)))
+const nullableRecordListMaybeEntryReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(core.maybeEntry))
 )
 
 /**
@@ -169,7 +159,7 @@ const nullableRecordListMaybeEntryReply = /* @__PURE__ */ reads.reply(
 export const xack = (key: RedisKey, group: RedisValue, ids: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["XACK", key, group]
   push(args, ids, "ids")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -399,7 +389,7 @@ export function xautoclaim(
   return make<unknown, unknown>(
     args,
     options?.justId === true
-      ? claimedIdsReply
+      ? server.claimedIds
       : options?.pairs === true
         ? claimedMaybePairsEntryReply
         : claimedMaybeEntryReply
@@ -560,7 +550,7 @@ export function xclaim(
 export const xdel = (key: RedisKey, ids: OneOrMany<RedisValue>): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["XDEL", key]
   push(args, ids, "ids")
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -652,7 +642,7 @@ export const xgroupCreateconsumer = (key: RedisKey, group: RedisValue, consumer:
  * @since 0.1.0
  */
 export const xgroupDelconsumer = (key: RedisKey, group: RedisValue, consumer: RedisValue): Command.Command<number> =>
-  make(["XGROUP", "DELCONSUMER", key, group, consumer], integerReply)
+  make(["XGROUP", "DELCONSUMER", key, group, consumer], Reader.integer)
 
 /**
  * `XGROUP DESTROY`.
@@ -1038,7 +1028,7 @@ export function xinfoStream(
  * @category streams
  * @since 0.1.0
  */
-export const xlen = (key: RedisKey): Command.Command<number> => make(["XLEN", key], integerReply)
+export const xlen = (key: RedisKey): Command.Command<number> => make(["XLEN", key], Reader.integer)
 
 /**
  * `XNACK`.
@@ -1068,7 +1058,7 @@ export const xnack = (
       args.push("FORCE")
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -1136,7 +1126,7 @@ export function xpending(
       args.push(range.consumer)
     }
   }
-  return make<unknown, unknown>(args, range !== undefined ? xpendingReply : pendingSummaryReply)
+  return make<unknown, unknown>(args, range !== undefined ? xpendingReply : server.pendingSummary)
 }
 
 /**
@@ -1436,5 +1426,5 @@ export const xtrim = (
       args.push("ACKED")
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }

@@ -4,23 +4,23 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import type { LcsMatch } from "../../Reply.ts"
 import { make, exclusive, given, int, push, someEntries } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const literal01Reply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.literal(0, 1))
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const textReply = /* @__PURE__ */ reads.asIs(reads.text)
-const pairDoubleDoubleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pair(reads.double, reads.double))
-const lcsReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({ matches: /* @__PURE__ */ reads.list(server.lcsMatch), len: reads.integer })
+const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
+const pairDoubleDoubleReply = /* @__PURE__ */ Reader.pair(Reader.double, Reader.double)
+const lcsReply = /* @__PURE__ */ Reader.struct({
+  matches: /* @__PURE__ */ Reader.list(server.lcsMatch),
+  len: Reader.integer
+})
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
-)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const nullableLiteralOKReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.literal("OK"))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const nullableLiteralOKReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.literal("OK"))
 )
 
 /**
@@ -35,7 +35,7 @@ const nullableLiteralOKReply = /* @__PURE__ */ reads.asIs(
  * @since 0.1.0
  */
 export const append = (key: RedisKey, value: RedisValue): Command.Command<number> =>
-  make(["APPEND", key, value], integerReply)
+  make(["APPEND", key, value], Reader.integer)
 
 /**
  * `DECR`.
@@ -48,7 +48,7 @@ export const append = (key: RedisKey, value: RedisValue): Command.Command<number
  * @category strings
  * @since 0.1.0
  */
-export const decr = (key: RedisKey): Command.Command<number> => make(["DECR", key], integerReply)
+export const decr = (key: RedisKey): Command.Command<number> => make(["DECR", key], Reader.integer)
 
 /**
  * `DECRBY`.
@@ -62,7 +62,7 @@ export const decr = (key: RedisKey): Command.Command<number> => make(["DECR", ke
  * @since 0.1.0
  */
 export const decrby = (key: RedisKey, decrement: Int): Command.Command<number> =>
-  make(["DECRBY", key, int(decrement, "decrement")], integerReply)
+  make(["DECRBY", key, int(decrement, "decrement")], Reader.integer)
 
 /**
  * `DELEX`.
@@ -219,7 +219,7 @@ export const getset = (key: RedisKey, value: RedisValue): Command.Command<string
  * @category strings
  * @since 0.1.0
  */
-export const incr = (key: RedisKey): Command.Command<number> => make(["INCR", key], integerReply)
+export const incr = (key: RedisKey): Command.Command<number> => make(["INCR", key], Reader.integer)
 
 /**
  * `INCRBY`.
@@ -233,7 +233,7 @@ export const incr = (key: RedisKey): Command.Command<number> => make(["INCR", ke
  * @since 0.1.0
  */
 export const incrby = (key: RedisKey, increment: Int): Command.Command<number> =>
-  make(["INCRBY", key, int(increment, "increment")], integerReply)
+  make(["INCRBY", key, int(increment, "increment")], Reader.integer)
 
 /**
  * `INCRBYFLOAT`.
@@ -384,7 +384,7 @@ export function lcs(
   }
   return make<unknown, unknown>(
     args,
-    options?.len === true ? integerReply : options?.idx === true ? lcsReply : textReply
+    options?.len === true ? Reader.integer : options?.idx === true ? lcsReply : textReply
   )
 }
 
@@ -662,7 +662,7 @@ export const setnx = (key: RedisKey, value: RedisValue): Command.Command<0 | 1> 
  * @since 0.1.0
  */
 export const setrange = (key: RedisKey, offset: Int, value: RedisValue): Command.Command<number> =>
-  make(["SETRANGE", key, int(offset, "offset"), value], integerReply)
+  make(["SETRANGE", key, int(offset, "offset"), value], Reader.integer)
 
 /**
  * `STRLEN`.
@@ -675,7 +675,7 @@ export const setrange = (key: RedisKey, offset: Int, value: RedisValue): Command
  * @category strings
  * @since 0.1.0
  */
-export const strlen = (key: RedisKey): Command.Command<number> => make(["STRLEN", key], integerReply)
+export const strlen = (key: RedisKey): Command.Command<number> => make(["STRLEN", key], Reader.integer)
 
 /**
  * `SUBSTR`.

@@ -4,19 +4,16 @@ import type * as Resp from "@relive/core/Resp"
 import type { Int, RedisValue } from "../../Argument.ts"
 import { make, int } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const nullableSimilarReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.nullable(modules.similar))
-const nullablePairsTextDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pairs(reads.text, reads.double))
+const nullableSimilarReply = /* @__PURE__ */ Reader.nullable(modules.similar)
+const nullablePairsTextDoubleReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.pairs(Reader.text, Reader.double)
 )
-const nullablePairsTextNullableTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.pairs(reads.text, /* @__PURE__ */ reads.nullable(reads.text)))
+const nullablePairsTextNullableTextReply = /* @__PURE__ */ Reader.nullable(
+  /* @__PURE__ */ Reader.pairs(Reader.text, /* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const nullableListTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.text))
-)
+const nullableListTextReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
  * `FT.SUGADD`.
@@ -44,7 +41,7 @@ export const sugadd = (
       args.push("PAYLOAD", options.payload)
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -59,7 +56,7 @@ export const sugadd = (
  * @since 0.1.0
  */
 export const sugdel = (key: RedisValue, string: RedisValue): Command.Command<number> =>
-  make(["FT.SUGDEL", key, string], integerReply)
+  make(["FT.SUGDEL", key, string], Reader.integer)
 
 /**
  * `FT.SUGGET`.
@@ -169,4 +166,4 @@ export function sugget(
  * @category suggestions
  * @since 0.1.0
  */
-export const suglen = (key: RedisValue): Command.Command<number> => make(["FT.SUGLEN", key], integerReply)
+export const suglen = (key: RedisValue): Command.Command<number> => make(["FT.SUGLEN", key], Reader.integer)

@@ -3,25 +3,22 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, RedisKey } from "../../Argument.ts"
 import { make, int, push, pushCounted, several } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const listDoubleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.double))
-const tdigestInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({
-    Compression: reads.integer,
-    Capacity: reads.integer,
-    "Merged nodes": reads.integer,
-    "Unmerged nodes": reads.integer,
-    "Merged weight": reads.double,
-    "Unmerged weight": reads.double,
-    Observations: reads.double,
-    "Total compressions": reads.integer,
-    "Memory usage": reads.integer
-  })
-)
-const doubleReply = /* @__PURE__ */ reads.reply(reads.double)
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const listDoubleReply = /* @__PURE__ */ Reader.list(Reader.double)
+const tdigestInfoReply = /* @__PURE__ */ Reader.struct({
+  Compression: Reader.integer,
+  Capacity: Reader.integer,
+  "Merged nodes": Reader.integer,
+  "Unmerged nodes": Reader.integer,
+  "Merged weight": Reader.double,
+  "Unmerged weight": Reader.double,
+  Observations: Reader.double,
+  "Total compressions": Reader.integer,
+  "Memory usage": Reader.integer
+})
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
 
 /**
  * `TDIGEST.ADD`.
@@ -155,7 +152,7 @@ export const tdigestInfo = (
  * @category t-digests
  * @since 0.1.0
  */
-export const tdigestMax = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MAX", key], doubleReply)
+export const tdigestMax = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MAX", key], Reader.double)
 
 /**
  * `TDIGEST.MERGE`.
@@ -197,7 +194,7 @@ export const tdigestMerge = (
  * @category t-digests
  * @since 0.1.0
  */
-export const tdigestMin = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MIN", key], doubleReply)
+export const tdigestMin = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MIN", key], Reader.double)
 
 /**
  * `TDIGEST.QUANTILE`.
@@ -281,4 +278,4 @@ export const tdigestTrimmedMean = (
   key: RedisKey,
   lowCutQuantile: number,
   highCutQuantile: number
-): Command.Command<number> => make(["TDIGEST.TRIMMED_MEAN", key, lowCutQuantile, highCutQuantile], doubleReply)
+): Command.Command<number> => make(["TDIGEST.TRIMMED_MEAN", key, lowCutQuantile, highCutQuantile], Reader.double)

@@ -38,19 +38,13 @@ import {
   tuples
 } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
+import * as core from "../coreReads.ts"
 
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const headSampleReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.head(modules.sample))
-const seriesInfoReply = /* @__PURE__ */ reads.reply(modules.seriesInfo)
-const listOrErrorIntegerReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.orError(reads.integer))
-)
-const latestSamplesReply = /* @__PURE__ */ reads.reply(modules.latestSamples)
-const manySeriesReply = /* @__PURE__ */ reads.reply(modules.manySeries)
-const samplesReply = /* @__PURE__ */ reads.reply(modules.samples)
-const setTextReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.set(reads.text))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const headSampleReply = /* @__PURE__ */ core.head(modules.sample)
+const listOrErrorIntegerReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.orError(Reader.integer))
+const setTextReply = /* @__PURE__ */ Reader.set(Reader.text)
 
 /**
  * `TS.ADD`.
@@ -106,7 +100,7 @@ export const add = (
       }
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -311,7 +305,7 @@ export const decrby = (
       }
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -326,7 +320,7 @@ export const decrby = (
  * @since 0.1.0
  */
 export const del = (key: RedisKey, from: RedisValue, to: RedisValue): Command.Command<number> =>
-  make(["TS.DEL", key, from, to], integerReply)
+  make(["TS.DEL", key, from, to], Reader.integer)
 
 /**
  * `TS.DELETERULE`.
@@ -423,7 +417,7 @@ export const incrby = (
       }
     }
   }
-  return make(args, integerReply)
+  return make(args, Reader.integer)
 }
 
 /**
@@ -447,7 +441,7 @@ export const info = (
       args.push("DEBUG")
     }
   }
-  return make(args, seriesInfoReply)
+  return make(args, modules.seriesInfo)
 }
 
 /**
@@ -507,7 +501,7 @@ export const mget = (
   }
   args.push("FILTER")
   push(args, filterExprs, "filterExprs")
-  return make(args, latestSamplesReply)
+  return make(args, modules.latestSamples)
 }
 
 /**
@@ -594,7 +588,7 @@ export const mrange = (
       args.push("REDUCE", options.groupBy.reduce)
     }
   }
-  return make(args, manySeriesReply)
+  return make(args, modules.manySeries)
 }
 
 /**
@@ -681,7 +675,7 @@ export const mrevrange = (
       args.push("REDUCE", options.groupBy.reduce)
     }
   }
-  return make(args, manySeriesReply)
+  return make(args, modules.manySeries)
 }
 
 /**
@@ -750,7 +744,7 @@ export const nrange = (
       }
     }
   }
-  return make(args, samplesReply)
+  return make(args, modules.samples)
 }
 
 /**
@@ -819,7 +813,7 @@ export const nrevrange = (
       }
     }
   }
-  return make(args, samplesReply)
+  return make(args, modules.samples)
 }
 
 /**
@@ -935,7 +929,7 @@ export const range = (
       }
     }
   }
-  return make(args, samplesReply)
+  return make(args, modules.samples)
 }
 
 /**
@@ -968,7 +962,7 @@ export const read = (
       args.push("MAX_COUNT", int(options.maxCount, "maxCount"))
     }
   }
-  return make(args, samplesReply)
+  return make(args, modules.samples)
 }
 
 /**
@@ -1033,5 +1027,5 @@ export const revrange = (
       }
     }
   }
-  return make(args, samplesReply)
+  return make(args, modules.samples)
 }

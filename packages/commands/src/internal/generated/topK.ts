@@ -3,18 +3,21 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import { make, int, push, someEntries } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const listNullableTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.list(/* @__PURE__ */ reads.nullable(reads.text))
+const listNullableTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(Reader.text))
 )
-const listIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.integer))
-const topkInfoReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.struct({ k: reads.integer, width: reads.integer, depth: reads.integer, decay: reads.double })
-)
-const pairsTextIntegerReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.pairs(reads.text, reads.integer))
-const listBooleanReply = /* @__PURE__ */ reads.reply(/* @__PURE__ */ reads.list(reads.boolean))
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
+const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
+const topkInfoReply = /* @__PURE__ */ Reader.struct({
+  k: Reader.integer,
+  width: Reader.integer,
+  depth: Reader.integer,
+  decay: Reader.double
+})
+const pairsTextIntegerReply = /* @__PURE__ */ Reader.pairs(Reader.text, Reader.integer)
+const listBooleanReply = /* @__PURE__ */ Reader.list(Reader.boolean)
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
  * `TOPK.ADD`.

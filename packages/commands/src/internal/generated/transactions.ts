@@ -3,11 +3,11 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { OneOrMany, RedisKey } from "../../Argument.ts"
 import { make, push } from "../encode.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
 
-const literalOKReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.literal("OK"))
-const nullableListPlainReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.plain))
+const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
+const nullableListPlainReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.plain))
 )
 
 /**

@@ -5,32 +5,24 @@ import type { ExactlyOne, Int, OneOf, RedisKey, RedisValue, Vector } from "../..
 import type { PairsBytes, Rec, Scored, ScoredBytes } from "../../Reply.ts"
 import { make, exclusive, given, int, missing, pushVector } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
-import * as reads from "../reads.ts"
+import * as Reader from "@relive/core/Reader"
+import * as core from "../coreReads.ts"
 
-const booleanReply = /* @__PURE__ */ reads.reply(reads.boolean)
-const integerReply = /* @__PURE__ */ reads.reply(reads.integer)
-const nullableListPlainReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.plain))
+const nullableListPlainReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.plain))
 )
-const nullableListDoubleReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.double))
+const nullableListDoubleReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.double))
+const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
+const nullableRecordPlainReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.record(Reader.plain))
+const nullableListScoredReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(core.scored))
+const nullableListListTextReply = /* @__PURE__ */ Reader.asIs(
+  /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.list(Reader.text)))
 )
-const nullableTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.nullable(reads.text))
-const nullableRecordPlainReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.record(reads.plain))
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const pairsTextNullableTextReply = /* @__PURE__ */ Reader.pairs(
+  Reader.text,
+  /* @__PURE__ */ Reader.nullable(Reader.text)
 )
-const nullableListScoredReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(reads.scored))
-)
-const nullableListListTextReply = /* @__PURE__ */ reads.asIs(
-  /* @__PURE__ */ reads.nullable(/* @__PURE__ */ reads.list(/* @__PURE__ */ reads.list(reads.text)))
-)
-const listTextReply = /* @__PURE__ */ reads.asIs(/* @__PURE__ */ reads.list(reads.text))
-const similarReply = /* @__PURE__ */ reads.reply(modules.similar)
-const pairsTextNullableTextReply = /* @__PURE__ */ reads.reply(
-  /* @__PURE__ */ reads.pairs(reads.text, /* @__PURE__ */ reads.nullable(reads.text))
-)
-const scoredReply = /* @__PURE__ */ reads.reply(reads.scored)
 
 /**
  * `VADD`.
@@ -85,7 +77,7 @@ export const vadd = (
       args.push("M", int(options.m, "m"))
     }
   }
-  return make(args, booleanReply)
+  return make(args, Reader.boolean)
 }
 
 /**
@@ -97,7 +89,7 @@ export const vadd = (
  * @category vector sets
  * @since 0.1.0
  */
-export const vcard = (key: RedisKey): Command.Command<number> => make(["VCARD", key], integerReply)
+export const vcard = (key: RedisKey): Command.Command<number> => make(["VCARD", key], Reader.integer)
 
 /**
  * `VDIM`.
@@ -108,7 +100,7 @@ export const vcard = (key: RedisKey): Command.Command<number> => make(["VCARD", 
  * @category vector sets
  * @since 0.1.0
  */
-export const vdim = (key: RedisKey): Command.Command<number> => make(["VDIM", key], integerReply)
+export const vdim = (key: RedisKey): Command.Command<number> => make(["VDIM", key], Reader.integer)
 
 /**
  * `VEMB`.
@@ -177,7 +169,7 @@ export const vinfo = (key: RedisKey): Command.Command<Rec<Resp.Reply> | null, Pa
  * @since 0.1.0
  */
 export const vismember = (key: RedisKey, element: RedisValue): Command.Command<boolean> =>
-  make(["VISMEMBER", key, element], booleanReply)
+  make(["VISMEMBER", key, element], Reader.boolean)
 
 /**
  * `VLINKS`.
@@ -269,7 +261,7 @@ export const vrange = (
  * @since 0.1.0
  */
 export const vrem = (key: RedisKey, element: RedisValue): Command.Command<boolean> =>
-  make(["VREM", key, element], booleanReply)
+  make(["VREM", key, element], Reader.boolean)
 
 /**
  * `VSETATTR`.
@@ -281,7 +273,7 @@ export const vrem = (key: RedisKey, element: RedisValue): Command.Command<boolea
  * @since 0.1.0
  */
 export const vsetattr = (key: RedisKey, element: RedisValue, json: RedisValue): Command.Command<boolean> =>
-  make(["VSETATTR", key, element, json], booleanReply)
+  make(["VSETATTR", key, element, json], Reader.boolean)
 
 /**
  * `VSIM`.
@@ -413,11 +405,11 @@ export function vsim(
   return make<unknown, unknown>(
     args,
     options?.withScores === true && options?.withAttribs === true
-      ? similarReply
+      ? modules.similar
       : options?.withAttribs === true
         ? pairsTextNullableTextReply
         : options?.withScores === true
-          ? scoredReply
+          ? core.scored
           : listTextReply
   )
 }

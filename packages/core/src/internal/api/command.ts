@@ -9,7 +9,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Any, BigInts, Command, Failure, Reader } from "../../Command.ts"
+import type { Any, BigInts, Command, Failure } from "../../Command.ts"
+import { plain, read, type Reader } from "../../Reader.ts"
 import { RedisArgumentError, type RedisError } from "../../RedisError.ts"
 import { type CallOptions, type PipelineReply, RedisService, type Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
@@ -93,19 +94,17 @@ const submitTo = <A>(
   return run(command, service, undefined)
 }
 
-/** The reply as it came. */
-const plain: Reader<Resp.Reply> = { text: (reply) => reply, bytes: (reply) => reply }
-
 export function make(args: Resp.Command): Command<Resp.Reply>
 export function make<A, B>(args: Resp.Command, reply: Reader<A, B>): Command<A, B>
 export function make(args: Resp.Command, reply: Reader<unknown> = plain): Command<unknown> {
   return new Value(args, reply, undefined)
 }
 
-const never: Reader<never> = {
-  text: () => new Resp.DecodeError("shape", "the command was not sent"),
-  bytes: () => new Resp.DecodeError("shape", "the command was not sent")
+const refuse = (): never => {
+  throw new Resp.DecodeError("shape", "the command was not sent")
 }
+
+const never: Reader<never> = { text: refuse, bytes: refuse }
 
 export const fail = (name: string, detail: string): Command<never> =>
   new Value(
@@ -145,7 +144,7 @@ export const reading = <A, R>(
   const { reply } = command
   // The reply is the value, which its type says. Reading it would cost half of what the whole call does.
   if (reply.asIs === true) return send() as Effect.Effect<Resp.Reply & A, RedisError, R>
-  return Effect.flatMap(send(), (received) => settled(command, reply.text(received)))
+  return Effect.flatMap(send(), (received) => settled(command, read(reply, received, "text")))
 }
 
 /** The same as bytes. */
@@ -155,7 +154,7 @@ export const readingBytes = <B, R>(
 ): Effect.Effect<B, RedisError, R> => {
   if (command.failure !== undefined) return Effect.fail(redisError(command.failure))
   const { reply } = command
-  return Effect.flatMap(send(), (received) => settled(command, reply.bytes(received)))
+  return Effect.flatMap(send(), (received) => settled(command, read(reply, received, "bytes")))
 }
 
 export const isBytes = (options: CallOptions | undefined): options is CallOptions & { readonly decode: "bytes" } =>
@@ -211,7 +210,7 @@ export const valuesOf = (
     const command = commands[index]
     if (!isCommand(command)) return reply
     if (isElementFailure(reply)) return reply
-    const value = bytes ? command.reply.bytes(reply) : command.reply.text(reply)
+    const value = read(command.reply, reply, bytes ? "bytes" : "text")
     return isFailure(value) ? readFailure(command, value) : value
   })
 
@@ -233,17 +232,15 @@ export const inTurn = <R>(
 
 /** A reader that decodes what another one reads. */
 const decoded = <A, T>(
-  read: Reader<A, unknown>,
+  reader: Reader<A, unknown>,
   decode: (value: unknown) => Result.Result<T, Schema.SchemaError>
 ): Reader<T> => {
-  const step = (value: unknown): T | Resp.DecodeError => {
-    if (isFailure(value)) return value
-    return Result.match(decode(value), {
-      onSuccess: (decodedValue): T | Resp.DecodeError => decodedValue,
-      onFailure: (cause) => new Resp.DecodeError("schema", `it does not fit the schema: ${cause.message}`)
-    })
-  }
-  return { text: (reply) => step(read.text(reply)), bytes: (reply) => step(read.bytes(reply)) }
+  const step = (value: unknown): T =>
+    Result.getOrThrowWith(
+      decode(value),
+      (cause) => new Resp.DecodeError("schema", `it does not fit the schema: ${cause.message}`)
+    )
+  return { text: (reply) => step(reader.text(reply)), bytes: (reply) => step(reader.bytes(reply)) }
 }
 
 export const withSchema = <S extends Schema.Codec<unknown, unknown>>(
@@ -270,22 +267,17 @@ export const define = <const Args extends ReadonlyArray<unknown>, A, Encoded>(op
 // Integers
 // -----------------------------------------------------------------------------
 
-const notIntegers = new Resp.DecodeError("shape", "integers were expected")
-
-const toBigInt = (value: unknown): bigint | null | undefined => {
+const toBigInt = (value: Resp.Reply): bigint | null => {
   if (typeof value === "bigint" || value === null) return value
-  return typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : undefined
-}
-
-const bigInts = (reply: Resp.Reply): unknown => {
-  if (!Array.isArray(reply)) return toBigInt(reply) ?? (reply === null ? null : notIntegers)
-  const items = reply.map(toBigInt)
-  return items.includes(undefined) ? notIntegers : items
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value)
+  throw new Resp.DecodeError("shape", "integers were expected")
 }
 
 export const asBigInt = <A extends number | null | ReadonlyArray<number | null>>(
   command: Command<A, unknown>
 ): Command<BigInts<A>> => {
-  const read = (reply: Resp.Reply) => bigInts(reply) as BigInts<A> | Resp.DecodeError
-  return new Value(command.args, { text: read, bytes: read }, command.failure)
+  // The form of the reply is that of `A`.
+  const readBigInts = (reply: Resp.Reply) =>
+    (Array.isArray(reply) ? reply.map(toBigInt) : toBigInt(reply)) as BigInts<A>
+  return new Value(command.args, { text: readBigInts, bytes: readBigInts }, command.failure)
 }

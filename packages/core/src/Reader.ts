@@ -1,48 +1,93 @@
 /**
- * Reading replies: small readers, put together for each command.
+ * Readers of replies: how the value of a `Command` comes out of what the server sent.
  *
- * They look at what arrived and never ask for the protocol: a relation may come as a map, as a flat list or as a list of
- * pairs, a number as a number or as text, a set as a set or as a list. Whatever else comes is a `DecodeError`, which they
- * throw among themselves; `reply` returns it to the outside.
+ * A reader looks at what arrived and never asks for the protocol: a relation may come as a map, as a flat list or as a list of
+ * pairs, a number as a number or as text, a set as a set or as a list. For whatever else comes it throws a
+ * `Resp.DecodeError` (`mismatch` makes one), which fails the command that it belongs to and no other. Its message names
+ * kinds, never values.
  *
- * @internal
+ * Most are put together from small ones:
+ *
+ * ```ts
+ * import { Command, Reader } from "@relive/core"
+ *
+ * const members = Reader.pairs(Reader.text, Reader.double)
+ * const best = (key: string) => Command.make(["ZRANGE", key, 0, 9, "REV", "WITHSCORES"], members)
+ * ```
+ *
+ * They are plain functions: no schema, no fiber, no allocation but the value.
+ *
+ * @since 0.1.0
  */
-import type * as Command from "@relive/core/Command"
-import * as Resp from "@relive/core/Resp"
-import type { Entry, EntryBytes, Rec } from "../Reply.ts"
+import * as Resp from "./Resp.ts"
 
-/** A reader of a part of a reply. It throws a `DecodeError`. */
-export interface Read<out A, out B = A> {
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * Reads a reply, in both modes of decoding. What it cannot read it refuses by throwing a `Resp.DecodeError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reader<out A, out B = A> {
+  /** A reply whose strings are text. */
   readonly text: (reply: Resp.Reply) => A
+  /** A reply of `decode: "bytes"`: strings are `Uint8Array`, maps arrays of pairs, sets arrays. */
   readonly bytes: (reply: Resp.Reply) => B
+  /** A single command's text reply is its value as it comes, and need not be read. */
+  readonly asIs?: true | undefined
 }
 
-/** What a relation is in bytes mode, and wherever its order counts. */
-export type Pairs<A> = ReadonlyArray<readonly [Uint8Array, A]>
+/**
+ * Names that are data, and their values. It has no prototype, since `__proto__` and `constructor` are names like any others:
+ * ask `Object.hasOwn(record, name)`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Rec<A> = Readonly<Record<string, A>>
+
+/**
+ * A relation as bytes: pairs, in the server's order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PairsBytes<A = Uint8Array> = ReadonlyArray<readonly [name: Uint8Array, value: A]>
 
 // -----------------------------------------------------------------------------
-// To and from the outside
+// Running
 // -----------------------------------------------------------------------------
 
-const guarded =
-  <A>(read: (reply: Resp.Reply) => A) =>
-  (reply: Resp.Reply): A | Resp.DecodeError => {
-    try {
-      return read(reply)
-    } catch (error) {
-      if (error instanceof Resp.DecodeError) return error
-      throw error
-    }
+/**
+ * The value of a reply, or why it cannot be read.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const read: {
+  <A>(reader: Reader<A, unknown>, reply: Resp.Reply, mode: "text"): A | Resp.DecodeError
+  <B>(reader: Reader<unknown, B>, reply: Resp.Reply, mode: "bytes"): B | Resp.DecodeError
+  <A, B>(reader: Reader<A, B>, reply: Resp.Reply, mode: "text" | "bytes"): A | B | Resp.DecodeError
+} = <A, B>(reader: Reader<A, B>, reply: Resp.Reply, mode: "text" | "bytes"): A | B | Resp.DecodeError => {
+  try {
+    return reader[mode](reply)
+  } catch (error) {
+    if (error instanceof Resp.DecodeError) return error
+    throw error
   }
+}
 
-/** The reader of a command. */
-export const reply = <A, B>(read: Read<A, B>): Command.Reader<A, B> => ({
-  text: guarded(read.text),
-  bytes: guarded(read.bytes)
-})
-
-/** The reader of a command whose text reply is its value as it comes. */
-export const asIs = <A, B>(read: Read<A, B>): Command.Reader<A, B> => ({ ...reply(read), asIs: true })
+/**
+ * The same reader for replies that need none: a single command's text reply is its value as it comes. For text, and lists
+ * of text.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const asIs = <A, B>(reader: Reader<A, B>): Reader<A, B> => ({ ...reader, asIs: true })
 
 const kindOf = (found: Resp.Reply): string => {
   if (found === null) return "null"
@@ -53,7 +98,13 @@ const kindOf = (found: Resp.Reply): string => {
   return found instanceof Map ? "a map" : "a set"
 }
 
-const mismatch = (expected: string, found: Resp.Reply): never => {
+/**
+ * Refuses a reply: throws the `Resp.DecodeError` that says what was expected and what kind of thing came.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const mismatch = (expected: string, found: Resp.Reply): never => {
   throw new Resp.DecodeError("shape", `${expected} was expected, and ${kindOf(found)} came`)
 }
 
@@ -83,13 +134,29 @@ const readBytes = (found: Resp.Reply): Uint8Array => {
   return typeof found === "string" ? encoder.encode(found) : mismatch("text", found)
 }
 
-/** The reply as it came. */
-export const plain: Read<Resp.Reply> = { text: (found) => found, bytes: (found) => found }
+/**
+ * The reply as it came.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const plain: Reader<Resp.Reply> = { text: (found) => found, bytes: (found) => found }
 
-export const text: Read<string, Uint8Array> = { text: readText, bytes: readBytes }
+/**
+ * Text; `Uint8Array` in bytes mode.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const text: Reader<string, Uint8Array> = { text: readText, bytes: readBytes }
 
-/** Text that is text in both modes: what the server itself names, never data. */
-export const word: Read<string> = { text: readText, bytes: readText }
+/**
+ * Text that is text in both modes: what the server itself names, never data.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const word: Reader<string> = { text: readText, bytes: readText }
 
 const isIntegerText = (found: string): boolean => /^[+-]?\d+$/.test(found)
 
@@ -111,8 +178,13 @@ const smallest = (found: bigint): number | bigint => {
   return Number.isSafeInteger(number) ? number : found
 }
 
-/** An integer, also as text. One that is no safe integer is refused rather than rounded. */
-export const integer: Read<number> = { text: readInteger, bytes: readInteger }
+/**
+ * An integer, also as text. One that no number holds exactly is refused rather than rounded: see `Command.asBigInt`.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const integer: Reader<number> = { text: readInteger, bytes: readInteger }
 
 const readBigInteger = (found: Resp.Reply): number | bigint => {
   if (typeof found === "bigint") return found
@@ -121,8 +193,13 @@ const readBigInteger = (found: Resp.Reply): number | bigint => {
   return readInteger(found)
 }
 
-/** An integer that may be of any size: a number when it is safe, else a `bigint`. */
-export const bigInteger: Read<number | bigint> = { text: readBigInteger, bytes: readBigInteger }
+/**
+ * An integer of any size: a number when it is safe, else a `bigint`.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const bigInteger: Reader<number | bigint> = { text: readBigInteger, bytes: readBigInteger }
 
 const doubles: ReadonlyMap<string, number> = new Map([
   ["inf", Infinity],
@@ -142,8 +219,13 @@ const readDouble = (found: Resp.Reply): number => {
   return doubles.get(found.toLowerCase()) ?? mismatch("a number", found)
 }
 
-/** A double, also as text. */
-export const double: Read<number> = { text: readDouble, bytes: readDouble }
+/**
+ * A double, also as text.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const double: Reader<number> = { text: readDouble, bytes: readDouble }
 
 const readBoolean = (found: Resp.Reply): boolean => {
   if (typeof found === "boolean") return found
@@ -151,11 +233,21 @@ const readBoolean = (found: Resp.Reply): boolean => {
   return mismatch("a boolean", found)
 }
 
-/** A boolean, also as 0 or 1. */
-export const boolean: Read<boolean> = { text: readBoolean, bytes: readBoolean }
+/**
+ * A boolean, also as 0 or 1.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const boolean: Reader<boolean> = { text: readBoolean, bytes: readBoolean }
 
-/** One of these words or integers. */
-export const literal = <const A extends string | number>(...values: ReadonlyArray<A>): Read<A> => {
+/**
+ * One of these words or integers.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const literal = <const A extends string | number>(...values: ReadonlyArray<A>): Reader<A> => {
   const read = (found: Resp.Reply): A => {
     const plainFound = found instanceof Uint8Array ? decodeText(found) : found
     const value = values.find((known) => known === plainFound)
@@ -168,40 +260,69 @@ export const literal = <const A extends string | number>(...values: ReadonlyArra
 // Combinators
 // -----------------------------------------------------------------------------
 
-export const nullable = <A, B>(read: Read<A, B>): Read<A | null, B | null> => ({
-  text: (found) => (found === null ? null : read.text(found)),
-  bytes: (found) => (found === null ? null : read.bytes(found))
+/**
+ * `null`, or what the reader reads.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const nullable = <A, B>(reader: Reader<A, B>): Reader<A | null, B | null> => ({
+  text: (found) => (found === null ? null : reader.text(found)),
+  bytes: (found) => (found === null ? null : reader.bytes(found))
 })
 
-/** Either of them: the first one that can read it. */
-export const either = <A, B, C, D>(first: Read<A, B>, second: Read<C, D>): Read<A | C, B | D> => {
-  const firstText = guarded(first.text)
-  const firstBytes = guarded(first.bytes)
+/**
+ * Either of them: the first one that can read it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const either = <A, B, C, D>(first: Reader<A, B>, second: Reader<C, D>): Reader<A | C, B | D> => {
   return {
     text: (found) => {
-      const value = firstText(found)
+      const value = read(first, found, "text")
       return value instanceof Resp.DecodeError ? second.text(found) : value
     },
     bytes: (found) => {
-      const value = firstBytes(found)
+      const value = read(first, found, "bytes")
       return value instanceof Resp.DecodeError ? second.bytes(found) : value
     }
   }
 }
 
-/** An error of the server in its place, where a command tells of each element by itself. */
-export const orError = <A, B>(read: Read<A, B>): Read<A | Resp.ReplyError, B | Resp.ReplyError> => ({
-  text: (found) => (found instanceof Resp.ReplyError ? found : read.text(found)),
-  bytes: (found) => (found instanceof Resp.ReplyError ? found : read.bytes(found))
+/**
+ * An error of the server in its place, where a command tells of each element by itself.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const orError = <A, B>(reader: Reader<A, B>): Reader<A | Resp.ReplyError, B | Resp.ReplyError> => ({
+  text: (found) => (found instanceof Resp.ReplyError ? found : reader.text(found)),
+  bytes: (found) => (found instanceof Resp.ReplyError ? found : reader.bytes(found))
 })
 
-export const map = <A, B, C, D>(read: Read<A, B>, toText: (value: A) => C, toBytes: (value: B) => D): Read<C, D> => ({
-  text: (found) => toText(read.text(found)),
-  bytes: (found) => toBytes(read.bytes(found))
+/**
+ * Changes what is read.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const map = <A, B, C, D>(
+  reader: Reader<A, B>,
+  toText: (value: A) => C,
+  toBytes: (value: B) => D
+): Reader<C, D> => ({
+  text: (found) => toText(reader.text(found)),
+  bytes: (found) => toBytes(reader.bytes(found))
 })
 
-/** A reader that is made when it is first needed: for what contains itself. */
-export const lazy = <A, B>(make: () => Read<A, B>): Read<A, B> => ({
+/**
+ * A reader that is made when it is first needed: for what contains itself.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const lazy = <A, B>(make: () => Reader<A, B>): Reader<A, B> => ({
   text: (found) => make().text(found),
   bytes: (found) => make().bytes(found)
 })
@@ -214,13 +335,24 @@ const itemsOf = (found: Resp.Reply, expected: string): ReadonlyArray<Resp.Reply>
   return found instanceof Set ? [...found] : mismatch(expected, found)
 }
 
-export const list = <A, B>(item: Read<A, B>): Read<ReadonlyArray<A>, ReadonlyArray<B>> => ({
+/**
+ * An array, or a set, as an array.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const list = <A, B>(item: Reader<A, B>): Reader<ReadonlyArray<A>, ReadonlyArray<B>> => ({
   text: (found) => itemsOf(found, "an array").map((element) => item.text(element)),
   bytes: (found) => itemsOf(found, "an array").map((element) => item.bytes(element))
 })
 
-/** A set of distinct elements; an array in bytes mode, since bytes have no equality. */
-export const set = <A, B>(item: Read<A, B>): Read<ReadonlySet<A>, ReadonlyArray<B>> => ({
+/**
+ * A set of distinct elements, also as an array; in bytes mode an array, since bytes have no equality.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const set = <A, B>(item: Reader<A, B>): Reader<ReadonlySet<A>, ReadonlyArray<B>> => ({
   text: (found) => new Set(itemsOf(found, "a set").map((element) => item.text(element))),
   bytes: (found) => itemsOf(found, "a set").map((element) => item.bytes(element))
 })
@@ -228,7 +360,16 @@ export const set = <A, B>(item: Read<A, B>): Read<ReadonlySet<A>, ReadonlyArray<
 const arrayOf = (found: Resp.Reply, length: number): ReadonlyArray<Resp.Reply> =>
   isArray(found) && found.length >= length ? found : mismatch(`an array of ${length}`, found)
 
-export const pair = <A, B, C, D>(first: Read<A, B>, second: Read<C, D>): Read<readonly [A, C], readonly [B, D]> => ({
+/**
+ * An array of two.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const pair = <A, B, C, D>(
+  first: Reader<A, B>,
+  second: Reader<C, D>
+): Reader<readonly [A, C], readonly [B, D]> => ({
   text: (found) => {
     const [one, two] = arrayOf(found, 2)
     return [first.text(one), second.text(two)]
@@ -239,11 +380,17 @@ export const pair = <A, B, C, D>(first: Read<A, B>, second: Read<C, D>): Read<re
   }
 })
 
+/**
+ * An array of three.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const triple = <A, B, C, D, E, F>(
-  first: Read<A, B>,
-  second: Read<C, D>,
-  third: Read<E, F>
-): Read<readonly [A, C, E], readonly [B, D, F]> => ({
+  first: Reader<A, B>,
+  second: Reader<C, D>,
+  third: Reader<E, F>
+): Reader<readonly [A, C, E], readonly [B, D, F]> => ({
   text: (found) => {
     const [one, two, three] = arrayOf(found, 3)
     return [first.text(one), second.text(two), third.text(three)]
@@ -254,12 +401,18 @@ export const triple = <A, B, C, D, E, F>(
   }
 })
 
+/**
+ * An array of four.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const quadruple = <A, B, C, D, E, F, G, H>(
-  first: Read<A, B>,
-  second: Read<C, D>,
-  third: Read<E, F>,
-  fourth: Read<G, H>
-): Read<readonly [A, C, E, G], readonly [B, D, F, H]> => ({
+  first: Reader<A, B>,
+  second: Reader<C, D>,
+  third: Reader<E, F>,
+  fourth: Reader<G, H>
+): Reader<readonly [A, C, E, G], readonly [B, D, F, H]> => ({
   text: (found) => {
     const [one, two, three, four] = arrayOf(found, 4)
     return [first.text(one), second.text(two), third.text(three), fourth.text(four)]
@@ -286,11 +439,16 @@ const pairsOf = (found: Resp.Reply, expected: string): ReadonlyArray<readonly [R
   return Array.from({ length: found.length / 2 }, (_, index) => [found[2 * index], found[2 * index + 1]] as const)
 }
 
-/** A list of pairs, whose order and repeated names are kept. */
+/**
+ * Pairs in any form (a map, pairs, a flat list) as a list, whose order and repeated names are kept.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const pairs = <A, B, C, D>(
-  first: Read<A, B>,
-  second: Read<C, D>
-): Read<ReadonlyArray<readonly [A, C]>, ReadonlyArray<readonly [B, D]>> => ({
+  first: Reader<A, B>,
+  second: Reader<C, D>
+): Reader<ReadonlyArray<readonly [A, C]>, ReadonlyArray<readonly [B, D]>> => ({
   text: (found) => pairsOf(found, "an array of pairs").map(([one, two]) => [first.text(one), second.text(two)]),
   bytes: (found) => pairsOf(found, "an array of pairs").map(([one, two]) => [first.bytes(one), second.bytes(two)])
 })
@@ -305,8 +463,13 @@ const nameBytes = (found: Resp.Reply): Uint8Array =>
 /** No prototype: `__proto__` and `constructor` are names like any others. */
 const emptyRecord = <A>(): Record<string, A> => Object.create(null)
 
-/** Names that are data, and values. The last of equal names wins. In bytes mode pairs, in the server's order. */
-export const record = <A, B>(value: Read<A, B>): Read<Rec<A>, Pairs<B>> => ({
+/**
+ * Names that are data, and values. The last of equal names wins. In bytes mode pairs, in the order of the server.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const record = <A, B>(value: Reader<A, B>): Reader<Rec<A>, PairsBytes<B>> => ({
   text: (found) => {
     const result = emptyRecord<A>()
     if (found instanceof Map) {
@@ -319,22 +482,39 @@ export const record = <A, B>(value: Read<A, B>): Read<Rec<A>, Pairs<B>> => ({
   bytes: (found) => pairsOf(found, "a map").map(([name, item]) => [nameBytes(name), value.bytes(item)])
 })
 
-type Fields = Readonly<Record<string, Read<unknown, unknown>>>
+type Fields = Readonly<Record<string, Reader<unknown, unknown>>>
 
-/** What a `struct` reads as text. */
-export type TextOf<F extends Fields> = { readonly [N in keyof F]: F[N] extends Read<infer A, infer _B> ? A : never } & {
-  readonly [name: string]: unknown
-}
-
-/** What a `struct` reads as bytes. */
-export type BytesOf<F extends Fields> = {
-  readonly [N in keyof F]: F[N] extends Read<infer _A, infer B> ? B : never
+/**
+ * What a `struct` reads as text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TextOf<F extends Fields> = {
+  readonly [N in keyof F]: F[N] extends Reader<infer A, infer _B> ? A : never
 } & {
   readonly [name: string]: unknown
 }
 
-/** Fields that are fixed, by their names on the server. What newer servers add is there as it came. */
-export const struct = <const F extends Fields>(fields: F): Read<TextOf<F>, BytesOf<F>> => {
+/**
+ * What a `struct` reads as bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BytesOf<F extends Fields> = {
+  readonly [N in keyof F]: F[N] extends Reader<infer _A, infer B> ? B : never
+} & {
+  readonly [name: string]: unknown
+}
+
+/**
+ * Fields that are fixed, by their names on the server. What newer servers add is there as it came.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const struct = <const F extends Fields>(fields: F): Reader<TextOf<F>, BytesOf<F>> => {
   const read = (found: Resp.Reply, mode: "text" | "bytes"): Record<string, unknown> => {
     const result = emptyRecord<unknown>()
     for (const [key, value] of pairsOf(found, "a map")) {
@@ -346,91 +526,3 @@ export const struct = <const F extends Fields>(fields: F): Read<TextOf<F>, Bytes
   }
   return { text: (found) => read(found, "text") as TextOf<F>, bytes: (found) => read(found, "bytes") as BytesOf<F> }
 }
-
-// -----------------------------------------------------------------------------
-// Sorted sets, geo, streams
-// -----------------------------------------------------------------------------
-
-/** Members with their scores: flat in RESP2, pairs in RESP3. */
-export const scored = /* @__PURE__ */ pairs(text, double)
-
-/** One member that was taken, or null: `[]` where there was none. */
-export const popped: Read<readonly [string, number] | null, readonly [Uint8Array, number] | null> = /* @__PURE__ */ map(
-  scored,
-  (members) => members[0] ?? null,
-  (members) => members[0] ?? null
-)
-
-export const position = /* @__PURE__ */ pair(double, double)
-
-/** What stands in `[member, …]`, in the server's order. */
-export const located = (
-  distance: boolean,
-  hash: boolean,
-  coordinates: boolean
-): Read<ReadonlyArray<unknown>, ReadonlyArray<unknown>> => {
-  const parts: ReadonlyArray<Read<unknown, unknown>> = [
-    text,
-    ...(distance ? [double] : []),
-    ...(hash ? [integer] : []),
-    ...(coordinates ? [position] : [])
-  ]
-  return {
-    text: (found) => parts.map((part, index) => part.text(arrayOf(found, parts.length)[index])),
-    bytes: (found) => parts.map((part, index) => part.bytes(arrayOf(found, parts.length)[index]))
-  }
-}
-
-const fieldPairs = /* @__PURE__ */ pairs(text, text)
-
-const fieldRecord = /* @__PURE__ */ record(text)
-
-const entryWith = <F>(fields: Read<F, EntryBytes[1]>): Read<readonly [id: string, fields: F], EntryBytes> => ({
-  text: (found) => {
-    const [id, values, ...rest] = arrayOf(found, 2)
-    return extended([readText(id), fields.text(values)], rest)
-  },
-  bytes: (found) => {
-    const [id, values, ...rest] = arrayOf(found, 2)
-    return extended([readBytes(id), fields.bytes(values)], rest)
-  }
-})
-
-/** Newer servers may say more of an entry: it follows as it came. */
-const extended = <A extends ReadonlyArray<unknown>>(entry: A, rest: ReadonlyArray<Resp.Reply>): A => {
-  if (rest.length === 0) return entry
-  const all: ReadonlyArray<unknown> = [...entry, ...rest]
-  return all as A
-}
-
-export const entry: Read<Entry, EntryBytes> = /* @__PURE__ */ entryWith(fieldRecord)
-
-/** All pairs of an entry, in order. */
-export const pairsEntry = /* @__PURE__ */ entryWith(fieldPairs)
-
-/** The same, where an entry that was deleted meanwhile has `null` for its fields. */
-export const maybeEntry = /* @__PURE__ */ maybeEntryWith(fieldRecord)
-
-export const maybePairsEntry = /* @__PURE__ */ maybeEntryWith(fieldPairs)
-
-function maybeEntryWith<F>(
-  fields: Read<F, EntryBytes[1]>
-): Read<readonly [id: string, fields: F | null], readonly [id: Uint8Array, fields: EntryBytes[1] | null]> {
-  const values = nullable(fields)
-  return {
-    text: (found) => {
-      const [id, items, ...rest] = arrayOf(found, 2)
-      return extended([readText(id), values.text(items)], rest)
-    },
-    bytes: (found) => {
-      const [id, items, ...rest] = arrayOf(found, 2)
-      return extended([readBytes(id), values.bytes(items)], rest)
-    }
-  }
-}
-
-/** The first of a list that may be empty, or null. */
-export const head = <A, B>(item: Read<A, B>): Read<A | null, B | null> => ({
-  text: (found) => (found === null || (isArray(found) && found.length === 0) ? null : item.text(found)),
-  bytes: (found) => (found === null || (isArray(found) && found.length === 0) ? null : item.bytes(found))
-})
