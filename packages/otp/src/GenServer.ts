@@ -63,9 +63,10 @@ import type {
   StartTimeout
 } from "./internal/genServer/errors.ts"
 import { ServerHandle } from "./internal/genServer/handle.ts"
+import { inspect as inspectHandle } from "./internal/genServer/inspect.ts"
 import { impl, NoProcess } from "./internal/process/process.ts"
 import { Self } from "./internal/process/self.ts"
-import type { MonitorRef, Process, Timer, TimerKey, TimerOptions } from "./Process.ts"
+import type { Details, Info as ProcessInfo, MonitorRef, Process, Timer, TimerKey, TimerOptions } from "./Process.ts"
 import * as Registry from "./Registry.ts"
 
 export {
@@ -461,6 +462,10 @@ interface Common<P extends Protocol, S> {
    * time cuts it. Its failure becomes the reason. Finalizers of the scope run afterwards, in every case.
    */
   readonly terminate?: ((reason: ExitReason.ExitReason, state: S) => Returned<unknown>) | undefined
+  /**
+   * What observers may see of the state: it is called whenever somebody looks. Never a secret, nor what users have sent.
+   */
+  readonly describe?: ((state: S) => Details) | undefined
   /** Whether exit signals arrive as messages. When absent: if there is a `terminate`, so that a shutdown calls it. */
   readonly trapExit?: boolean | undefined
   /**
@@ -987,6 +992,43 @@ export const named = <P extends Protocol>(
           return Effect.fail(new Registry.BadName({ key: name.key, reason: "NotRegistered" }))
         })
     }
+  })
+
+/**
+ * What a server is doing, at one moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Inspection {
+  /** Links, monitors, timers, and the rest of what is known of its process. */
+  readonly process: ProcessInfo
+  /** The state, as the last handler left it; `undefined` before `init` has succeeded. */
+  readonly state: unknown
+  /**
+   * What is being handled: the kind and the tag, such as `call Add`, and since how many milliseconds the handler waits.
+   * `undefined` when the server is idle.
+   */
+  readonly inHand: { readonly what: string; readonly millis: number } | undefined
+  /** How many messages wait. */
+  readonly depth: number
+  /** How many calls have been handled and not replied to. */
+  readonly openCalls: number
+  /** How many casts were lost because the mailbox was full. */
+  readonly lostCasts: number
+}
+
+/**
+ * What a server is doing, without asking it: it is no message, so that a server which hangs is seen as well. For looking
+ * at a program, not for its logic: the state belongs to the server.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const inspect = <P extends Protocol>(server: Server<P>): Effect.Effect<Inspection> =>
+  Effect.sync(() => {
+    if (!(server instanceof ServerHandle)) throw new TypeError("Not a server of @relive/otp")
+    return inspectHandle(server)
   })
 
 /**

@@ -13,6 +13,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as ExitReason from "./ExitReason.ts"
@@ -21,6 +22,7 @@ import * as internal from "./internal/process/process.ts"
 import { Result } from "./internal/process/result.ts"
 import type { ProcessExit } from "./internal/process/result.ts"
 import { Self } from "./internal/process/self.ts"
+import type { SupervisorRef } from "./Supervisor.ts"
 import { delayMillis, handleOf, timersOf } from "./internal/process/timers.ts"
 
 export {
@@ -147,6 +149,51 @@ export type Message =
     }
 
 /**
+ * What a process tells of itself to those who look at it: see {@link describe}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Details {
+  /** What kind of thing it is, such as `redis connection`. */
+  readonly kind: string
+  /** Short facts, in the order in which they are shown. Never a secret, nor what users have sent. */
+  readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>>
+}
+
+/**
+ * All that is known of a process from outside, at one moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Info {
+  readonly id: string
+  readonly path: string
+  readonly generation: number
+  readonly serial: number
+  /** `abandoned`: it has been killed, but something of it still runs. */
+  readonly state: "starting" | "running" | "stopping" | "ended" | "abandoned"
+  readonly exitReason: ExitReason.ExitReason | undefined
+  readonly trapExit: boolean
+  /** The process that supervises it. */
+  readonly supervisor: Process | undefined
+  readonly links: ReadonlyArray<Process>
+  /** Whom it watches. */
+  readonly monitors: ReadonlyArray<Process>
+  /** Who watches it. */
+  readonly monitoredBy: ReadonlyArray<Process>
+  /** How many messages wait. */
+  readonly mailboxDepth: number
+  /** How many timers are armed. */
+  readonly timers: number
+  /** What it is handling, in words without payload: `call Add`. Of servers only. */
+  readonly handling: string | undefined
+  /** What it tells of itself. */
+  readonly details: Details | undefined
+}
+
+/**
  * What names a timer among those of its process.
  *
  * @since 0.1.0
@@ -238,6 +285,7 @@ const prepare = (fiber: Fiber.Fiber<unknown, unknown>, options: SpawnOptions | u
     path: parent === undefined ? id : `${parent.path}/${id}`,
     generation: 1,
     parent: undefined,
+    origin: parent,
     context: fiber.context,
     trapExit: options?.trapExit === true
   })
@@ -296,6 +344,64 @@ export const run = <A, E, R>(
  * @category accessors
  */
 export const self: Effect.Effect<Process, never, Self> = Effect.map(Self, (process) => process)
+
+/**
+ * The supervisor of the calling process: none for a plain process, and for the root of a tree. To start siblings through
+ * it, use its name (`Supervisor.named`) or the root (`Supervisor.SupervisorRef`), whose types say what they take.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const supervisor: Effect.Effect<Option.Option<SupervisorRef<never>>, never, Self> = Effect.map(Self, (self) =>
+  Option.fromUndefinedOr(internal.impl(self).parent?.supervisor?.ref)
+)
+
+/**
+ * The processes above the calling one, the nearest first (`$ancestors`): its supervisor, or whoever spawned it, and so on.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const ancestors: Effect.Effect<ReadonlyArray<Process>, never, Self> = Effect.map(Self, (self) => {
+  const above: Array<Process> = []
+  for (let { origin } = internal.impl(self); origin !== undefined; origin = origin.origin) above.push(origin)
+  return above
+})
+
+/**
+ * What is known of a process, without asking it: also of one that hangs, or has ended. For a server see also
+ * `GenServer.inspect`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const info = (process: Process): Effect.Effect<Info> => Effect.sync(() => internal.impl(process).info)
+
+/**
+ * Lets the calling process tell observers what it is and how it does: `describe` is called whenever somebody looks, and
+ * costs nothing otherwise. It must be quick and must not throw.
+ *
+ * ```ts
+ * import { ChildSpec, Process } from "@relive/otp"
+ * import { Effect } from "effect"
+ *
+ * const importer = ChildSpec.make({
+ *   id: "importer",
+ *   start: Effect.gen(function* () {
+ *     let rows = 0
+ *     yield* Process.describe(() => ({ kind: "importer", facts: { rows } }))
+ *     return ChildSpec.started({ run: Effect.forever(Effect.delay(Effect.sync(() => rows++), 10)) })
+ *   })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const describe = (describe: () => Details): Effect.Effect<void, never, Self> =>
+  Effect.map(Self, (self) => {
+    internal.impl(self).details = describe
+  })
 
 /**
  * Ends the calling process with a reason (`exit/1`). It is a defect, so error handlers of the body let it pass.

@@ -13,7 +13,9 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
+import { squash } from "effect/Cause"
+import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,7 +27,9 @@ import * as ExitReason from "./ExitReason.ts"
 import type { SupervisorError, SupervisorStartError } from "./internal/supervisor/errors.ts"
 import type { Self } from "./internal/process/self.ts"
 import * as runs from "./internal/supervisor/runs.ts"
+import * as metrics from "./internal/supervisor/metrics.ts"
 import * as settings from "./internal/supervisor/settings.ts"
+import * as tag from "./internal/supervisor/tag.ts"
 import type { Process } from "./Process.ts"
 import { layer as registryLayer } from "./Registry.ts"
 import type { Name, Registry } from "./Registry.ts"
@@ -247,15 +251,53 @@ export {
 } from "./internal/supervisor/errors.ts"
 
 /**
- * The tree of `run` ended by itself, for this reason.
+ * The tree of `run` ended by itself, for this reason. A supervisor that gave up ends with `shutdown`: what it gave up on is
+ * `lastCrash`.
  *
  * @since 0.1.0
  * @category errors
  */
-export class SupervisorExit extends Data.TaggedError("SupervisorExit")<{ readonly reason: ExitReason.ExitReason }> {
+export class SupervisorExit extends Data.TaggedError("SupervisorExit")<{
+  readonly reason: ExitReason.ExitReason
+  /** The last crash of the tree, which most often led to this: its path, and its cause. */
+  readonly lastCrash?: LastCrash | undefined
+  /** The error of the last crash, for those who print errors with their causes. */
+  readonly cause?: unknown
+}> {
   override get message(): string {
-    return `The supervision tree has ended: ${ExitReason.format(this.reason)}`
+    const { lastCrash } = this
+    const after =
+      lastCrash === undefined
+        ? ""
+        : `; the last crash was that of "${lastCrash.path}": ${ExitReason.format(ExitReason.crashCause(lastCrash.cause))}`
+    return `The supervision tree has ended: ${ExitReason.format(this.reason)}${after}`
   }
+}
+
+/**
+ * The last child of a tree that crashed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LastCrash {
+  readonly path: string
+  readonly cause: Cause.Cause<unknown>
+}
+
+/**
+ * Options of `startChild`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StartChildOptions {
+  /**
+   * How long the supervisor's turn and the start together may take, a number being milliseconds. Then the call fails with
+   * `Timeout`, and the child does not come to life: the request is withdrawn, or, if its start is under way, the new
+   * process is killed. No limit when absent, as in OTP.
+   */
+  readonly timeout?: Duration.Input | undefined
 }
 
 /**
@@ -269,7 +311,10 @@ export class SupervisorExit extends Data.TaggedError("SupervisorExit")<{ readonl
  */
 export interface SupervisorCalls<in Child = ChildSpec<unknown, Registry>, out Info = unknown> {
   /** Adds a child and starts it; answers when it has started. It comes last in the start order. */
-  readonly startChild: <C extends Child>(child: C) => Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
+  readonly startChild: <C extends Child>(
+    child: C,
+    options?: StartChildOptions
+  ) => Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
   /** Stops a child by its shutdown setting. Its spec stays, except that of a temporary or dynamic child. */
   readonly terminateChild: (child: string | Process) => Effect.Effect<void, SupervisorError>
   /** Starts a stopped child. When that fails the child stays stopped. */
@@ -328,13 +373,39 @@ export interface NamedSupervisor<in Child = ChildSpec<unknown, Registry>, out In
 }
 
 /**
- * The tag of the supervisor that {@link layer} provides.
+ * The tag of the root of a tree: {@link layer} provides it, and all children of a tree find it, as they find the registry.
+ * A child starts others through it, or looks at the tree it is in; for its own supervisor see `Process.supervisor`.
  *
  * @since 0.1.0
  * @category services
  */
-export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> =
-  Context.Service<SupervisorRef>("@relive/otp/SupervisorRef")
+export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> = tag.SupervisorRef
+
+/**
+ * What supervisors tell an observability backend, and the switch for it. Off by default, and then it costs nothing.
+ *
+ * With `metrics` each supervisor has these series, with its path as the attribute `otp.supervisor`. They are read when
+ * metrics are collected, and are gone with the supervisor:
+ *
+ * - `otp.supervisor.restarts`: restarts of children so far
+ * - `otp.supervisor.crashes`: ends of children that were crashes or kills
+ * - `otp.supervisor.children`: children that run
+ * - `otp.mailbox.depth`: messages that wait in the mailboxes of its children, and in its own
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Telemetry {
+  readonly metrics: boolean
+}
+
+/**
+ * The switch. Each supervisor reads it when it starts: provide it to the tree. Default: all off.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export const Telemetry: Context.Reference<Telemetry> = metrics.Telemetry
 
 /**
  * Describes a supervisor with fixed children. More can be added by `startChild` while it runs; those are gone when it
@@ -388,8 +459,17 @@ export interface StartOptions {
 export const start = <Child, R, Info>(
   spec: SupervisorSpec<Child, R, Info>,
   options?: StartOptions
-): Effect.Effect<SupervisorRef<Child, Info>, SupervisorStartError, R | Scope.Scope | Registry> =>
-  runs.start(spec, options)
+): Effect.Effect<
+  SupervisorRef<Child, Info>,
+  SupervisorStartError,
+  Exclude<R, SupervisorRef> | Scope.Scope | Registry
+> =>
+  // The root provides itself to its children.
+  runs.start(spec, options) as Effect.Effect<
+    SupervisorRef<Child, Info>,
+    SupervisorStartError,
+    Exclude<R, SupervisorRef> | Scope.Scope | Registry
+  >
 
 /**
  * OTP's `init/1`: makes the process it runs in, a child that is being started, a supervisor. So a child can first
@@ -416,13 +496,17 @@ export const init = <Child, R, Info>(
 export const run = <Child, R>(
   spec: SupervisorSpec<Child, R>,
   options?: StartOptions
-): Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry>> =>
+): Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry | SupervisorRef>> =>
   start(spec, options).pipe(
-    Effect.flatMap((ref) => ref.awaitExit),
-    Effect.flatMap((reason) => Effect.fail(new SupervisorExit({ reason }))),
+    Effect.flatMap((ref) => Effect.map(ref.awaitExit, (reason) => ({ reason, lastCrash: runs.lastCrashOf(ref) }))),
+    Effect.flatMap(({ lastCrash, reason }) =>
+      Effect.fail(
+        new SupervisorExit({ reason, lastCrash, cause: lastCrash === undefined ? undefined : squash(lastCrash.cause) })
+      )
+    ),
     Effect.scoped,
     Effect.provide(registryLayer)
-  ) as Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry>>
+  ) as Effect.Effect<never, SupervisorExit | SupervisorStartError, Exclude<R, Registry | SupervisorRef>>
 
 /**
  * Provides a running tree as {@link SupervisorRef}, and its registry. Releasing the layer stops the tree. When the
@@ -434,11 +518,11 @@ export const run = <Child, R>(
 export const layer = <R>(
   spec: SupervisorSpec<ChildSpec<unknown, Registry>, R>,
   options?: StartOptions
-): Layer.Layer<SupervisorRef | Registry, SupervisorStartError, Exclude<R, Registry | Scope.Scope>> =>
+): Layer.Layer<SupervisorRef | Registry, SupervisorStartError, Exclude<R, Registry | SupervisorRef | Scope.Scope>> =>
   Layer.provideMerge(Layer.effect(SupervisorRef, runs.startWatched(spec, options)), registryLayer) as Layer.Layer<
     SupervisorRef | Registry,
     SupervisorStartError,
-    Exclude<R, Registry | Scope.Scope>
+    Exclude<R, Registry | SupervisorRef | Scope.Scope>
   >
 
 /**

@@ -5,6 +5,13 @@
  */
 
 /**
+ * Servers that only keep a value.
+ *
+ * @since 0.1.0
+ */
+export * as Agent from "./Agent.ts"
+
+/**
  * A timer that can be brought forward.
  *
  * @since 0.1.0

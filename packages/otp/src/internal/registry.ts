@@ -193,6 +193,7 @@ export const makeRegistry = (options: Options | undefined): Effect.Effect<Regist
         path: "registry",
         generation: 1,
         parent: undefined,
+        origin: undefined,
         context: fiber.context,
         trapExit: true
       })

@@ -301,7 +301,7 @@ describe("the ways to run", () => {
       assert.deepStrictEqual(lines, [
         'Error Child "root/a" ended: crash: boom (generation 1, restarts 0)',
         'Error Supervisor "root" gives up: more than 0 restarts in 5000 ms, the last one of "root/a"',
-        'Fatal The supervision tree "root" has ended: shutdown'
+        'Fatal The supervision tree "root" has ended: shutdown; the last crash was that of "root/a"'
       ])
     })
   )

@@ -6,6 +6,7 @@
  * The state changes when a handler returns and before anybody is told of its reply.
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -29,12 +30,13 @@ import type {
   StartError,
   StartOptions
 } from "../../GenServer.ts"
+import type { Details } from "../../Process.ts"
 import { StartFailed, StartIgnored, StartTimeout } from "./errors.ts"
 import type { AlreadyStarted } from "./errors.ts"
 import { under } from "./trace.ts"
 import type { Trace } from "./trace.ts"
 import { toMillis, within } from "./handle.ts"
-import type { CallEntry, ServerEntry, ServerHandle } from "./handle.ts"
+import type { CallEntry, ServerEntry, ServerHandle, TimeoutEntry } from "./handle.ts"
 import { impl, ProcessImpl } from "../process/process.ts"
 import type { Terminate } from "../process/process.ts"
 import { Self } from "../process/self.ts"
@@ -53,7 +55,10 @@ interface Handlers<P extends Protocol, S> {
   readonly handleContinue?: (message: unknown, state: S) => Returned<Result<S, unknown>>
   readonly handleInfo?: (info: Info, state: S) => Returned<Result<S, unknown>>
   readonly terminate?: (reason: ExitReason.ExitReason, state: S) => Returned<unknown>
+  readonly describe?: (state: S) => Details
 }
+
+const idleTimeout: TimeoutEntry = { _tag: "Timeout" }
 
 export type AnyCallResult<S> = CallResult<S, unknown, unknown, unknown>
 
@@ -69,7 +74,11 @@ const thrown = (cause: Cause.Cause<unknown>): unknown => {
 }
 
 /** Runs user code; what it throws is a defect, or its result if it is one. */
-export const invoke = <A>(run: () => Returned<A>, trace?: Trace): Effect.Effect<A, unknown, unknown> => {
+export const invoke = <A>(
+  run: () => Returned<A>,
+  trace?: Trace,
+  onEffect?: () => void
+): Effect.Effect<A, unknown, unknown> => {
   let returned: Returned<A>
   try {
     returned = run()
@@ -78,6 +87,7 @@ export const invoke = <A>(run: () => Returned<A>, trace?: Trace): Effect.Effect<
     return isResult(error) ? Effect.succeed(error as A) : Effect.die(error)
   }
   if (!Effect.isEffect(returned)) return Effect.succeed(returned)
+  onEffect?.()
   return Effect.catchCause(trace === undefined ? returned : under(trace, returned), (cause) => {
     const result = thrown(cause)
     return result === undefined ? Effect.failCause(cause) : Effect.succeed(result as A)
@@ -89,6 +99,7 @@ const unhandled = (kind: string): Effect.Effect<never> => Effect.die(new TypeErr
 class ServerLoop<P extends Protocol, S> {
   private readonly handle: ServerHandle<P>
   private readonly callbacks: Handlers<P, S>
+  private readonly clock: Clock.Clock
   private state: S
   private continuation: { readonly message: unknown } | undefined = undefined
   private idleMillis: number | undefined = undefined
@@ -99,6 +110,12 @@ class ServerLoop<P extends Protocol, S> {
     this.handle = handle
     this.callbacks = callbacks
     this.state = state
+    this.clock = Context.get(handle.process.context, Clock.Clock)
+    handle.readState = () => this.state
+    if (callbacks.describe !== undefined) {
+      const { describe } = callbacks
+      handle.process.details = () => describe(this.state)
+    }
     this.prepare(next)
   }
 
@@ -124,6 +141,7 @@ class ServerLoop<P extends Protocol, S> {
     const continuation = this.continuation
     if (continuation !== undefined) {
       this.continuation = undefined
+      this.handle.inHand = { _tag: "Continue", message: continuation.message }
       return this.handled(
         (state) => this.callbacks.handleContinue?.(continuation.message, state) ?? unhandled("continue")
       )
@@ -144,11 +162,13 @@ class ServerLoop<P extends Protocol, S> {
 
   private readonly idle = Effect.suspend(() => {
     this.idleMillis = undefined
+    this.handle.inHand = idleTimeout
     return this.handleInfo({ _tag: "Timeout" })
   })
 
   private handleEntry(entry: ServerEntry): Effect.Effect<unknown, unknown, unknown> {
     this.idleMillis = undefined
+    this.handle.inHand = entry
     switch (entry._tag) {
       case "Call":
         return this.handleCall(entry)
@@ -171,7 +191,7 @@ class ServerLoop<P extends Protocol, S> {
     const handlers = this.callbacks.handleCall
     if (handlers === undefined || !Object.hasOwn(handlers, _tag)) return unhandled(`the call ${_tag}`)
     return Effect.flatMap(
-      invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag), entry.trace),
+      this.invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag), entry.trace),
       (result) => this.apply(result, entry)
     )
   }
@@ -180,6 +200,7 @@ class ServerLoop<P extends Protocol, S> {
     if (this.callbacks.handleInfo !== undefined) {
       return this.handled((state) => this.callbacks.handleInfo?.(info, state) ?? unhandled("info"))
     }
+    this.handle.inHand = undefined
     return Effect.logWarning(`GenServer "${this.handle.process.path}": no handleInfo; dropped ${info._tag}`)
   }
 
@@ -188,14 +209,24 @@ class ServerLoop<P extends Protocol, S> {
     trace?: Trace
   ): Effect.Effect<unknown, unknown, unknown> {
     return Effect.flatMap(
-      invoke(() => handle(this.state), trace),
+      this.invoke(() => handle(this.state), trace),
       (result) => this.apply(result, undefined)
     )
+  }
+
+  private invoke<A>(run: () => Returned<A>, trace: Trace | undefined): Effect.Effect<A, unknown, unknown> {
+    return invoke(run, trace, this.waits)
+  }
+
+  /** A handler that returns an effect may take its time: from now on it can be seen. */
+  private readonly waits = (): void => {
+    this.handle.inHandSince = this.clock.currentTimeMillisUnsafe()
   }
 
   private apply(result: AnyCallResult<S>, call: CallEntry | undefined): Effect.Effect<unknown> {
     if (!isResult(result)) return Effect.die(new TypeError(`GenServer: a handler returned ${typeof result}, no result`))
     this.state = result.state
+    if (result._tag !== "Stop") this.handle.inHand = undefined
     switch (result._tag) {
       case "NoReply":
         this.prepare(result.next)
@@ -324,6 +355,7 @@ const makeProcess = (
     path: caller === undefined ? id : `${caller.path}/${id}`,
     generation: 1,
     parent,
+    origin: caller === undefined ? undefined : impl(caller),
     context: fiber.context,
     trapExit: definition.trapExit
   })
@@ -338,6 +370,8 @@ const acknowledge = <P extends Protocol>(
   process.acknowledge(started.terminate as Terminate | undefined, false)
   process.addObserver((reason) => {
     if (reason._tag !== "Crash") return
-    process.report(Effect.logError(`GenServer "${process.path}" ended: ${ExitReason.format(reason)}`, reason.cause))
+    const line = `GenServer "${process.path}" ended: ${ExitReason.format(reason)}${process.doing}`
+    const annotations = { "otp.child": process.path, "otp.reason": ExitReason.format(reason) }
+    process.report(Effect.annotateLogs(Effect.logError(line, reason.cause), annotations))
   })
 }

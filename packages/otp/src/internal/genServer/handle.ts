@@ -37,8 +37,21 @@ import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
 import { delayMillis, handleOf, timersOf } from "../process/timers.ts"
 import type { Tick } from "../process/timers.ts"
+import { inWords } from "./inspect.ts"
 import { traceOf } from "./trace.ts"
 import type { Trace } from "./trace.ts"
+
+/** What a handler is called for. */
+export type Handled = ServerEntry | ContinueEntry | TimeoutEntry
+
+export interface ContinueEntry {
+  readonly _tag: "Continue"
+  readonly message: unknown
+}
+
+export interface TimeoutEntry {
+  readonly _tag: "Timeout"
+}
 
 /** What waits in the mailbox of a server. */
 export type ServerEntry = CallEntry | CastEntry | InfoEntry | StopEntry
@@ -241,6 +254,12 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
   readonly mailbox: Mailbox<ServerEntry>
   /** Calls that were taken and have not been replied to. */
   readonly open = new EntryList<ServerEntry>()
+  /** What is being handled; what was, when the process has ended in it. */
+  inHand: Handled | undefined = undefined
+  /** When the handler went on to wait for something. */
+  inHandSince = 0
+  /** The state of the server, once it has one. */
+  readState: (() => unknown) | undefined = undefined
   private readonly sizeOf: ((message: unknown) => number) | undefined
   private lost = 0
 
@@ -254,6 +273,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     this.sizeOf = options?.sizeOf
     process.setReceiver(this)
     process.handlesParentExit = true
+    process.activity = () => (this.inHand === undefined ? undefined : inWords(this.inHand))
     process.addObserver((reason) => this.ended(reason))
   }
 
@@ -330,6 +350,14 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
       })
     })
     return within(stopping, toMillis(options?.timeout, Infinity), this.late)
+  }
+
+  get waiting(): number {
+    return this.mailbox.depth
+  }
+
+  get lostCount(): number {
+    return this.lost
   }
 
   get depth(): Effect.Effect<number> {

@@ -13,6 +13,10 @@ export class Inbox<in out A> {
   private head = 0
   private waiter: (() => void) | undefined = undefined
 
+  get waiting(): number {
+    return this.size
+  }
+
   get size(): number {
     return this.items.length - this.head
   }

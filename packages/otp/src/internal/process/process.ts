@@ -27,8 +27,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as ExitReason from "../../ExitReason.ts"
-import type { Message, MonitorRef, Process } from "../../Process.ts"
-import type { TreeNode } from "../../Supervisor.ts"
+import type { Details, Info, Message, MonitorRef, Process } from "../../Process.ts"
+import type { LastCrash, SupervisorRef, TreeNode } from "../../Supervisor.ts"
 import { fork } from "./fibers.ts"
 import { Inbox } from "./inbox.ts"
 import { Self } from "./self.ts"
@@ -55,6 +55,8 @@ export interface Receiver {
   offer(message: Message): void
   /** Keeps a message that may be taken out again; for queues that are no `Inbox`. */
   post?(message: Message): Tick
+  /** How many messages wait. */
+  readonly waiting?: number
   /** Removes messages that wait; for queues that are no `Inbox`. */
   drop?(test: (message: Message) => boolean): void
 }
@@ -67,9 +69,16 @@ export interface ProcessOptions {
   readonly generation: number
   /** The process that supervises this one: its exit ends this one whatever the reason (`gen_server`'s rule). */
   readonly parent: ProcessImpl | undefined
+  /** The process it was started by: its parent, or whoever spawned it. */
+  readonly origin: ProcessImpl | undefined
   /** What the code of the process finds, besides its own `Self` and `Scope`. */
   readonly context: Context.Context<never>
   readonly trapExit: boolean
+}
+
+interface SupervisorOf {
+  readonly ref: SupervisorRef<never>
+  readonly hub: { readonly lastCrash: LastCrash | undefined }
 }
 
 export type Phase = "starting" | "running" | "stopping" | "closing" | "ended"
@@ -83,6 +92,7 @@ export class ProcessImpl implements Process {
   readonly generation: number
   readonly serial: number
   readonly parent: ProcessImpl | undefined
+  readonly origin: ProcessImpl | undefined
   readonly scope: Scope.Closeable
   readonly context: Context.Context<never>
 
@@ -90,6 +100,12 @@ export class ProcessImpl implements Process {
   trapping: boolean
   /** Set by processes that take their parent's exit as a message, in turn, instead of being stopped by it. */
   handlesParentExit = false
+  /** Set by supervisors: how they are asked, and what is kept for their whole tree. */
+  supervisor: SupervisorOf | undefined = undefined
+  /** Set by the process itself: what it tells observers. */
+  details: (() => Details) | undefined = undefined
+  /** Set by behaviours: what is being handled now, for log lines and observers. */
+  activity: (() => string | undefined) | undefined = undefined
   /** Set by supervisors: what the tree shows below this process. */
   inspect: (() => ReadonlyArray<TreeNode>) | undefined = undefined
   /** Set by supervisors: gives up the starts that are under way in the tree. */
@@ -111,6 +127,8 @@ export class ProcessImpl implements Process {
   private main: Fiber.Fiber<unknown, unknown> | undefined = undefined
   /** The fiber that runs `terminate`. */
   private last: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** The fiber that closes the scope. */
+  private closing: Fiber.Fiber<unknown, unknown> | undefined = undefined
   /** How many of main, terminate and close run now. */
   private active = 0
 
@@ -135,6 +153,7 @@ export class ProcessImpl implements Process {
     this.generation = options.generation
     this.serial = ++serial
     this.parent = options.parent
+    this.origin = options.origin
     this.trapping = options.trapExit
     this.scope = Scope.makeUnsafe()
     this.context = Context.add(Context.add(options.context, Scope.Scope, this.scope), Self, this)
@@ -228,11 +247,13 @@ export class ProcessImpl implements Process {
       label: "close",
       path: this.path,
       uninterruptible: true,
-      onStart: () => {
+      onStart: (fiber) => {
         this.active++
+        this.closing = fiber
       },
       onExit: (exit) => {
         this.active--
+        this.closing = undefined
         if (Exit.isFailure(exit)) this.logClose(exit.cause)
         if (this.phase === "ended") this.checkReleased()
         else this.end(this.ending)
@@ -293,6 +314,39 @@ export class ProcessImpl implements Process {
   get leavingReason(): ExitReason.ExitReason | undefined {
     if (this.phase === "closing") return this.ending
     return this.phase === "ended" ? (this.exitReason ?? ExitReason.killed) : undefined
+  }
+
+  /** All that is known of the process, as it is now. */
+  get info(): Info {
+    const { activity, exitReason, launchLink, links, phase, receiver, watchers, watching } = this
+    return {
+      id: this.id,
+      path: this.path,
+      generation: this.generation,
+      serial: this.serial,
+      state: phase === "ended" ? (this.isAbandoned ? "abandoned" : "ended") : phase === "closing" ? "stopping" : phase,
+      exitReason,
+      trapExit: this.trapping,
+      supervisor: this.parent,
+      links: [...(launchLink === undefined ? [] : [launchLink]), ...(links ?? [])],
+      monitors: Array.from(watching ?? [], ({ process }) => process),
+      monitoredBy: Array.from(watchers?.values() ?? []),
+      mailboxDepth: receiver?.waiting ?? 0,
+      timers: this.timers?.size ?? 0,
+      handling: activity?.(),
+      details: this.details?.()
+    }
+  }
+
+  /** Whether this fiber is the process itself, and no helper beside it. */
+  isRunBy(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    return fiber === this.main || fiber === this.last || fiber === this.closing
+  }
+
+  /** What it does, or did when it ended, as the end of a log line. */
+  get doing(): string {
+    const activity = this.activity?.()
+    return activity === undefined ? "" : `, while handling ${activity}`
   }
 
   get isAbandoned(): boolean {

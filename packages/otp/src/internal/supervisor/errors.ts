@@ -96,6 +96,9 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
  * - `StartFailed`: the start failed with this reason. `InvalidChildSpec`: the spec is faulty.
  * - `MaxChildren`: the dynamic supervisor is full.
  * - `SimpleOneForOne`: the call makes no sense for a supervisor of this kind.
+ * - `CallerStarting`, `CallerStopping`: the supervisor waits for the start, or the end, of the very process that calls it,
+ *   and serves nobody meanwhile. Call it from the body of the child (`run`), or from another process.
+ * - `Timeout`: a `startChild` took longer than its `timeout`; the child does not come to life.
  * - `Exited`: the supervisor was gone before (`noproc`), or ended with this reason before it answered.
  *
  * @since 0.1.0
@@ -104,8 +107,17 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
 export class SupervisorError extends Data.TaggedError("SupervisorError")<{
   readonly reason:
     | {
-        readonly _tag: "NotFound" | "Running" | "Restarting" | "AlreadyPresent" | "MaxChildren" | "SimpleOneForOne"
+        readonly _tag:
+          | "NotFound"
+          | "Running"
+          | "Restarting"
+          | "AlreadyPresent"
+          | "MaxChildren"
+          | "SimpleOneForOne"
+          | "CallerStarting"
+          | "CallerStopping"
       }
+    | { readonly _tag: "Timeout"; readonly timeoutMillis: number }
     | { readonly _tag: "AlreadyStarted"; readonly process: Process }
     | { readonly _tag: "StartFailed"; readonly reason: ExitReason.ExitReason }
     | { readonly _tag: "InvalidChildSpec"; readonly error: InvalidChildSpec }
@@ -120,6 +132,12 @@ export class SupervisorError extends Data.TaggedError("SupervisorError")<{
         return reason.error.message
       case "Exited":
         return `The supervisor is gone: ${ExitReason.format(reason.reason)}`
+      case "CallerStarting":
+        return "The supervisor waits for its caller's own start and serves nobody meanwhile: call it from `run`"
+      case "CallerStopping":
+        return "The supervisor waits for its caller's own end and serves nobody meanwhile"
+      case "Timeout":
+        return `The child was not started within ${reason.timeoutMillis} ms`
       case "AlreadyStarted":
         return `The child is running already: "${reason.process.path}"`
       default:

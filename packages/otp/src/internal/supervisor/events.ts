@@ -4,12 +4,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import type { SupervisorEvent } from "../../Supervisor.ts"
+import type { LastCrash, SupervisorEvent } from "../../Supervisor.ts"
 
 /** How many events wait for a slow listener before the oldest are dropped. */
 const capacity = 4096
 
 export class EventHub {
+  /** The last child of the tree that crashed. */
+  lastCrash: LastCrash | undefined = undefined
   private readonly queues = new Set<Queue.Queue<SupervisorEvent, Cause.Done>>()
   private closed = false
 

@@ -5,18 +5,21 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { Started } from "../../ChildSpec.ts"
+import type { ChildSpec, Started } from "../../ChildSpec.ts"
 import * as ExitReason from "../../ExitReason.ts"
 import { lookupUnsafe, register, Registry } from "../../Registry.ts"
 import type { Name } from "../../Registry.ts"
 import type {
   InfoOf,
+  LastCrash,
   NamedSupervisor,
+  StartChildOptions,
   StartedChild,
   StartOptions,
   SupervisorRef,
   SupervisorSpec
 } from "../../Supervisor.ts"
+import type { Process } from "../../Process.ts"
 import { SupervisorError, SupervisorStartError } from "./errors.ts"
 import { CurrentHub, EventHub } from "./events.ts"
 import { awaitAwake } from "../process/awake.ts"
@@ -25,13 +28,16 @@ import { Self } from "../process/self.ts"
 import { checkSettings, SpecImpl } from "./settings.ts"
 import type { AnySpec, Kind } from "./settings.ts"
 import { Supervisor } from "./supervisor.ts"
+import { SupervisorRef as Root } from "./tag.ts"
 
 const makeRef = <Child, Info>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child, Info> => ({
   process: supervisor.process,
-  startChild: <C extends Child>(child: C) => {
+  startChild: <C extends Child>(child: C, options?: StartChildOptions) => {
     // What `Child` is was fixed by the constructor of the spec: arguments of a template, or a child spec.
     const started =
-      kind === "simple" ? supervisor.startInstance(child as never) : supervisor.startChild(child as AnySpec)
+      kind === "simple"
+        ? supervisor.startInstance(child as never, options)
+        : supervisor.startChild(child as AnySpec, options)
     // The information is what the start of this very spec handed out.
     return started as Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
   },
@@ -47,6 +53,20 @@ const makeRef = <Child, Info>(supervisor: Supervisor, kind: Kind): SupervisorRef
   tree: supervisor.tree
 })
 
+/** The root as its tree finds it: whatever its kind is, it is only asked to start children from specs. */
+const rootRef = <Child, Info>(ref: SupervisorRef<Child, Info>, kind: Kind): SupervisorRef => ({
+  ...ref,
+  startChild: <C extends ChildSpec<unknown, Registry>>(child: C, options?: StartChildOptions) =>
+    kind === "simple"
+      ? Effect.fail(new SupervisorError({ reason: { _tag: "SimpleOneForOne" } }))
+      : // Not a template's arguments: then a child is a spec.
+        (ref as unknown as SupervisorRef).startChild(child, options)
+})
+
+/** The last crash in the tree of a supervisor. */
+export const lastCrashOf = (ref: { readonly process: Process }): LastCrash | undefined =>
+  impl(ref.process).supervisor?.hub.lastCrash
+
 /** The supervisor that has the name at the time of each call. */
 export const named = <Child, Info>(
   name: Name<SupervisorRef<Child, Info>>
@@ -60,7 +80,7 @@ export const named = <Child, Info>(
     })
     return {
       ref,
-      startChild: (child) => Effect.flatMap(ref, (ref) => ref.startChild(child)),
+      startChild: (child, options) => Effect.flatMap(ref, (ref) => ref.startChild(child, options)),
       terminateChild: (child) => Effect.flatMap(ref, (ref) => ref.terminateChild(child)),
       restartChild: (id) => Effect.flatMap(ref, (ref) => ref.restartChild(id)),
       deleteChild: (id) => Effect.flatMap(ref, (ref) => ref.deleteChild(id)),
@@ -83,10 +103,15 @@ export const init = <Child, R, Info, RP = never>(
     const process = impl(Context.get(context as Context.Context<Self>, Self))
     const treeHub = Context.get(context, CurrentHub)
     const hub = treeHub ?? new EventHub()
-    const supervisor = new Supervisor(process, settings, Context.add(context, CurrentHub, hub), hub)
+    const inTree = Context.add(context, CurrentHub, hub)
+    const supervisor = new Supervisor(process, settings, inTree, hub)
     supervisor.takeOver()
-    if (treeHub === undefined) process.addObserver(() => hub.close())
     const ref = makeRef<Child, Info>(supervisor, spec.kind)
+    process.supervisor = { ref, hub }
+    if (treeHub === undefined) {
+      process.addObserver(() => hub.close())
+      supervisor.context = Context.add(inTree, Root, rootRef(ref, spec.kind))
+    }
     const boot = prepare === undefined ? supervisor.boot : Effect.andThen(prepare(ref), supervisor.boot)
     return Effect.as(boot, {
       _tag: "Started" as const,
@@ -130,6 +155,7 @@ export const startRoot = <Info, R>(
       path: parent === undefined ? id : `${parent.path}/${id}`,
       generation: 1,
       parent,
+      origin: parent,
       context,
       trapExit: true
     })
@@ -182,7 +208,13 @@ export const startWatched = <Child, R, Info>(
     const process = impl(ref.process)
     process.addObserver((reason) => {
       if (released) return
-      process.report(Effect.logFatal(`The supervision tree "${process.path}" has ended: ${ExitReason.format(reason)}`))
+      const crash = lastCrashOf(ref)
+      const line = `The supervision tree "${process.path}" has ended: ${ExitReason.format(reason)}`
+      process.report(
+        crash === undefined
+          ? Effect.logFatal(line)
+          : Effect.logFatal(`${line}; the last crash was that of "${crash.path}"`, crash.cause)
+      )
     })
     return Effect.addFinalizer(() =>
       Effect.sync(() => {

@@ -10,9 +10,17 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as ExitReason from "../../ExitReason.ts"
 import type { Message, Process } from "../../Process.ts"
-import type { ChildCounts, ChildInfo, StartedChild, SupervisorEvent, TreeNode } from "../../Supervisor.ts"
+import type {
+  ChildCounts,
+  ChildInfo,
+  StartChildOptions,
+  StartedChild,
+  SupervisorEvent,
+  TreeNode
+} from "../../Supervisor.ts"
 import { nowMillis } from "../process/time.ts"
 import { Backoff } from "./backoff.ts"
 import { Child, childInfo, childNode, ignored, nodeState } from "./child.ts"
@@ -23,14 +31,20 @@ import { awaitAwake } from "../process/awake.ts"
 import { Inbox } from "../process/inbox.ts"
 import { awaitStart, impl, ProcessImpl } from "../process/process.ts"
 import type { Terminate } from "../process/process.ts"
+import { Self } from "../process/self.ts"
 import type { AnySpec, Settings } from "./settings.ts"
 import { wake } from "../process/signals.ts"
-import { invalidSpec } from "./specs.ts"
+import { publish } from "./metrics.ts"
+import { invalidSpec, millis } from "./specs.ts"
 import { Window } from "./window.ts"
 
 interface Call {
   readonly _tag: "Call"
   readonly serve: Effect.Effect<unknown, SupervisorError>
+  /** The caller has given up before its turn. */
+  isWithdrawn: boolean
+  /** What it was answered with. */
+  answer: Effect.Effect<never, SupervisorError> | Exit.Exit<unknown, SupervisorError> | undefined
   readonly reply: (exit: Effect.Effect<never, SupervisorError> | Exit.Exit<unknown, SupervisorError>) => void
 }
 
@@ -59,8 +73,8 @@ const refuse = (reason: SupervisorError["reason"]): Effect.Effect<never, Supervi
 export class Supervisor {
   readonly process: ProcessImpl
   private readonly settings: Settings
-  /** What children find: the context of the supervisor, never that of a caller. */
-  private readonly context: Context.Context<never>
+  /** What children find: the context of the supervisor, never that of a caller. Final when the first one starts. */
+  context: Context.Context<never>
   private readonly clock: Clock.Clock
   readonly hub: EventHub
   private readonly inbox = new Inbox<Inboxed>()
@@ -76,6 +90,12 @@ export class Supervisor {
   private readonly restarts = new Window()
   /** The tree is given up: nothing is started any more. */
   private aborted = false
+  /** The call that is served now. */
+  private serving: Call | undefined = undefined
+  /** The processes whose end is waited for now. */
+  private readonly awaited = new Set<ProcessImpl>()
+  restartsSoFar = 0
+  crashesSoFar = 0
   /** Calls are refused with this reason, as nobody will serve them. */
   private stopping: ExitReason.ExitReason | undefined = undefined
   private current: Child | undefined = undefined
@@ -114,6 +134,8 @@ export class Supervisor {
     process.isBusy = () => this.isBusy
     process.abortStarts = () => this.abortStarts()
     process.addObserver((reason) => this.ended(reason))
+    const unpublish = publish(this.context, process.path, this)
+    if (unpublish !== undefined) process.addObserver(unpublish)
   }
 
   private ended(reason: ExitReason.ExitReason): void {
@@ -199,6 +221,7 @@ export class Supervisor {
       path: child.path,
       generation: child.generation + 1,
       parent: this.process,
+      origin: this.process,
       context: this.context,
       trapExit: spec.trapExit === true
     })
@@ -240,6 +263,7 @@ export class Supervisor {
       return ignored
     }
     this.publishChild("ChildStartFailed", child, reason)
+    if (reason._tag === "Crash") this.hub.lastCrash = { path: child.path, cause: reason.cause }
     if (process.isAbandoned) this.abandon(child, process)
     return { _tag: "Failed", reason }
   }
@@ -288,7 +312,10 @@ export class Supervisor {
   }
 
   private answer(call: Call): Effect.Effect<Verdict> {
+    if (call.isWithdrawn) return goOn
+    this.serving = call
     return Effect.flatMap(Effect.exit(call.serve), (exit) => {
+      this.serving = undefined
       if (this.calls.delete(call)) call.reply(exit)
       return this.inbox.size === 0 ? goOn : behindTheWoken
     })
@@ -320,6 +347,8 @@ export class Supervisor {
     child.process = undefined
     if (!this.isStatic) child.previous = process
     child.lastExit = reason
+    if (!ExitReason.isExpected(reason)) this.crashesSoFar++
+    if (reason._tag === "Crash") this.hub.lastCrash = { path: child.path, cause: reason.cause }
     child.state = "stopped"
     this.backoff.ended(child)
     this.publishChild("ChildExited", child, reason)
@@ -330,8 +359,12 @@ export class Supervisor {
     this.abandoned.set(process, child)
     this.publishChild("ChildAbandoned", child)
     this.process.report(
-      Effect.logWarning(
-        `Child "${child.path}" was killed, but something of generation ${process.generation} still runs`
+      about(
+        child,
+        process.generation,
+        Effect.logWarning(
+          `Child "${child.path}" was killed, but something of generation ${process.generation} still runs`
+        )
       )
     )
     process.onReleased(() => {
@@ -377,6 +410,7 @@ export class Supervisor {
       return ExitReason.shutdown
     }
     child.restarts++
+    this.restartsSoFar++
     this.publish({
       _tag: "ChildRestarting",
       path: child.path,
@@ -413,7 +447,15 @@ export class Supervisor {
       this.keepRestarting(member)
       if (this.aborted) return
       this.process.report(
-        Effect.logError(`Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`)
+        about(
+          member,
+          member.generation + 1,
+          Effect.logError(
+            `Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`,
+            ...(result.reason._tag === "Crash" ? [result.reason.cause] : [])
+          ),
+          result.reason
+        )
       )
       // The next try comes after what is in the queue now. The members after this one stay stopped until then.
       this.inbox.offer({ _tag: "TryAgain", child: member, reason: result.reason })
@@ -482,13 +524,15 @@ export class Supervisor {
       process.kill()
       return undefined
     }
+    this.awaited.add(process)
     process.signal(this.process, ExitReason.shutdown, false)
     if (process.exitReason !== undefined) return undefined
     if (limit === Infinity) return Effect.asVoid(process.awaitExit)
     const ended = limit === 0 ? Effect.yieldNow : awaitAwake(process.awaitExit, limit)
     return Effect.map(ended, () => {
       if (process.isAliveUnsafe) {
-        this.process.report(Effect.logWarning(`Child "${child.path}" did not stop within ${limit} ms and is killed`))
+        const line = `Child "${child.path}" did not stop within ${limit} ms and is killed`
+        this.process.report(about(child, process.generation, Effect.logWarning(line)))
       }
       process.kill()
     })
@@ -496,6 +540,7 @@ export class Supervisor {
 
   private stopped(child: Child, process: ProcessImpl): void {
     const reason = process.exitReason ?? ExitReason.killed
+    this.awaited.delete(process)
     // The signal of its end, already in the queue, is dropped there: the child has no process any more.
     if (child.process === process) this.instanceEnded(child, process, reason)
     if (reason._tag === "Crash") this.logEnd(child, process, reason)
@@ -530,38 +575,87 @@ export class Supervisor {
 
   // --- calls ---
 
-  private call<A>(serve: Effect.Effect<A, SupervisorError>): Effect.Effect<A, SupervisorError> {
-    return Effect.withFiber((fiber) =>
-      Effect.callback<A, SupervisorError>((resume) => {
+  private call<A>(
+    serve: Effect.Effect<A, SupervisorError>,
+    options?: StartChildOptions
+  ): Effect.Effect<A, SupervisorError> {
+    return Effect.withFiber((fiber) => {
+      const refusal = this.refusal(fiber)
+      if (refusal !== undefined) return refuse({ _tag: refusal })
+      let asked: Call | undefined
+      const answered = Effect.callback<A, SupervisorError>((resume) => {
         if (!this.process.isAliveUnsafe) return resume(gone)
         if (this.stopping !== undefined) return resume(refuse({ _tag: "Exited", reason: this.stopping }))
         const call: Call = {
           _tag: "Call",
           serve,
-          // The exit is that of `serve`, or a failure.
-          reply: (exit) => wake(fiber, () => resume(exit as Effect.Effect<A, SupervisorError>))
+          isWithdrawn: false,
+          answer: undefined,
+          reply: (answer) => {
+            call.answer = answer
+            // The answer is the exit of `serve`, or a failure.
+            wake(fiber, () => resume(answer as Effect.Effect<A, SupervisorError>))
+          }
         }
+        asked = call
         this.calls.add(call)
         this.inbox.offer(call)
       })
-    )
+      const timeout = options?.timeout === undefined ? undefined : millis(options.timeout)
+      if (timeout === undefined || timeout === Infinity) return answered
+      return Effect.timeoutOrElse(answered, {
+        duration: timeout,
+        orElse: () => this.giveUp<A>(asked, timeout)
+      })
+    })
   }
 
-  startChild(spec: AnySpec): Effect.Effect<StartedChild, SupervisorError> {
-    if (this.isStatic) return this.call(Effect.suspend(() => this.addChild(spec)))
+  /** The time of a `startChild` is over: from now on its child does not come to life. */
+  private giveUp<A>(call: Call | undefined, timeoutMillis: number): Effect.Effect<A, SupervisorError> {
+    // Both came at the same moment: what has happened is told.
+    if (call?.answer !== undefined) return call.answer as Effect.Effect<A, SupervisorError>
+    if (call !== undefined) {
+      this.calls.delete(call)
+      call.isWithdrawn = true
+      if (this.serving === call) this.current?.starting?.kill()
+    }
+    return refuse({ _tag: "Timeout", timeoutMillis })
+  }
+
+  /** Whether the supervisor waits for the caller itself, which would so wait for ever. */
+  private refusal(fiber: Fiber.Fiber<unknown, unknown>): "CallerStarting" | "CallerStopping" | undefined {
+    const starting = this.current?.starting
+    if (starting === undefined && this.awaited.size === 0) return undefined
+    const self = Context.getOrUndefined(fiber.context, Self)
+    const caller = self === undefined ? undefined : impl(self)
+    // A helper of the process is waited for by nobody.
+    if (caller?.isRunBy(fiber) !== true) return undefined
+    if (this.awaited.has(caller)) return "CallerStopping"
+    for (let process = caller; process.phase === "starting";) {
+      if (process === starting) return "CallerStarting"
+      if (process.origin === undefined) return undefined
+      process = process.origin
+    }
+    return undefined
+  }
+
+  startChild(spec: AnySpec, options?: StartChildOptions): Effect.Effect<StartedChild, SupervisorError> {
+    const serve = Effect.suspend(() => (this.isStatic ? this.addChild(spec) : this.addInstance(spec)))
+    if (this.isStatic) return this.call(serve, options)
     // A dynamic supervisor is not asked about a faulty spec: the caller hears of it at once, as in Elixir.
-    return Effect.suspend(() => this.checked(spec) ?? this.call(Effect.suspend(() => this.addInstance(spec))))
+    return Effect.suspend(() => this.checked(spec) ?? this.call(serve, options))
   }
 
   /** `simpleOneForOne`: an instance of the template. */
-  startInstance(args: never): Effect.Effect<StartedChild, SupervisorError> {
+  startInstance(args: never, options?: StartChildOptions): Effect.Effect<StartedChild, SupervisorError> {
     return this.call(
       Effect.suspend(() => {
         const { template } = this.settings
         if (template === undefined) return refuse({ _tag: "NotFound" })
         const spec = template.instance(args)
         return this.checked(spec) ?? this.addInstance(spec)
-      })
+      }),
+      options
     )
   }
 
@@ -714,10 +808,23 @@ export class Supervisor {
   private logEnd(child: Child, process: ProcessImpl, reason: ExitReason.ExitReason): void {
     if (!child.spec.logEnds) return
     const line =
-      `Child "${child.path}" ended: ${ExitReason.format(reason)} ` +
+      `Child "${child.path}" ended: ${ExitReason.format(reason)}${process.doing} ` +
       `(generation ${process.generation}, restarts ${child.restarts})`
-    if (reason._tag === "Crash") this.process.report(Effect.logError(line, reason.cause))
-    else this.process.report(Effect.logWarning(line))
+    const log = reason._tag === "Crash" ? Effect.logError(line, reason.cause) : Effect.logWarning(line)
+    this.process.report(about(child, process.generation, log, reason))
+  }
+
+  get running(): number {
+    return this.instances.size - (this.isStatic ? 0 : Array.from(this.all()).filter(isStopped).length)
+  }
+
+  get waitingMessages(): number {
+    let sum = this.depth
+    for (const { outcome, process, spec } of this.all()) {
+      if (process === undefined || spec.type !== "worker" || outcome?._tag !== "Started") continue
+      sum += outcome.mailboxDepth?.() ?? 0
+    }
+    return sum
   }
 
   nodes(): ReadonlyArray<TreeNode> {
@@ -739,6 +846,22 @@ export class Supervisor {
     children: this.nodes()
   }))
 }
+
+const isStopped = (child: Child): boolean => child.process === undefined
+
+/** A log line with what it is about as annotations. */
+const about = (
+  child: Child,
+  generation: number,
+  log: Effect.Effect<void>,
+  reason?: ExitReason.ExitReason
+): Effect.Effect<void> =>
+  Effect.annotateLogs(log, {
+    "otp.child": child.path,
+    "otp.generation": generation,
+    "otp.restarts": child.restarts,
+    ...(reason !== undefined && { "otp.reason": ExitReason.format(reason) })
+  })
 
 /** After how many children a long start or stop lets others run. */
 const turn = 256

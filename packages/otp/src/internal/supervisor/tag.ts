@@ -1,0 +1,5 @@
+/** The tag of the supervisor of a tree. Kept apart to break an import cycle. */
+import * as Context from "effect/Context"
+import type { SupervisorRef as Ref } from "../../Supervisor.ts"
+
+export const SupervisorRef: Context.Service<Ref, Ref> = Context.Service<Ref>("@relive/otp/SupervisorRef")
