@@ -195,14 +195,12 @@ const groupCode = (shape: Shape & { readonly tag: "group" }, expression: string)
   if (shape.form === "tuple") {
     return fields.flatMap((field, index) => append({ ...field, wire: [] }, `${expression}[${index}]`))
   }
-  return [
-    ...exclusions(fields, expression),
-    ...shape.parts.flatMap((part) =>
-      part.tag === "word"
-        ? [`args.push(${quoted(part.wire)})`]
-        : optional(part.field, access(expression, part.field.name))
-    )
-  ]
+  if (shape.parts.every(({ tag }) => tag !== "word")) return membersCode(fields, expression)
+  return shape.parts.flatMap((part) =>
+    part.tag === "word"
+      ? [`args.push(${quoted(part.wire)})`]
+      : optional(part.field, access(expression, part.field.name))
+  )
 }
 
 const oneofCode = (cases: ReadonlyArray<Field>, expression: string, name: string): ReadonlyArray<string> => {
@@ -218,14 +216,28 @@ const oneofCode = (cases: ReadonlyArray<Field>, expression: string, name: string
   ]
 }
 
-/** Checks that of options that exclude each other at most one is given. */
-const exclusions = (fields: ReadonlyArray<Field>, of: string): ReadonlyArray<string> =>
-  grouped(fields)
-    .filter((group) => group.length > 1)
-    .map((group) => {
-      const count = group.map(({ name }) => `given(${access(of, name)})`).join(" + ")
-      return `if (${count} > 1) exclusive(${JSON.stringify(group.map(({ name }) => name).join(", "))})`
+/** Members of an object, one after the other; of those that exclude each other at most one is given. */
+const membersCode = (fields: ReadonlyArray<Field>, of: string): ReadonlyArray<string> => {
+  const groups = new Map<number, ReadonlyArray<Field>>()
+  for (const { group } of fields) {
+    const members = fields.filter((other) => other.group === group)
+    if (group !== undefined && members.length > 1) groups.set(group, members)
+  }
+  const names = new Map([...groups.keys()].map((group) => [group, `given${++loops}`]))
+  return [
+    ...[...names.values()].map((name) => `let ${name} = 0`),
+    ...fields.flatMap((field) => {
+      const code = optional(field, access(of, field.name))
+      const name = field.group === undefined ? undefined : names.get(field.group)
+      const [head, ...rest] = code
+      return name === undefined ? code : [head, `${name}++`, ...rest]
+    }),
+    ...[...names].map(([group, name]) => {
+      const members = (groups.get(group) ?? []).map((field) => field.name).join(", ")
+      return `if (${name} > 1) exclusive(${JSON.stringify(members)})`
     })
+  ]
+}
 
 /** Statements for a value that may not be there. */
 const optional = (field: Field, expression: string): ReadonlyArray<string> => {
@@ -291,8 +303,7 @@ export const bodyOf = (name: string, signature: Signature, reader: string, types
       const run: Array<Field> = []
       for (let next = rest[index]; next?.tag === "field"; next = rest[++index]) run.push(next.field)
       index--
-      const all = run.flatMap((field) => optional(field, access("options", field.name)))
-      code.push("if (options !== undefined) {", ...exclusions(run, "options"), ...all, "}")
+      code.push("if (options !== undefined) {", ...membersCode(run, "options"), "}")
     }
   }
   return [...code, `return make${types}(args, ${reader})`]

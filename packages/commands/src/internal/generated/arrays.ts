@@ -184,11 +184,13 @@ export function argrep(
     }
   }
   if (options !== undefined) {
-    if (given(options.and) + given(options.or) > 1) exclusive("and, or")
+    let given2 = 0
     if (options.and === true) {
+      given2++
       args.push("AND")
     }
     if (options.or === true) {
+      given2++
       args.push("OR")
     }
     if (options.limit !== undefined) {
@@ -200,6 +202,7 @@ export function argrep(
     if (options.nocase === true) {
       args.push("NOCASE")
     }
+    if (given2 > 1) exclusive("and, or")
   }
   return make<unknown, unknown>(args, options?.withValues === true ? pairsBigIntegerTextReply : listBigIntegerReply)
 }

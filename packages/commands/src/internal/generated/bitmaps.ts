@@ -26,15 +26,18 @@ export const bitcount = (
 ): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["BITCOUNT", key]
   if (range !== undefined) {
-    if (given(range.byte) + given(range.bit) > 1) exclusive("byte, bit")
+    let given1 = 0
     args.push(int(range.start, "start"))
     args.push(int(range.end, "end"))
     if (range.byte === true) {
+      given1++
       args.push("BYTE")
     }
     if (range.bit === true) {
+      given1++
       args.push("BIT")
     }
+    if (given1 > 1) exclusive("byte, bit")
   }
   return make(args, Reader.integer)
 }
@@ -169,14 +172,17 @@ export const bitpos = (
   if (range !== undefined) {
     args.push(int(range.start, "start"))
     if (range.endUnitBlock !== undefined) {
-      if (given(range.endUnitBlock.byte) + given(range.endUnitBlock.bit) > 1) exclusive("byte, bit")
+      let given1 = 0
       args.push(int(range.endUnitBlock.end, "end"))
       if (range.endUnitBlock.byte === true) {
+        given1++
         args.push("BYTE")
       }
       if (range.endUnitBlock.bit === true) {
+        given1++
         args.push("BIT")
       }
+      if (given1 > 1) exclusive("byte, bit")
     }
   }
   return make(args, Reader.integer)

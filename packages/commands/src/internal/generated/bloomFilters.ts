@@ -2,7 +2,7 @@
 import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
-import { make, exclusive, given, int, push } from "../encode.ts"
+import { make, exclusive, int, push } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
 import * as Reader from "@relive/core/Reader"
 
@@ -152,30 +152,28 @@ export function bfInfo(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["BF.INFO", key]
   if (options !== undefined) {
-    if (
-      given(options.capacity) +
-        given(options.size) +
-        given(options.filters) +
-        given(options.items) +
-        given(options.expansion) >
-      1
-    )
-      exclusive("capacity, size, filters, items, expansion")
+    let given1 = 0
     if (options.capacity === true) {
+      given1++
       args.push("CAPACITY")
     }
     if (options.size === true) {
+      given1++
       args.push("SIZE")
     }
     if (options.filters === true) {
+      given1++
       args.push("FILTERS")
     }
     if (options.items === true) {
+      given1++
       args.push("ITEMS")
     }
     if (options.expansion === true) {
+      given1++
       args.push("EXPANSION")
     }
+    if (given1 > 1) exclusive("capacity, size, filters, items, expansion")
   }
   return make<unknown, unknown>(
     args,

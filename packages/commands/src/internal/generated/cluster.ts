@@ -205,13 +205,16 @@ export const clusterDelslotsrange = (
 export const clusterFailover = (options?: OneOf<{ force: true; takeover: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["CLUSTER", "FAILOVER"]
   if (options !== undefined) {
-    if (given(options.force) + given(options.takeover) > 1) exclusive("force, takeover")
+    let given1 = 0
     if (options.force === true) {
+      given1++
       args.push("FORCE")
     }
     if (options.takeover === true) {
+      given1++
       args.push("TAKEOVER")
     }
+    if (given1 > 1) exclusive("force, takeover")
   }
   return make(args, literalOKReply)
 }
@@ -485,13 +488,16 @@ export const clusterReplicate = (nodeId: RedisValue): Command.Command<"OK"> =>
 export const clusterReset = (options?: OneOf<{ hard: true; soft: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["CLUSTER", "RESET"]
   if (options !== undefined) {
-    if (given(options.hard) + given(options.soft) > 1) exclusive("hard, soft")
+    let given1 = 0
     if (options.hard === true) {
+      given1++
       args.push("HARD")
     }
     if (options.soft === true) {
+      given1++
       args.push("SOFT")
     }
+    if (given1 > 1) exclusive("hard, soft")
   }
   return make(args, literalOKReply)
 }
@@ -659,17 +665,20 @@ export const clusterSlotStats = (
   }
   if (filter.orderBy !== undefined) {
     args.push("ORDERBY")
-    if (given(filter.orderBy.asc) + given(filter.orderBy.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     args.push(filter.orderBy.metric)
     if (filter.orderBy.limit !== undefined) {
       args.push("LIMIT", int(filter.orderBy.limit, "limit"))
     }
     if (filter.orderBy.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (filter.orderBy.desc === true) {
+      given1++
       args.push("DESC")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make(args, clusterSlotStatsReply)
 }

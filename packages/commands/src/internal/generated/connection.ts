@@ -382,13 +382,16 @@ export const clientNoTouch = (enabled: "ON" | "OFF"): Command.Command<"OK"> =>
 export const clientPause = (timeout: Int, options?: OneOf<{ write: true; all: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["CLIENT", "PAUSE", int(timeout, "timeout")]
   if (options !== undefined) {
-    if (given(options.write) + given(options.all) > 1) exclusive("write, all")
+    let given1 = 0
     if (options.write === true) {
+      given1++
       args.push("WRITE")
     }
     if (options.all === true) {
+      given1++
       args.push("ALL")
     }
+    if (given1 > 1) exclusive("write, all")
   }
   return make(args, literalOKReply)
 }
@@ -524,13 +527,16 @@ export const clientUnblock = (
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["CLIENT", "UNBLOCK", int(clientId, "clientId")]
   if (options !== undefined) {
-    if (given(options.timeout) + given(options.error) > 1) exclusive("timeout, error")
+    let given1 = 0
     if (options.timeout === true) {
+      given1++
       args.push("TIMEOUT")
     }
     if (options.error === true) {
+      given1++
       args.push("ERROR")
     }
+    if (given1 > 1) exclusive("timeout, error")
   }
   return make(args, literal01Reply)
 }

@@ -41,21 +41,24 @@ export const geoadd = (
 ): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["GEOADD", key]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) > 1) exclusive("nx, xx")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.ch === true) {
       args.push("CH")
     }
+    if (given1 > 1) exclusive("nx, xx")
   }
-  for (const item1 of tuples(members, "members")) {
-    args.push(item1[0])
-    args.push(item1[1])
-    args.push(item1[2])
+  for (const item2 of tuples(members, "members")) {
+    args.push(item2[0])
+    args.push(item2[1])
+    args.push(item2[2])
   }
   return make(args, Reader.integer)
 }
@@ -347,8 +350,8 @@ export function georadius(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["GEORADIUS", key, longitude, latitude, radius, unit]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
-    if (given(options.store) + given(options.storeDist) > 1) exclusive("store, storeDist")
+    let given1 = 0
+    let given2 = 0
     if (options.withCoord === true) {
       args.push("WITHCOORD")
     }
@@ -365,17 +368,23 @@ export function georadius(
       args.push("ANY")
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.store !== undefined) {
+      given2++
       args.push("STORE", options.store)
     }
     if (options.storeDist !== undefined) {
+      given2++
       args.push("STOREDIST", options.storeDist)
     }
+    if (given1 > 1) exclusive("asc, desc")
+    if (given2 > 1) exclusive("store, storeDist")
   }
   return make<unknown, unknown>(
     args,
@@ -564,7 +573,7 @@ export function georadiusRo(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["GEORADIUS_RO", key, longitude, latitude, radius, unit]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.withCoord === true) {
       args.push("WITHCOORD")
     }
@@ -581,11 +590,14 @@ export function georadiusRo(
       args.push("ANY")
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make<unknown, unknown>(
     args,
@@ -819,8 +831,8 @@ export function georadiusbymember(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["GEORADIUSBYMEMBER", key, member, radius, unit]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
-    if (given(options.store) + given(options.storeDist) > 1) exclusive("store, storeDist")
+    let given1 = 0
+    let given2 = 0
     if (options.withCoord === true) {
       args.push("WITHCOORD")
     }
@@ -837,17 +849,23 @@ export function georadiusbymember(
       args.push("ANY")
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.store !== undefined) {
+      given2++
       args.push("STORE", options.store)
     }
     if (options.storeDist !== undefined) {
+      given2++
       args.push("STOREDIST", options.storeDist)
     }
+    if (given1 > 1) exclusive("asc, desc")
+    if (given2 > 1) exclusive("store, storeDist")
   }
   return make<unknown, unknown>(
     args,
@@ -1027,7 +1045,7 @@ export function georadiusbymemberRo(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["GEORADIUSBYMEMBER_RO", key, member, radius, unit]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.withCoord === true) {
       args.push("WITHCOORD")
     }
@@ -1044,11 +1062,14 @@ export function georadiusbymemberRo(
       args.push("ANY")
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make<unknown, unknown>(
     args,
@@ -1262,11 +1283,13 @@ export function geosearch(
     args.push(by.byBox[2])
   }
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.count !== undefined) {
@@ -1284,6 +1307,7 @@ export function geosearch(
     if (options.withHash === true) {
       args.push("WITHHASH")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make<unknown, unknown>(
     args,
@@ -1353,11 +1377,13 @@ export const geosearchstore = (
     args.push(by.byBox[2])
   }
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.count !== undefined) {
@@ -1369,6 +1395,7 @@ export const geosearchstore = (
     if (options.storeDist === true) {
       args.push("STOREDIST")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make(args, Reader.integer)
 }

@@ -3,7 +3,7 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import type { PairsBytes, Rec } from "../../Reply.ts"
-import { make, exclusive, given, int, push, pushCounted, several, someEntries } from "../encode.ts"
+import { make, exclusive, int, push, pushCounted, several, someEntries } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 
 const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
@@ -78,19 +78,24 @@ export const hexpire = (
 ): Command.Command<ReadonlyArray<-2 | 0 | 1 | 2>> => {
   const args: Array<Resp.Argument> = ["HEXPIRE", key, int(seconds, "seconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   args.push("FIELDS")
   pushCounted(args, several(fields, "fields"))
@@ -116,19 +121,24 @@ export const hexpireat = (
 ): Command.Command<ReadonlyArray<-2 | 0 | 1 | 2>> => {
   const args: Array<Resp.Argument> = ["HEXPIREAT", key, int(unixTimeSeconds, "unixTimeSeconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   args.push("FIELDS")
   pushCounted(args, several(fields, "fields"))
@@ -218,23 +228,28 @@ export const hgetex = (
 ): Command.Command<ReadonlyArray<string | null> | null, ReadonlyArray<Uint8Array | null> | null> => {
   const args: Array<Resp.Argument> = ["HGETEX", key]
   if (options !== undefined) {
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.persist) > 1)
-      exclusive("ex, px, exat, pxat, persist")
+    let given1 = 0
     if (options.ex !== undefined) {
+      given1++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given1++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given1++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given1++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.persist === true) {
+      given1++
       args.push("PERSIST")
     }
+    if (given1 > 1) exclusive("ex, px, exat, pxat, persist")
   }
   args.push("FIELDS")
   pushCounted(args, several(fields, "fields"))
@@ -443,19 +458,24 @@ export const hpexpire = (
 ): Command.Command<ReadonlyArray<-2 | 0 | 1 | 2>> => {
   const args: Array<Resp.Argument> = ["HPEXPIRE", key, int(milliseconds, "milliseconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   args.push("FIELDS")
   pushCounted(args, several(fields, "fields"))
@@ -481,19 +501,24 @@ export const hpexpireat = (
 ): Command.Command<ReadonlyArray<-2 | 0 | 1 | 2>> => {
   const args: Array<Resp.Argument> = ["HPEXPIREAT", key, int(unixTimeMilliseconds, "unixTimeMilliseconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   args.push("FIELDS")
   pushCounted(args, several(fields, "fields"))
@@ -665,35 +690,43 @@ export const hsetex = (
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["HSETEX", key]
   if (options !== undefined) {
-    if (given(options.fnx) + given(options.fxx) > 1) exclusive("fnx, fxx")
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.keepTtl) > 1)
-      exclusive("ex, px, exat, pxat, keepTtl")
+    let given1 = 0
+    let given2 = 0
     if (options.fnx === true) {
+      given1++
       args.push("FNX")
     }
     if (options.fxx === true) {
+      given1++
       args.push("FXX")
     }
     if (options.ex !== undefined) {
+      given2++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given2++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given2++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given2++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.keepTtl === true) {
+      given2++
       args.push("KEEPTTL")
     }
+    if (given1 > 1) exclusive("fnx, fxx")
+    if (given2 > 1) exclusive("ex, px, exat, pxat, keepTtl")
   }
   args.push("FIELDS")
-  const all1 = someEntries(fields, "fields")
-  args.push(all1.length)
-  for (const [name, value] of all1) {
+  const all3 = someEntries(fields, "fields")
+  args.push(all3.length)
+  for (const [name, value] of all3) {
     args.push(name, value)
   }
   return make(args, literal01Reply)

@@ -2,7 +2,7 @@
 import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
-import { make, exclusive, given, int, maybeSeveral, push, tuples } from "../encode.ts"
+import { make, exclusive, int, maybeSeveral, push, tuples } from "../encode.ts"
 import * as modules from "../moduleReads.ts"
 import * as Reader from "@relive/core/Reader"
 
@@ -498,11 +498,13 @@ export const set = (
 ): Command.Command<"OK" | null> => {
   const args: Array<Resp.Argument> = ["JSON.SET", key, path, json]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) > 1) exclusive("nx, xx")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.fpha !== undefined) {
@@ -511,6 +513,7 @@ export const set = (
     if (options.format !== undefined) {
       args.push("FORMAT", options.format)
     }
+    if (given1 > 1) exclusive("nx, xx")
   }
   return make(args, nullableLiteralOKReply)
 }

@@ -2,7 +2,7 @@
 import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
-import { make, exclusive, given, int, push, several } from "../encode.ts"
+import { make, exclusive, int, push, several } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 
 const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
@@ -114,19 +114,24 @@ export const expire = (
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["EXPIRE", key, int(seconds, "seconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   return make(args, literal01Reply)
 }
@@ -149,19 +154,24 @@ export const expireat = (
 ): Command.Command<1 | 0> => {
   const args: Array<Resp.Argument> = ["EXPIREAT", key, int(unixTimeSeconds, "unixTimeSeconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   return make(args, literal10Reply)
 }
@@ -225,7 +235,7 @@ export const migrate = (
     int(timeout, "timeout")
   ]
   if (options !== undefined) {
-    if (given(options.auth) + given(options.auth2) > 1) exclusive("auth, auth2")
+    let given1 = 0
     if (options.copy === true) {
       args.push("COPY")
     }
@@ -233,9 +243,11 @@ export const migrate = (
       args.push("REPLACE")
     }
     if (options.auth !== undefined) {
+      given1++
       args.push("AUTH", options.auth)
     }
     if (options.auth2 !== undefined) {
+      given1++
       args.push("AUTH2")
       args.push(options.auth2[0])
       args.push(options.auth2[1])
@@ -244,6 +256,7 @@ export const migrate = (
       args.push("KEYS")
       push(args, options.keys, "keys")
     }
+    if (given1 > 1) exclusive("auth, auth2")
   }
   return make(args, literalOKNOKEYReply)
 }
@@ -362,19 +375,24 @@ export const pexpire = (
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["PEXPIRE", key, int(milliseconds, "milliseconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   return make(args, literal01Reply)
 }
@@ -397,19 +415,24 @@ export const pexpireat = (
 ): Command.Command<1 | 0> => {
   const args: Array<Resp.Argument> = ["PEXPIREAT", key, int(unixTimeMilliseconds, "unixTimeMilliseconds")]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) + given(options.gt) + given(options.lt) > 1) exclusive("nx, xx, gt, lt")
+    let given1 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given1++
       args.push("GT")
     }
     if (options.lt === true) {
+      given1++
       args.push("LT")
     }
+    if (given1 > 1) exclusive("nx, xx, gt, lt")
   }
   return make(args, literal10Reply)
 }
@@ -600,7 +623,7 @@ export function sort(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["SORT", key]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.by !== undefined) {
       args.push("BY", options.by)
     }
@@ -610,14 +633,16 @@ export function sort(
       args.push(int(options.limit.count, "count"))
     }
     if (options.get !== undefined) {
-      for (const item1 of several(options.get, "get")) {
-        args.push("GET", item1)
+      for (const item2 of several(options.get, "get")) {
+        args.push("GET", item2)
       }
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.alpha === true) {
@@ -626,6 +651,7 @@ export function sort(
     if (options.store !== undefined) {
       args.push("STORE", options.store)
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make<unknown, unknown>(args, options?.store !== undefined ? Reader.integer : listNullableTextReply)
 }
@@ -652,7 +678,7 @@ export const sortRo = (
 ): Command.Command<ReadonlyArray<string | null>, ReadonlyArray<Uint8Array | null>> => {
   const args: Array<Resp.Argument> = ["SORT_RO", key]
   if (options !== undefined) {
-    if (given(options.asc) + given(options.desc) > 1) exclusive("asc, desc")
+    let given1 = 0
     if (options.by !== undefined) {
       args.push("BY", options.by)
     }
@@ -662,19 +688,22 @@ export const sortRo = (
       args.push(int(options.limit.count, "count"))
     }
     if (options.get !== undefined) {
-      for (const item1 of several(options.get, "get")) {
-        args.push("GET", item1)
+      for (const item2 of several(options.get, "get")) {
+        args.push("GET", item2)
       }
     }
     if (options.asc === true) {
+      given1++
       args.push("ASC")
     }
     if (options.desc === true) {
+      given1++
       args.push("DESC")
     }
     if (options.alpha === true) {
       args.push("ALPHA")
     }
+    if (given1 > 1) exclusive("asc, desc")
   }
   return make(args, listNullableTextReply)
 }

@@ -2,7 +2,7 @@
 import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
-import { make, exclusive, given, int, push, pushCounted, several } from "../encode.ts"
+import { make, exclusive, int, push, pushCounted, several } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 
 const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nullable(Reader.text))
@@ -61,20 +61,26 @@ export const blmovem = (
 ): Command.Command<ReadonlyArray<string> | null, ReadonlyArray<Uint8Array> | null> => {
   const args: Array<Resp.Argument> = ["BLMOVEM", source, destination, wherefrom, whereto, timeout]
   if (options !== undefined) {
-    if (given(options.count) + given(options.exactly) > 1) exclusive("count, exactly")
-    if (given(options.obo) + given(options.bulk) > 1) exclusive("obo, bulk")
+    let given1 = 0
+    let given2 = 0
     if (options.count !== undefined) {
+      given1++
       args.push("COUNT", int(options.count, "count"))
     }
     if (options.exactly !== undefined) {
+      given1++
       args.push("EXACTLY", int(options.exactly, "exactly"))
     }
     if (options.obo === true) {
+      given2++
       args.push("OBO")
     }
     if (options.bulk === true) {
+      given2++
       args.push("BULK")
     }
+    if (given1 > 1) exclusive("count, exactly")
+    if (given2 > 1) exclusive("obo, bulk")
   }
   return make(args, nullableListTextReply)
 }
@@ -259,20 +265,26 @@ export const lmovem = (
 ): Command.Command<ReadonlyArray<string> | null, ReadonlyArray<Uint8Array> | null> => {
   const args: Array<Resp.Argument> = ["LMOVEM", source, destination, wherefrom, whereto]
   if (options !== undefined) {
-    if (given(options.count) + given(options.exactly) > 1) exclusive("count, exactly")
-    if (given(options.obo) + given(options.bulk) > 1) exclusive("obo, bulk")
+    let given1 = 0
+    let given2 = 0
     if (options.count !== undefined) {
+      given1++
       args.push("COUNT", int(options.count, "count"))
     }
     if (options.exactly !== undefined) {
+      given1++
       args.push("EXACTLY", int(options.exactly, "exactly"))
     }
     if (options.obo === true) {
+      given2++
       args.push("OBO")
     }
     if (options.bulk === true) {
+      given2++
       args.push("BULK")
     }
+    if (given1 > 1) exclusive("count, exactly")
+    if (given2 > 1) exclusive("obo, bulk")
   }
   return make(args, nullableListTextReply)
 }

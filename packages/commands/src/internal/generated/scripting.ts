@@ -3,7 +3,7 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { OneOf, OneOrMany, RedisKey, RedisValue } from "../../Argument.ts"
 import type { PairsBytes, Rec } from "../../Reply.ts"
-import { make, exclusive, given, maybeSeveral, push, pushCounted } from "../encode.ts"
+import { make, exclusive, maybeSeveral, push, pushCounted } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 
 const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
@@ -206,13 +206,16 @@ export const functionDump = (): Command.Command<string, Uint8Array> => make(["FU
 export const functionFlush = (options?: OneOf<{ async: true; sync: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["FUNCTION", "FLUSH"]
   if (options !== undefined) {
-    if (given(options.async) + given(options.sync) > 1) exclusive("async, sync")
+    let given1 = 0
     if (options.async === true) {
+      given1++
       args.push("ASYNC")
     }
     if (options.sync === true) {
+      given1++
       args.push("SYNC")
     }
+    if (given1 > 1) exclusive("async, sync")
   }
   return make(args, literalOKReply)
 }
@@ -337,16 +340,20 @@ export const functionRestore = (
 ): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["FUNCTION", "RESTORE", serializedValue]
   if (options !== undefined) {
-    if (given(options.flush) + given(options.append) + given(options.replace) > 1) exclusive("flush, append, replace")
+    let given1 = 0
     if (options.flush === true) {
+      given1++
       args.push("FLUSH")
     }
     if (options.append === true) {
+      given1++
       args.push("APPEND")
     }
     if (options.replace === true) {
+      given1++
       args.push("REPLACE")
     }
+    if (given1 > 1) exclusive("flush, append, replace")
   }
   return make(args, literalOKReply)
 }
@@ -424,13 +431,16 @@ export const scriptExists = (sha1s: OneOrMany<RedisValue>): Command.Command<Read
 export const scriptFlush = (options?: OneOf<{ async: true; sync: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["SCRIPT", "FLUSH"]
   if (options !== undefined) {
-    if (given(options.async) + given(options.sync) > 1) exclusive("async, sync")
+    let given1 = 0
     if (options.async === true) {
+      given1++
       args.push("ASYNC")
     }
     if (options.sync === true) {
+      given1++
       args.push("SYNC")
     }
+    if (given1 > 1) exclusive("async, sync")
   }
   return make(args, literalOKReply)
 }

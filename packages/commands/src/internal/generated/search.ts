@@ -343,7 +343,7 @@ export const alter = (
   args.push("SCHEMA")
   args.push("ADD")
   for (const item1 of several(add, "add")) {
-    if (given(item1.spherical) + given(item1.flat) > 1) exclusive("spherical, flat")
+    let given2 = 0
     args.push(item1.name)
     if (item1.as !== undefined) {
       args.push("AS", item1.as)
@@ -351,16 +351,18 @@ export const alter = (
     args.push(item1.type)
     if (item1.vector !== undefined) {
       args.push(item1.vector.algorithm)
-      const place2 = args.push(0) - 1
+      const place3 = args.push(0) - 1
       for (const [name, value] of someEntries(item1.vector.attributes, "attributes")) {
         args.push(name, value)
       }
-      countWords(args, place2)
+      countWords(args, place3)
     }
     if (item1.spherical === true) {
+      given2++
       args.push("SPHERICAL")
     }
     if (item1.flat === true) {
+      given2++
       args.push("FLAT")
     }
     if (item1.weight !== undefined) {
@@ -396,6 +398,7 @@ export const alter = (
     if (item1.noIndex === true) {
       args.push("NOINDEX")
     }
+    if (given2 > 1) exclusive("spherical, flat")
   }
   return make(args, literalOKReply)
 }
@@ -552,7 +555,7 @@ export const create = (
   args.push("SCHEMA")
   if (fields !== undefined) {
     for (const item1 of maybeSeveral(fields)) {
-      if (given(item1.spherical) + given(item1.flat) > 1) exclusive("spherical, flat")
+      let given2 = 0
       args.push(item1.name)
       if (item1.as !== undefined) {
         args.push("AS", item1.as)
@@ -560,16 +563,18 @@ export const create = (
       args.push(item1.type)
       if (item1.vector !== undefined) {
         args.push(item1.vector.algorithm)
-        const place2 = args.push(0) - 1
+        const place3 = args.push(0) - 1
         for (const [name, value] of someEntries(item1.vector.attributes, "attributes")) {
           args.push(name, value)
         }
-        countWords(args, place2)
+        countWords(args, place3)
       }
       if (item1.spherical === true) {
+        given2++
         args.push("SPHERICAL")
       }
       if (item1.flat === true) {
+        given2++
         args.push("FLAT")
       }
       if (item1.weight !== undefined) {
@@ -605,6 +610,7 @@ export const create = (
       if (item1.noIndex === true) {
         args.push("NOINDEX")
       }
+      if (given2 > 1) exclusive("spherical, flat")
     }
   }
   return make(args, literalOKReply)
@@ -1019,17 +1025,20 @@ export const search = (
     }
     if (options.sortBy !== undefined) {
       args.push("SORTBY")
-      if (given(options.sortBy.asc) + given(options.sortBy.desc) > 1) exclusive("asc, desc")
+      let given3 = 0
       args.push(options.sortBy.field)
       if (options.sortBy.asc === true) {
+        given3++
         args.push("ASC")
       }
       if (options.sortBy.desc === true) {
+        given3++
         args.push("DESC")
       }
       if (options.sortBy.withCount === true) {
         args.push("WITHCOUNT")
       }
+      if (given3 > 1) exclusive("asc, desc")
     }
     if (options.limit !== undefined) {
       args.push("LIMIT")
@@ -1038,11 +1047,11 @@ export const search = (
     }
     if (options.params !== undefined) {
       args.push("PARAMS")
-      const place3 = args.push(0) - 1
+      const place4 = args.push(0) - 1
       for (const [name, value] of someEntries(options.params, "params")) {
         args.push(name, value)
       }
-      countWords(args, place3)
+      countWords(args, place4)
     }
     if (options.dialect !== undefined) {
       args.push("DIALECT", int(options.dialect, "dialect"))

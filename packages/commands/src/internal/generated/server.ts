@@ -299,13 +299,16 @@ export function aclLog(options?: {
 }): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["ACL", "LOG"]
   if (options !== undefined) {
-    if (given(options.count) + given(options.reset) > 1) exclusive("count, reset")
+    let given1 = 0
     if (options.count !== undefined) {
+      given1++
       args.push(int(options.count, "count"))
     }
     if (options.reset === true) {
+      given1++
       args.push("RESET")
     }
+    if (given1 > 1) exclusive("count, reset")
   }
   return make<unknown, unknown>(args, options?.reset === true ? literalOKReply : aclLogReply)
 }
@@ -784,13 +787,16 @@ export const failover = (options?: {
 export const flushall = (options?: OneOf<{ async: true; sync: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["FLUSHALL"]
   if (options !== undefined) {
-    if (given(options.async) + given(options.sync) > 1) exclusive("async, sync")
+    let given1 = 0
     if (options.async === true) {
+      given1++
       args.push("ASYNC")
     }
     if (options.sync === true) {
+      given1++
       args.push("SYNC")
     }
+    if (given1 > 1) exclusive("async, sync")
   }
   return make(args, literalOKReply)
 }
@@ -809,13 +815,16 @@ export const flushall = (options?: OneOf<{ async: true; sync: true }>): Command.
 export const flushdb = (options?: OneOf<{ async: true; sync: true }>): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["FLUSHDB"]
   if (options !== undefined) {
-    if (given(options.async) + given(options.sync) > 1) exclusive("async, sync")
+    let given1 = 0
     if (options.async === true) {
+      given1++
       args.push("ASYNC")
     }
     if (options.sync === true) {
+      given1++
       args.push("SYNC")
     }
+    if (given1 > 1) exclusive("async, sync")
   }
   return make(args, literalOKReply)
 }
@@ -1337,11 +1346,13 @@ export const shutdown = (
 ): Command.Command<"OK"> => {
   const args: Array<Resp.Argument> = ["SHUTDOWN"]
   if (options !== undefined) {
-    if (given(options.noSave) + given(options.save) > 1) exclusive("noSave, save")
+    let given1 = 0
     if (options.noSave === true) {
+      given1++
       args.push("NOSAVE")
     }
     if (options.save === true) {
+      given1++
       args.push("SAVE")
     }
     if (options.now === true) {
@@ -1353,6 +1364,7 @@ export const shutdown = (
     if (options.abort === true) {
       args.push("ABORT")
     }
+    if (given1 > 1) exclusive("noSave, save")
   }
   return make(args, literalOKReply)
 }

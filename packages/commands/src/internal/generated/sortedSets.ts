@@ -3,7 +3,7 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, Lex, OneOf, OneOrMany, RedisKey, RedisValue, Score } from "../../Argument.ts"
 import type { Scored, ScoredBytes } from "../../Reply.ts"
-import { make, exclusive, given, int, push, pushCounted, several, tuples } from "../encode.ts"
+import { make, exclusive, int, push, pushCounted, several, tuples } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 import * as core from "../coreReads.ts"
 
@@ -136,18 +136,22 @@ export function zadd(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["ZADD", key]
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) > 1) exclusive("nx, xx")
-    if (given(options.gt) + given(options.lt) > 1) exclusive("gt, lt")
+    let given1 = 0
+    let given2 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.gt === true) {
+      given2++
       args.push("GT")
     }
     if (options.lt === true) {
+      given2++
       args.push("LT")
     }
     if (options.ch === true) {
@@ -156,10 +160,12 @@ export function zadd(
     if (options.incr === true) {
       args.push("INCR")
     }
+    if (given1 > 1) exclusive("nx, xx")
+    if (given2 > 1) exclusive("gt, lt")
   }
-  for (const item1 of tuples(members, "members")) {
-    args.push(item1[0])
-    args.push(item1[1])
+  for (const item3 of tuples(members, "members")) {
+    args.push(item3[0])
+    args.push(item3[1])
   }
   return make<unknown, unknown>(args, options?.incr === true ? nullableDoubleReply : Reader.integer)
 }
@@ -562,11 +568,13 @@ export function zrange(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["ZRANGE", key, start, stop]
   if (options !== undefined) {
-    if (given(options.byScore) + given(options.byLex) > 1) exclusive("byScore, byLex")
+    let given1 = 0
     if (options.byScore === true) {
+      given1++
       args.push("BYSCORE")
     }
     if (options.byLex === true) {
+      given1++
       args.push("BYLEX")
     }
     if (options.rev === true) {
@@ -580,6 +588,7 @@ export function zrange(
     if (options.withScores === true) {
       args.push("WITHSCORES")
     }
+    if (given1 > 1) exclusive("byScore, byLex")
   }
   return make<unknown, unknown>(args, options?.withScores === true ? core.scored : listTextReply)
 }
@@ -686,11 +695,13 @@ export const zrangestore = (
 ): Command.Command<number> => {
   const args: Array<Resp.Argument> = ["ZRANGESTORE", dst, src, min, max]
   if (options !== undefined) {
-    if (given(options.byScore) + given(options.byLex) > 1) exclusive("byScore, byLex")
+    let given1 = 0
     if (options.byScore === true) {
+      given1++
       args.push("BYSCORE")
     }
     if (options.byLex === true) {
+      given1++
       args.push("BYLEX")
     }
     if (options.rev === true) {
@@ -701,6 +712,7 @@ export const zrangestore = (
       args.push(int(options.limit.offset, "offset"))
       args.push(int(options.limit.count, "count"))
     }
+    if (given1 > 1) exclusive("byScore, byLex")
   }
   return make(args, Reader.integer)
 }

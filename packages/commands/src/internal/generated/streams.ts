@@ -3,7 +3,7 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation, Streams } from "../../Argument.ts"
 import type { Entry, EntryBytes, PairsBytes, PairsEntry, Rec } from "../../Reply.ts"
-import { make, exclusive, given, int, push, pushCounted, pushStreams, several, someEntries } from "../encode.ts"
+import { make, exclusive, int, push, pushCounted, pushStreams, several, someEntries } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 import * as core from "../coreReads.ts"
 import * as server from "../serverReads.ts"
@@ -181,16 +181,20 @@ export const xackdel = (
 ): Command.Command<ReadonlyArray<number>> => {
   const args: Array<Resp.Argument> = ["XACKDEL", key, group]
   if (options !== undefined) {
-    if (given(options.keepRef) + given(options.delRef) + given(options.acked) > 1) exclusive("keepRef, delRef, acked")
+    let given1 = 0
     if (options.keepRef === true) {
+      given1++
       args.push("KEEPREF")
     }
     if (options.delRef === true) {
+      given1++
       args.push("DELREF")
     }
     if (options.acked === true) {
+      given1++
       args.push("ACKED")
     }
+    if (given1 > 1) exclusive("keepRef, delRef, acked")
   }
   args.push("IDS")
   pushCounted(args, several(ids, "ids"))
@@ -265,24 +269,29 @@ export function xadd(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["XADD", key]
   if (options !== undefined) {
-    if (given(options.keepRef) + given(options.delRef) + given(options.acked) > 1) exclusive("keepRef, delRef, acked")
-    if (given(options.idmpAuto) + given(options.idmp) > 1) exclusive("idmpAuto, idmp")
+    let given1 = 0
+    let given2 = 0
     if (options.nomkstream === true) {
       args.push("NOMKSTREAM")
     }
     if (options.keepRef === true) {
+      given1++
       args.push("KEEPREF")
     }
     if (options.delRef === true) {
+      given1++
       args.push("DELREF")
     }
     if (options.acked === true) {
+      given1++
       args.push("ACKED")
     }
     if (options.idmpAuto !== undefined) {
+      given2++
       args.push("IDMPAUTO", options.idmpAuto)
     }
     if (options.idmp !== undefined) {
+      given2++
       args.push("IDMP")
       args.push(options.idmp[0])
       args.push(options.idmp[1])
@@ -297,6 +306,8 @@ export function xadd(
         args.push("LIMIT", int(options.trim.limit, "limit"))
       }
     }
+    if (given1 > 1) exclusive("keepRef, delRef, acked")
+    if (given2 > 1) exclusive("idmpAuto, idmp")
   }
   args.push(id)
   for (const [name, value] of someEntries(fields, "fields")) {
@@ -571,16 +582,20 @@ export const xdelex = (
 ): Command.Command<ReadonlyArray<number>> => {
   const args: Array<Resp.Argument> = ["XDELEX", key]
   if (options !== undefined) {
-    if (given(options.keepRef) + given(options.delRef) + given(options.acked) > 1) exclusive("keepRef, delRef, acked")
+    let given1 = 0
     if (options.keepRef === true) {
+      given1++
       args.push("KEEPREF")
     }
     if (options.delRef === true) {
+      given1++
       args.push("DELREF")
     }
     if (options.acked === true) {
+      given1++
       args.push("ACKED")
     }
+    if (given1 > 1) exclusive("keepRef, delRef, acked")
   }
   args.push("IDS")
   pushCounted(args, several(ids, "ids"))
@@ -1412,19 +1427,23 @@ export const xtrim = (
   }
   args.push(threshold)
   if (options !== undefined) {
-    if (given(options.keepRef) + given(options.delRef) + given(options.acked) > 1) exclusive("keepRef, delRef, acked")
+    let given1 = 0
     if (options.limit !== undefined) {
       args.push("LIMIT", int(options.limit, "limit"))
     }
     if (options.keepRef === true) {
+      given1++
       args.push("KEEPREF")
     }
     if (options.delRef === true) {
+      given1++
       args.push("DELREF")
     }
     if (options.acked === true) {
+      given1++
       args.push("ACKED")
     }
+    if (given1 > 1) exclusive("keepRef, delRef, acked")
   }
   return make(args, Reader.integer)
 }

@@ -3,7 +3,7 @@ import type * as Command from "@relive/core/Command"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOf, OneOrMany, RedisKey, RedisValue, Relation } from "../../Argument.ts"
 import type { LcsMatch } from "../../Reply.ts"
-import { make, exclusive, given, int, push, someEntries } from "../encode.ts"
+import { make, exclusive, int, push, someEntries } from "../encode.ts"
 import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
@@ -81,20 +81,24 @@ export const delex = (
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["DELEX", key]
   if (options !== undefined) {
-    if (given(options.ifeq) + given(options.ifne) + given(options.ifdeq) + given(options.ifdne) > 1)
-      exclusive("ifeq, ifne, ifdeq, ifdne")
+    let given1 = 0
     if (options.ifeq !== undefined) {
+      given1++
       args.push("IFEQ", options.ifeq)
     }
     if (options.ifne !== undefined) {
+      given1++
       args.push("IFNE", options.ifne)
     }
     if (options.ifdeq !== undefined) {
+      given1++
       args.push("IFDEQ", options.ifdeq)
     }
     if (options.ifdne !== undefined) {
+      given1++
       args.push("IFDNE", options.ifdne)
     }
+    if (given1 > 1) exclusive("ifeq, ifne, ifdeq, ifdne")
   }
   return make(args, literal01Reply)
 }
@@ -158,23 +162,28 @@ export const getex = (
 ): Command.Command<string | null, Uint8Array | null> => {
   const args: Array<Resp.Argument> = ["GETEX", key]
   if (options !== undefined) {
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.persist) > 1)
-      exclusive("ex, px, exat, pxat, persist")
+    let given1 = 0
     if (options.ex !== undefined) {
+      given1++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given1++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given1++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given1++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.persist === true) {
+      given1++
       args.push("PERSIST")
     }
+    if (given1 > 1) exclusive("ex, px, exat, pxat, persist")
   }
   return make(args, nullableTextReply)
 }
@@ -272,13 +281,14 @@ export const increx = (
 ): Command.Command<readonly [number, number]> => {
   const args: Array<Resp.Argument> = ["INCREX", key]
   if (options !== undefined) {
-    if (given(options.byFloat) + given(options.byInt) > 1) exclusive("byFloat, byInt")
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.persist) > 1)
-      exclusive("ex, px, exat, pxat, persist")
+    let given1 = 0
+    let given2 = 0
     if (options.byFloat !== undefined) {
+      given1++
       args.push("BYFLOAT", options.byFloat)
     }
     if (options.byInt !== undefined) {
+      given1++
       args.push("BYINT", int(options.byInt, "byInt"))
     }
     if (options.saturate === true) {
@@ -291,23 +301,30 @@ export const increx = (
       args.push("UBOUND", options.ubound)
     }
     if (options.ex !== undefined) {
+      given2++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given2++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given2++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given2++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.persist === true) {
+      given2++
       args.push("PERSIST")
     }
     if (options.enx === true) {
       args.push("ENX")
     }
+    if (given1 > 1) exclusive("byFloat, byInt")
+    if (given2 > 1) exclusive("ex, px, exat, pxat, persist")
   }
   return make(args, pairDoubleDoubleReply)
 }
@@ -448,30 +465,38 @@ export const msetex = (
     args.push(name, value)
   }
   if (options !== undefined) {
-    if (given(options.nx) + given(options.xx) > 1) exclusive("nx, xx")
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.keepTtl) > 1)
-      exclusive("ex, px, exat, pxat, keepTtl")
+    let given2 = 0
+    let given3 = 0
     if (options.nx === true) {
+      given2++
       args.push("NX")
     }
     if (options.xx === true) {
+      given2++
       args.push("XX")
     }
     if (options.ex !== undefined) {
+      given3++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given3++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given3++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given3++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.keepTtl === true) {
+      given3++
       args.push("KEEPTTL")
     }
+    if (given2 > 1) exclusive("nx, xx")
+    if (given3 > 1) exclusive("ex, px, exat, pxat, keepTtl")
   }
   return make(args, literal01Reply)
 }
@@ -568,54 +593,57 @@ export function set(
 ): Command.Command<unknown> {
   const args: Array<Resp.Argument> = ["SET", key, value]
   if (options !== undefined) {
-    if (
-      given(options.nx) +
-        given(options.xx) +
-        given(options.ifeq) +
-        given(options.ifne) +
-        given(options.ifdeq) +
-        given(options.ifdne) >
-      1
-    )
-      exclusive("nx, xx, ifeq, ifne, ifdeq, ifdne")
-    if (given(options.ex) + given(options.px) + given(options.exat) + given(options.pxat) + given(options.keepTtl) > 1)
-      exclusive("ex, px, exat, pxat, keepTtl")
+    let given1 = 0
+    let given2 = 0
     if (options.nx === true) {
+      given1++
       args.push("NX")
     }
     if (options.xx === true) {
+      given1++
       args.push("XX")
     }
     if (options.ifeq !== undefined) {
+      given1++
       args.push("IFEQ", options.ifeq)
     }
     if (options.ifne !== undefined) {
+      given1++
       args.push("IFNE", options.ifne)
     }
     if (options.ifdeq !== undefined) {
+      given1++
       args.push("IFDEQ", options.ifdeq)
     }
     if (options.ifdne !== undefined) {
+      given1++
       args.push("IFDNE", options.ifdne)
     }
     if (options.get === true) {
       args.push("GET")
     }
     if (options.ex !== undefined) {
+      given2++
       args.push("EX", int(options.ex, "ex"))
     }
     if (options.px !== undefined) {
+      given2++
       args.push("PX", int(options.px, "px"))
     }
     if (options.exat !== undefined) {
+      given2++
       args.push("EXAT", int(options.exat, "exat"))
     }
     if (options.pxat !== undefined) {
+      given2++
       args.push("PXAT", int(options.pxat, "pxat"))
     }
     if (options.keepTtl === true) {
+      given2++
       args.push("KEEPTTL")
     }
+    if (given1 > 1) exclusive("nx, xx, ifeq, ifne, ifdeq, ifdne")
+    if (given2 > 1) exclusive("ex, px, exat, pxat, keepTtl")
   }
   return make<unknown, unknown>(args, options?.get === true ? nullableTextReply : nullableLiteralOKReply)
 }

@@ -487,17 +487,20 @@ export const mget = (
 ): Command.Command<Rec<TimeSeriesLatest>, PairsBytes<TimeSeriesLatestBytes>> => {
   const args: Array<Resp.Argument> = ["TS.MGET"]
   if (options !== undefined) {
-    if (given(options.withLabels) + given(options.selectedLabels) > 1) exclusive("withLabels, selectedLabels")
+    let given1 = 0
     if (options.latest === true) {
       args.push("LATEST")
     }
     if (options.withLabels === true) {
+      given1++
       args.push("WITHLABELS")
     }
     if (options.selectedLabels !== undefined) {
+      given1++
       args.push("SELECTED_LABELS")
       push(args, options.selectedLabels, "selectedLabels")
     }
+    if (given1 > 1) exclusive("withLabels, selectedLabels")
   }
   args.push("FILTER")
   push(args, filterExprs, "filterExprs")
@@ -539,7 +542,7 @@ export const mrange = (
 ): Command.Command<Rec<TimeSeries>, PairsBytes<TimeSeriesBytes>> => {
   const args: Array<Resp.Argument> = ["TS.MRANGE", from, to]
   if (options !== undefined) {
-    if (given(options.withLabels) + given(options.selectedLabels) > 1) exclusive("withLabels, selectedLabels")
+    let given1 = 0
     if (options.latest === true) {
       args.push("LATEST")
     }
@@ -553,9 +556,11 @@ export const mrange = (
       args.push(options.filterByValue.max)
     }
     if (options.withLabels === true) {
+      given1++
       args.push("WITHLABELS")
     }
     if (options.selectedLabels !== undefined) {
+      given1++
       args.push("SELECTED_LABELS")
       push(args, options.selectedLabels, "selectedLabels")
     }
@@ -578,6 +583,7 @@ export const mrange = (
     if (options.excludeEmpty === true) {
       args.push("EXCLUDEEMPTY")
     }
+    if (given1 > 1) exclusive("withLabels, selectedLabels")
   }
   args.push("FILTER")
   push(args, filter, "filter")
@@ -626,7 +632,7 @@ export const mrevrange = (
 ): Command.Command<Rec<TimeSeries>, PairsBytes<TimeSeriesBytes>> => {
   const args: Array<Resp.Argument> = ["TS.MREVRANGE", from, to]
   if (options !== undefined) {
-    if (given(options.withLabels) + given(options.selectedLabels) > 1) exclusive("withLabels, selectedLabels")
+    let given1 = 0
     if (options.latest === true) {
       args.push("LATEST")
     }
@@ -640,9 +646,11 @@ export const mrevrange = (
       args.push(options.filterByValue.max)
     }
     if (options.withLabels === true) {
+      given1++
       args.push("WITHLABELS")
     }
     if (options.selectedLabels !== undefined) {
+      given1++
       args.push("SELECTED_LABELS")
       push(args, options.selectedLabels, "selectedLabels")
     }
@@ -665,6 +673,7 @@ export const mrevrange = (
     if (options.excludeEmpty === true) {
       args.push("EXCLUDEEMPTY")
     }
+    if (given1 > 1) exclusive("withLabels, selectedLabels")
   }
   args.push("FILTER")
   push(args, filter, "filter")

@@ -54,17 +54,20 @@ export const vadd = (
   pushVector(args, vector)
   args.push(element)
   if (options !== undefined) {
-    if (given(options.noQuant) + given(options.bin) + given(options.q8) > 1) exclusive("noQuant, bin, q8")
+    let given1 = 0
     if (options.cas === true) {
       args.push("CAS")
     }
     if (options.noQuant === true) {
+      given1++
       args.push("NOQUANT")
     }
     if (options.bin === true) {
+      given1++
       args.push("BIN")
     }
     if (options.q8 === true) {
+      given1++
       args.push("Q8")
     }
     if (options.ef !== undefined) {
@@ -76,6 +79,7 @@ export const vadd = (
     if (options.m !== undefined) {
       args.push("M", int(options.m, "m"))
     }
+    if (given1 > 1) exclusive("noQuant, bin, q8")
   }
   return make(args, Reader.boolean)
 }
