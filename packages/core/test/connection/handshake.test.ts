@@ -187,6 +187,19 @@ describe("the handshake", () => {
     assert.include(verdict.detail, "set `password`")
   })
 
+  it("goes without a name where the server takes none, and says so", () => {
+    const options = settings({ protocol: 2, name: "n", onConnect: [["CLIENT", "NO-EVICT", "on"]] })
+    const batch = handshake.start(options)
+    const verdict = handshake.next(options, batch, answer(batch, { setname: "ERR unsupported command 'CLIENT'" }))
+    assert.ok(verdict._tag === "Send")
+    assert.include(verdict.warning, "`name` is left out")
+    const bare = settings({ protocol: 2, name: "n" })
+    const ready = handshake.next(bare, batch, answer(batch, { setname: "ERR unsupported command 'CLIENT'" }))
+    assert.ok(ready._tag === "Ready" && ready.warning !== undefined)
+    const loading = handshake.next(bare, batch, answer(batch, { setname: "LOADING x" }))
+    assert.ok(loading._tag === "Refused" && loading.transient)
+  })
+
   const refusals: ReadonlyArray<readonly [step: handshake.Step, text: string, transient: boolean, remedy: RegExp]> = [
     ["hello", "WRONGPASS invalid username-password pair or user is disabled.", false, /check `username`/],
     ["hello", "NOAUTH HELLO must be called with the client already authenticated", false, /set `password`/],

@@ -21,6 +21,9 @@ describe("the secrets of a connection", () => {
       encodeURIComponent(password),
       encodeURIComponent(password).replaceAll(/%[0-9A-F]+/g, (byte) => byte.toLowerCase()),
       encodeURI(password),
+      encodeURIComponent(password).replaceAll("%20", "+"),
+      password.toUpperCase(),
+      password.toLowerCase(),
       base64(password),
       base64(`app:${password}`),
       base64(`default:${password}`),
@@ -28,6 +31,12 @@ describe("the secrets of a connection", () => {
     ]
     for (const form of forms) assert.strictEqual(secrets.hide(`no ${form}, sorry`), "no ***, sorry", form)
     assert.strictEqual(secrets.hide("nothing"), "nothing")
+  })
+
+  it("are found in JSON", () => {
+    const secrets = new Secrets()
+    secrets.add(undefined, 'a"quoted\\one')
+    assert.strictEqual(secrets.hide(JSON.stringify({ password: 'a"quoted\\one' })), '{"password":"***"}')
   })
 
   it("stay so while they rotate", () => {

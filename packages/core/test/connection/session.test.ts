@@ -94,6 +94,28 @@ describe("law 3: a reply nobody waits for ends the session at its first byte", (
   )
 })
 
+describe("law 1: the PING of the health check", () => {
+  for (const said of ["+OK\r\n", ":1\r\n", "$-1\r\n", "*0\r\n"]) {
+    it.live(`shows that replies are not those of their commands any more (${JSON.stringify(said)})`, () =>
+      Effect.gen(function* () {
+        const odd: FakeServer.Handler = ([name, text]) => (name === "PING" && text === undefined ? said : undefined)
+        const fake = yield* FakeServer.make((connection) => connection.serve(odd, FakeServer.handshake))
+        const { close, use } = yield* closable({ port: fake.port, healthCheckInterval: 20, ...eager })
+        const [change] = yield* use(
+          Redis.events.pipe(
+            Stream.filter(({ state }) => state === "backoff"),
+            Stream.take(1),
+            Stream.runCollect
+          )
+        )
+        const reason = change?.cause?.reason
+        assert.ok(reason?._tag === "ConnectionError" && reason.kind === "protocol")
+        yield* close
+      })
+    )
+  }
+})
+
 describe("law 2: what was not handed to an open socket is unsent", () => {
   it.effect("nothing is written to a socket whose end is known, though the reader has not come to it yet", () =>
     Effect.gen(function* () {

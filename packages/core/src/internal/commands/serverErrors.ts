@@ -37,11 +37,11 @@ export type Meaning =
 
 /** In this order: the first that fits counts. */
 const table: ReadonlyArray<readonly [Meaning, RegExp]> = [
-  ["replica", /^READONLY\b|[\s:]-?READONLY You can't write against a read only (replica|slave)/],
+  ["replica", /^READONLY\b|READONLY You can't write against a read.?only/],
   ["notReady", /^(LOADING|BUSY|MASTERDOWN)\b/],
   ["notNow", /^(CLUSTERDOWN|TRYAGAIN|MISCONF|OOM)\b/],
   ["unreachable", /^(ERR )?(no upstream host|upstream |host is down|connection (refused|timed out|reset)|backend )/i],
-  ["full", /max number of clients|too many (clients|connections)/i],
+  ["full", /max(imum)? (number of )?(concurrent )?(clients|connections)|too many (clients|connections)/i],
   ["protected", /^DENIED\b/],
   ["noPassword", /without any password|no password is set/i],
   ["noUsers", /wrong number of arguments for '?`?auth\b/i],

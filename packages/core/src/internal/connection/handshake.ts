@@ -53,7 +53,7 @@ export interface Settings {
 /** What to do next. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
 export type Verdict =
   | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
-  | { readonly _tag: "Ready"; readonly protocol: 2 | 3 }
+  | { readonly _tag: "Ready"; readonly protocol: 2 | 3; readonly warning?: string }
   | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error?: Resp.ReplyError }
 
 // -----------------------------------------------------------------------------
@@ -125,6 +125,8 @@ export const start = (settings: Settings): Batch => (settings.protocol === 2 ? r
 // -----------------------------------------------------------------------------
 
 const noUsers = "the server knows no ACL users: `username` is left out, and the password alone is sent"
+
+const noNames = "the server takes no name for the connection: the option `name` is left out"
 
 const what: Record<Step, string> = {
   hello: "the handshake was refused",
@@ -254,10 +256,13 @@ const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
 // What the replies mean
 // -----------------------------------------------------------------------------
 
-/** A user without the right to PING is as ready as any other, and a server that cannot save (MISCONF) still answers reads. */
-const refusesPingOnly = (error: Resp.ReplyError): boolean => {
+/**
+ * Says the error nothing of the connection? A user without the right to PING is as ready as any other, a proxy that knows no names
+ * too, and a server that cannot save (MISCONF) still answers reads.
+ */
+const concernsCommandOnly = (error: Resp.ReplyError): boolean => {
   const meaning = meaningOf(error)
-  return meaning === undefined || meaning === "noPermission" || error.code === "MISCONF"
+  return meaning === undefined || meaning === "noPermission"
 }
 
 /** An error that names another command is not the reply of `PING`: all replies are shifted. */
@@ -277,12 +282,14 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
       return batch.commands[index]?.length === 3 && meaningOf(error) === "noUsers"
         ? { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
         : refused(step, error, settings)
+    case "setname":
+      return concernsCommandOnly(error) ? undefined : refused(step, error, settings)
     case "setinfo":
     case "echo":
       return undefined
     case "ping":
       if (isOfAnother(error) || batch.isStrict) return odd(batch, index, error)
-      return refusesPingOnly(error) ? undefined : refused(step, error, settings)
+      return concernsCommandOnly(error) || error.code === "MISCONF" ? undefined : refused(step, error, settings)
     default:
       return refused(step, error, settings)
   }
@@ -329,9 +336,11 @@ export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<An
     other ??= verdict
   }
   if (other !== undefined) return other
-  if (needsEcho(settings, batch, replies)) return { _tag: "Send", batch: echo(batch, settings) }
+  const isNameless = batch.steps.some((step, i) => step === "setname" && replies[i] instanceof Resp.ReplyError)
+  const warning = isNameless ? { warning: noNames } : {}
+  if (needsEcho(settings, batch, replies)) return { _tag: "Send", batch: echo(batch, settings), ...warning }
   if (settings.onConnect.length > 0 && batch.steps[0] !== "onConnect") {
-    return { _tag: "Send", batch: onConnect(batch, settings) }
+    return { _tag: "Send", batch: onConnect(batch, settings), ...warning }
   }
-  return { _tag: "Ready", protocol: batch.protocol }
+  return { _tag: "Ready", protocol: batch.protocol, ...warning }
 }

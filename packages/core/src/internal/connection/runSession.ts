@@ -186,13 +186,14 @@ const shakeHands = Effect.fnUntraced(function* (
   for (;;) {
     const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
     session.whyCut = undefined
+    if (verdict._tag === "Refused") return yield* refused(connection, verdict)
+    // The same would be said of each lease.
+    if (verdict.warning !== undefined && connection.life === "permanent") {
+      yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
+    }
     if (verdict._tag === "Ready") {
       session.protocol = verdict.protocol
       return
-    }
-    if (verdict._tag === "Refused") return yield* refused(connection, verdict)
-    if (verdict.warning !== undefined) {
-      yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
     }
     batch = verdict.batch
   }

@@ -12,16 +12,18 @@ const KEPT = 4
 /** A shorter text may be a part of any word, so it is looked for as a whole word only. */
 const SHORT = 5
 
+/** So long that its letters in another case are no other word. */
+const LONG = 8
+
 const hidden = "***"
 
 const escape = (text: string): string => text.replaceAll(/[$()*+./?[\\\]^{|}-]/g, "\\$&")
 
 /** Percent-encoding writes the same byte in two ways. */
 const percentEncoded = (password: string): ReadonlyArray<string> =>
-  [encodeURIComponent(password), encodeURI(password)].flatMap((text) => [
-    text,
-    text.replaceAll(/%[0-9A-F]{2}/g, (byte) => byte.toLowerCase())
-  ])
+  [encodeURIComponent(password), encodeURIComponent(password).replaceAll("%20", "+"), encodeURI(password)].flatMap(
+    (text) => [text, text.replaceAll(/%[0-9A-F]{2}/g, (byte) => byte.toLowerCase())]
+  )
 
 /** With padding or without, in both alphabets. */
 const base64 = (text: string): ReadonlyArray<string> =>
@@ -33,9 +35,13 @@ const base64 = (text: string): ReadonlyArray<string> =>
 const word = (text: string): string =>
   text.length < SHORT ? `(?<![A-Za-z0-9])${escape(text)}(?![A-Za-z0-9])` : escape(text)
 
-/** The forms in which a password is repeated: as it is, percent-encoded as URLs have it, and as a header has it. */
+/** A long one is known also where a proxy has changed its case. */
+const inAnyCase = (password: string): ReadonlyArray<string> =>
+  password.length < LONG ? [password] : [password, password.toLowerCase(), password.toUpperCase()]
+
+/** The forms in which a password is repeated: as it is, in JSON, percent-encoded as URLs have it, and as a header has it. */
 const patternsOf = (username: string, password: string): ReadonlyArray<string> => [
-  ...[password, ...percentEncoded(password)].map(word),
+  ...[...inAnyCase(password), JSON.stringify(password).slice(1, -1), ...percentEncoded(password)].map(word),
   ...[password, `${username}:${password}`, `default:${password}`, `:${password}`].flatMap(base64)
 ]
 

@@ -140,7 +140,7 @@ export class ReplyError {
    */
   get isRetryable(): boolean {
     if (this.delivery !== undefined || (this.command !== undefined && scripts.test(this.command))) return false
-    return transientCodes.has(this.code) || this.message === "ERR max number of clients reached"
+    return transientCodes.has(this.code) || this.message.startsWith("ERR max number of clients")
   }
 
   toString(): string {
