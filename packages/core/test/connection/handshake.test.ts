@@ -248,6 +248,50 @@ describe("a server that does not take HELLO", () => {
   }
 })
 
+describe("a proxy that wants AUTH before it says anything else", () => {
+  /** As Envoy's: NOAUTH to all but AUTH, no HELLO, no CLIENT, and a PING of its own. */
+  const proxy: FakeServer.Script = (connection) => {
+    let isIn = false
+    return connection.serve(([name = "", ...args]) => {
+      if (name === "AUTH") {
+        isIn = args.at(-1) === "right"
+        return isIn ? "+OK\r\n" : "-ERR invalid password\r\n"
+      }
+      if (!isIn) return "-NOAUTH Authentication required.\r\n"
+      if (name === "PING") return "+PONG\r\n"
+      return name === "GET" ? FakeServer.bulk("v") : `-unsupported command '${name}'\r\n`
+    })
+  }
+
+  for (const options of [{}, { username: "app" }, { name: "n" }, { libraryName: "" }]) {
+    it.live(`is given it in RESP2 (${JSON.stringify(options)})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make(proxy)
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* Redis.command(["GET", "k"]), "v")
+          assert.strictEqual((yield* Redis.status).protocol, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, password: "right", ...options })))
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("says so when it was given none, or a wrong one", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(proxy)
+      for (const [options, remedy] of [
+        [{}, "set `password`"],
+        [{ password: "wrong" }, "check `username` and `password`"]
+      ] as const) {
+        const reason = yield* reasonOf(Redis.command(["GET", "k"])).pipe(
+          Effect.provide(Redis.layer({ port: fake.port, ...options }))
+        )
+        assert.ok(reason._tag === "ConnectionError" && reason.kind === "handshake", reason.message)
+        assert.include(reason.message, remedy)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
+
 type Odd = (command: ReadonlyArray<string>) => string
 
 const repeat: Odd = (command) => `*${command.length}\r\n${command.map(FakeServer.bulk).join("")}`
