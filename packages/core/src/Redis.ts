@@ -696,8 +696,9 @@ export const named = (name: Registry.Name<Service>): Effect.Effect<Service, neve
  *
  * - `id`: of the child, unique among its siblings (default `"redis"`)
  * - `register`: the name under which others find it
- * - `exitOnDisconnection`: the end of a session, a failed dial included, ends the connection, with reason `shutdown`, and your
- *   supervisor decides what is next; no backoff and no mailbox bridges it then (default `false`)
+ * - `exitOnDisconnection`: the end of a session, a failed dial included, ends the connection, with its error as the reason, and
+ *   your supervisor decides what is next: a `transient` child is restarted, too. No backoff and no mailbox bridges it then
+ *   (default `false`)
  *
  * @category models
  * @since 0.1.0

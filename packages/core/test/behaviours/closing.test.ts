@@ -2,7 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ExitReason, Registry, Supervisor } from "@relive/otp"
 import { Redis, type RedisOptions } from "@relive/core"
+import { RedisError } from "@relive/core/RedisError"
 import { FakeServer, RedisServer } from "@relive/testing"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -443,6 +445,43 @@ describe("Names and instances", () => {
         yield* second.expect(["GET", "k"])
         yield* second.send(bulk("v"))
         assert.strictEqual(yield* Fiber.join(again), "v")
+      }).pipe(Effect.provide(Supervisor.layer(Supervisor.make({ children: [child] }))))
+    })
+  )
+
+  it.live("with `exitOnDisconnection` a lost connection ends with its error, and a transient one is restarted", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make()
+      const child = Redis.childSpec({
+        port: fake.port,
+        register: main,
+        exitOnDisconnection: true,
+        restart: "transient"
+      })
+      yield* Effect.gen(function* () {
+        const supervisor = yield* Supervisor.SupervisorRef
+        const children = yield* supervisor.whichChildren
+        const process = children[0]?.process
+        if (process === undefined) throw new Error("unreachable")
+        const named = yield* Redis.named(main)
+        const lost = yield* submit(outcomeOf(named.command(["SET", "k", 1])))
+        const first = yield* shakenHands(fake)
+        yield* first.expect(["SET", "k", "1"])
+        yield* first.close
+        assert.deepStrictEqual(yield* Fiber.join(lost), ["disconnected", "unknown"])
+        const reason = yield* process.awaitExit
+        const error = reason._tag === "Crash" ? Cause.squash(reason.cause) : undefined
+        if (!(error instanceof RedisError)) throw new Error(`ended with ${ExitReason.format(reason)}`)
+        assert.strictEqual(error.reason._tag === "ConnectionError" && error.reason.kind, "disconnected")
+        yield* Registry.awaitName(main)
+        const again = yield* submit(named.command(["GET", "k"]))
+        const next = yield* shakenHands(fake, 1)
+        yield* next.expect(["GET", "k"])
+        yield* next.send(bulk("v"))
+        assert.strictEqual(yield* Fiber.join(again), "v")
+        const [second] = yield* supervisor.whichChildren
+        yield* supervisor.terminateChild("redis")
+        assert.deepStrictEqual(second?.process?.exitReason, ExitReason.shutdown)
       }).pipe(Effect.provide(Supervisor.layer(Supervisor.make({ children: [child] }))))
     })
   )

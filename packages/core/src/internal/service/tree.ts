@@ -16,6 +16,7 @@
  */
 import * as ChildSpec from "@relive/otp/ChildSpec"
 import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
+import * as ExitReason from "@relive/otp/ExitReason"
 import * as Process from "@relive/otp/Process"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
@@ -370,6 +371,16 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
     return service
   })
 
+/**
+ * Its supervisor ends with `shutdown` when the session was the last one, as OTP's does. The process ends with what the
+ * connection was lost to, so that monitors hear of it, and a transient child is restarted.
+ */
+const endWithItsError = <E, R>(connection: Connection, run: Effect.Effect<unknown, E, R>) =>
+  Effect.catchCause(run, (cause) => {
+    const { lastError } = connection.status
+    return lastError === undefined ? Effect.failCause(cause) : Process.exit(ExitReason.crash(lastError))
+  })
+
 /** A connection as a child of a user's supervisor: its process is the connection's supervisor. */
 export const childSpec = (options: ChildSpecOptions) => {
   const { exitOnDisconnection, id, register, restart, shutdown, ...connectionOptions } = options
@@ -387,7 +398,8 @@ export const childSpec = (options: ChildSpecOptions) => {
       const started = yield* Supervisor.init(spec)
       if (resolved.start === "await") yield* connection.awaitFirst
       if (register !== undefined) yield* Registry.register(register, service)
-      return ChildSpec.started({ ...started, info: service })
+      const run = exitOnDisconnection === true ? endWithItsError(connection, started.run) : started.run
+      return ChildSpec.started({ ...started, run, info: service })
     })
   })
 }
