@@ -104,7 +104,8 @@ export type {
 } from "./RedisService.ts"
 
 /**
- * Options of a command whose reply is decoded by a schema: the reply as it came is the encoded side.
+ * Options of a command whose reply is decoded by a schema: the reply is the encoded side. A map of the server becomes an object
+ * or a `Map`, and a set an array or a `Set`, as the schema has it.
  *
  * @category models
  * @since 0.1.0

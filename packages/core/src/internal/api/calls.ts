@@ -22,6 +22,7 @@ import { nameOf, wordOf } from "../commands/name.ts"
 import { ConnectionService } from "../service/service.ts"
 import { argumentError, redisError } from "../errors.ts"
 import { inTurn, isBytes, isCommand, reading, readingBytes, runEffect, wordsOf } from "./command.ts"
+import { fitReply, Misfit } from "./fit.ts"
 import { withRetry } from "./retry.ts"
 import { makePubSub } from "./pubsub.ts"
 import { makeScans } from "./scan.ts"
@@ -48,9 +49,9 @@ class CommandEffect<Self> extends Waiting<Resp.Reply, RedisError, Self> {
   }
 }
 
-const schemaFailure = (command: Resp.Command, cause: Schema.SchemaError): RedisError =>
+const misfit = (command: Resp.Command, message: string): RedisError =>
   redisError(
-    new Resp.DecodeError("schema", `The reply of ${nameOf(wordOf(command))} does not fit the schema: ${cause.message}`)
+    new Resp.DecodeError("schema", `The reply of ${nameOf(wordOf(command))} does not fit the schema: ${message}`)
   )
 
 const hasSchema = <S extends Schema.Constraint>(
@@ -112,11 +113,17 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
   const decodedBy = <S extends Schema.Constraint>(
     words: Resp.Command,
     schema: S,
-    reply: Effect.Effect<unknown, RedisError, Self>
+    reply: Effect.Effect<unknown, RedisError, Self>,
+    /** The reply is as the server sent it, and not read by a typed command. */
+    isRaw: boolean
   ): Effect.Effect<unknown, RedisError, unknown> => {
     if (!Schema.isSchema(schema)) return Effect.fail(argumentError("The option `schema` must be a Schema"))
     const decode = Schema.decodeUnknownEffect(schema)
-    return Effect.flatMap(reply, (value) => Effect.mapError(decode(value), (cause) => schemaFailure(words, cause)))
+    return Effect.flatMap(reply, (value) => {
+      const fitted = fitReply(schema, isRaw ? words : undefined, value)
+      if (fitted instanceof Misfit) return Effect.fail(misfit(words, fitted.message))
+      return Effect.mapError(decode(fitted), (cause) => misfit(words, cause.message))
+    })
   }
   function command<S extends Schema.Constraint>(
     command: Resp.Command,
@@ -138,7 +145,9 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     if (options === undefined) {
       return new CommandEffect(tag, command)
     }
-    return hasSchema(options) ? decodedBy(command, options.schema, plain(command, options)) : plain(command, options)
+    return hasSchema(options)
+      ? decodedBy(command, options.schema, plain(command, options), true)
+      : plain(command, options)
   }
   const typed = <S extends Schema.Constraint>(
     command: Command<unknown, unknown>,
@@ -148,7 +157,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     const send = () => plain(command.args, options)
     if (isBytes(options)) return readingBytes(command, send)
     const value = reading(command, send)
-    return hasSchema(options) ? decodedBy(command.args, options.schema, value) : value
+    return hasSchema(options) ? decodedBy(command.args, options.schema, value, false) : value
   }
   const many = {
     pipeline: call<Self, ReadonlyArray<Resp.Command>, ReadonlyArray<PipelineReply>>(
@@ -181,7 +190,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     lease: use(tag, (service) => service.lease()),
     leaseWith: (options) => use(tag, (service) => service.lease(options)),
     watch: makeWatch(tag),
-    script: makeScripts(tag, command),
+    script: makeScripts(tag),
     ...makeScans<Self>(tag, command),
     ...makePubSub<Self>(tag, command),
     status: use(tag, (service) => service.status),

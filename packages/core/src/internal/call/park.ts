@@ -69,6 +69,11 @@ const nothing = (): void => {}
 /** Resumes whoever waits. A method type, so that things of all kinds can stand in one list. */
 export type Resume<A, E> = { resume(exit: Exit.Exit<A, E>): void }["resume"]
 
+/** What whoever waits goes on with instead of an outcome. A method, as things of all kinds stand in one list. */
+export interface Recovery<A, E> {
+  recover(parked: Parked<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E>
+}
+
 /** In `flags`: it has its outcome, or nobody waits for it any more. */
 export const SETTLED = 64
 
@@ -83,6 +88,8 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
   /** Its outcome, unless that is `value`. */
   private exit: Exit.Exit<A, E> | undefined = undefined
   private value!: A
+  /** Asked when there is an exit; what ends with a value costs nothing by it. */
+  recovery: Recovery<A, E> | undefined = undefined
 
   constructor(flags: number, resume: Resume<A, E> | undefined) {
     super()
@@ -94,7 +101,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     method(this.prototype, evaluateKey, function (this: Parked<unknown, unknown>, fiber: ParkableFiber) {
       if (this.waiter !== fiber) return this.cancel()
       this.waiter = undefined
-      return this.exit ?? fiber.succeedWith(this.value)
+      return this.exit === undefined ? fiber.succeedWith(this.value) : this.recovered(this.exit)
     })
     method(this.prototype, poppedKey, function (this: Parked<unknown, unknown>) {
       this.cancel()
@@ -149,9 +156,14 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     else waiter?.evaluate(this)
   }
 
+  /** What whoever waits goes on with. */
+  recovered(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
+    return this.recovery === undefined ? exit : this.recovery.recover(this, exit)
+  }
+
   /** Parks the fiber that evaluates an effect just now, as the effect's last step. */
   park(fiber: ParkableFiber): Effect.Effect<A, E> {
-    if (this.settled) return this.outcome
+    if (this.settled) return this.recovered(this.outcome)
     this.waiter = fiber
     fiber._stack.push(this)
     return fiber.yieldWith(nothing)
@@ -186,7 +198,8 @@ export abstract class Waiting<A, E, R = never> extends Effectable.Class<A, E, R>
     return Effect.withFiber((fiber) =>
       Effect.callback<A, E, R>((resume) => {
         const submitted = this.submit(fiber)
-        return submitted instanceof Parked ? submitted.attach(resume) : resume(submitted)
+        if (!(submitted instanceof Parked)) return resume(submitted)
+        return submitted.attach((exit) => resume(submitted.recovered(exit)))
       })
     )
   }
