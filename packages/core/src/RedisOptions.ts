@@ -198,6 +198,12 @@ export interface Options {
   readonly libraryName?: string | undefined
   /** What `CLIENT SETINFO LIB-VER` says: printable ASCII without spaces. Default: the version of this package. */
   readonly libraryVersion?: string | undefined
+  /**
+   * Goes before every key of every command, also on leases and in scripts' `KEYS`, and is taken off where replies name keys
+   * (`KEYS`, `SCAN`, `BLPOP` and its like, `XREAD`). Refused are commands whose keys the server chooses (`RANDOMKEY`, most of
+   * `FT.*`, `TS.MRANGE`), and those that `CommandTable` does not know. Channels are no keys. Default: none.
+   */
+  readonly keyPrefix?: string | undefined
   /** How many leases (connections of their own) may be out at a time. Default 32. */
   readonly leases?: number | undefined
   /** How long an unused lease is kept for the next one. Default 10 seconds. */
@@ -394,6 +400,7 @@ export interface Resolved {
   readonly onConnect: ReadonlyArray<Command>
   readonly libraryName: string
   readonly libraryVersion: string
+  readonly keyPrefix: string | undefined
   readonly leases: number
   readonly leaseIdleMillis: number
   readonly limits: ReplyLimits

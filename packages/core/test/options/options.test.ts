@@ -58,6 +58,7 @@ describe("RedisOptions.resolve", () => {
       readonly: false,
       onConnect: [],
       libraryName: "relive",
+      keyPrefix: undefined,
       leases: 32,
       leaseIdleMillis: 10_000,
       limits: { maxDepth: 128, maxElements: 2 ** 26, maxBulkBytes: 512 * 1024 * 1024, maxBigNumberDigits: 4_096 },
@@ -229,7 +230,8 @@ describe("RedisOptions.resolve", () => {
   it("shows no string that was put in the wrong place", () => {
     for (const name of Object.keys(kinds)) {
       // Those which take the text as it is.
-      if (["path", "host", "username", "password", "name", "libraryName", "libraryVersion"].includes(name)) continue
+      if (["path", "host", "username", "password", "name", "libraryName", "libraryVersion", "keyPrefix"].includes(name))
+        continue
       assert.notInclude(refused({ [name]: secret }), secret, name)
     }
     assert.notInclude(refused({ host: `redis://:${secret}@h` }), secret)

@@ -99,6 +99,7 @@ export const optionsConfig: Config.Config<Options> = Config.all({
   readonly: option("readonly", kinds.readonly),
   libraryName: option("libraryName", kinds.libraryName),
   libraryVersion: option("libraryVersion", kinds.libraryVersion),
+  keyPrefix: option("keyPrefix", kinds.keyPrefix),
   leases: option("leases", kinds.leases),
   leaseIdle: option("leaseIdle", kinds.leaseIdle),
   maxDepth: option("maxDepth", kinds.maxDepth),

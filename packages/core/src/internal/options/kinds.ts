@@ -152,6 +152,13 @@ export const labelOrNone: Kind<string, string> = {
   read: (text) => text
 }
 
+/** Any text that is not empty. */
+export const text: Kind<string, string> = {
+  must: "a non-empty text",
+  check: (value) => (typeof value === "string" && value !== "" && value.isWellFormed() ? value : undefined),
+  read: (text) => text
+}
+
 /** An ACL user, or `null` for none. */
 export const username: Kind<string | null, string> = {
   must: "a non-empty text without spaces or control characters, or null",

@@ -175,6 +175,7 @@ const resolveOrThrow = (input: unknown): Resolved => {
     onConnect: checkOnConnect(get("onConnect", kinds.onConnect) ?? []),
     libraryName: get("libraryName", kinds.libraryName) ?? "relive",
     libraryVersion: get("libraryVersion", kinds.libraryVersion) ?? packageVersion,
+    keyPrefix: get("keyPrefix", kinds.keyPrefix),
     leases: get("leases", kinds.leases) ?? 32,
     leaseIdleMillis: get("leaseIdle", kinds.leaseIdle) ?? 10_000,
     limits: {

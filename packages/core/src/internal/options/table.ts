@@ -38,6 +38,7 @@ export const kinds = {
   onConnect: Kind.commands,
   libraryName: Kind.labelOrNone,
   libraryVersion: Kind.label,
+  keyPrefix: Kind.text,
   leases: Kind.integer(1, 1_000_000),
   leaseIdle: Kind.duration(0),
   maxDepth: Kind.integer(1, 1_000_000),
@@ -71,6 +72,8 @@ const otherNames: ReadonlyMap<string, string> = new Map([
   ["pinginterval", "healthCheckInterval"],
   ["syncconnect", 'start: "await"'],
   ["ssl", "tls"],
+  ["prefix", "keyPrefix"],
+  ["keyprefix", "keyPrefix"],
   ["read_only", "readonly"],
   ["exitondisconnection", "Redis.childSpec, whose option it is"]
 ])

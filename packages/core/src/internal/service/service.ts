@@ -29,6 +29,7 @@ import type { Lease, Leases } from "../connection/leases.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import type { Payload } from "../resp/encoder.ts"
+import { withKeyPrefix } from "./keyPrefix.ts"
 import { partsOf } from "./shared.ts"
 
 const { Flags } = CommandTable
@@ -387,5 +388,8 @@ export const makeService = (connection: Connection, leases: Leases, subscribe: S
 /** See `RedisConnection.routed`. */
 export const makeRouted = (shared: Shared, routing: Routing): Service => {
   const { manager, observe, subscribe, waiting } = partsOf(shared)
-  return observe(new ConnectionService(waiting, manager, subscribe, undefined, routing))
+  return withKeyPrefix(
+    observe(new ConnectionService(waiting, manager, subscribe, undefined, routing)),
+    waiting.options.keyPrefix
+  )
 }

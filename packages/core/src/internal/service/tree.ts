@@ -44,6 +44,7 @@ import type { Subscriber } from "../pubsub/subscriber.ts"
 import { StateLog } from "../telemetry/logging.ts"
 import type { LeaseSpec } from "../connection/leases.ts"
 import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
+import { withKeyPrefix } from "./keyPrefix.ts"
 import { makeService } from "./service.ts"
 import { Session } from "../connection/session.ts"
 import { withSentinels } from "./sentinels.ts"
@@ -307,7 +308,11 @@ const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, lab
         intakeSpec(connection)
       ]
     })
-    return { connection, spec, service: observe(makeService(connection, leases, makeSubscribe(subscribers))) }
+    return {
+      connection,
+      spec,
+      service: withKeyPrefix(observe(makeService(connection, leases, makeSubscribe(subscribers))), options.keyPrefix)
+    }
   })
 
 /** See `RedisConnection.makeShared`. */
@@ -345,7 +350,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
       const told = yield* makeTold(waiting.options, id, waiting.circle, own)
       const { connection } = told
       told.metrics = yield* publish(waiting.options, id, connection, undefined)
-      const service = observe(makeService(connection, manager, subscribe))
+      const service = withKeyPrefix(observe(makeService(connection, manager, subscribe)), waiting.options.keyPrefix)
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
       const started = yield* Supervisor.init(spec)
       if (register !== undefined) yield* Registry.register(register, service)
