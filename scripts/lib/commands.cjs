@@ -89,6 +89,8 @@ const commands = {
   "bench:pool-faults": program("benchmarks/src/poolFaults.ts", { server: true }),
   "bench:charts": program("benchmarks/src/charts.ts"),
   soak: program("packages/soak/src/main.ts", { server: true }),
+  "soak:cluster": program("packages/soak/src/cluster/main.ts", { server: true }),
+  "soak:cluster-mutants": program("packages/soak/src/cluster/mutants.ts", { server: true }),
   "soak:mutants": program("packages/soak/src/mutants.ts", { server: true })
 }
 

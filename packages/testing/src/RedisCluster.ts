@@ -202,7 +202,10 @@ class Cluster implements RedisCluster {
   readonly nodes: Array<Node> = []
   private readonly options: Options
   private readonly scope: Scope.Scope
+  /** Held by whoever changes the owner of a slot: servers do not survive two of these at once. */
   private readonly ending = Semaphore.makeUnsafe(1)
+  /** `MIGRATE` stops both servers: two that migrate to one another stop each other. */
+  private readonly migrating = Semaphore.makeUnsafe(1)
   private grown = 0
 
   constructor(options: Options, scope: Scope.Scope) {
@@ -405,23 +408,15 @@ class Cluster implements RedisCluster {
   private moveKeys(slot: number, from: Node, to: Node, count: number): Ran<number> {
     const { password } = this.options
     const auth = password === undefined ? [] : ["AUTH", revealed(password)]
+    const { migrating } = this
     const step = (moved: number): Ran<number> =>
       Effect.gen(function* () {
         const wanted = Math.min(MIGRATED_AT_ONCE, count - moved)
         if (wanted <= 0) return moved
         const keys = yield* from.server.command(["CLUSTER", "GETKEYSINSLOT", slot, wanted])
         if (!Array.isArray(keys) || keys.length === 0) return moved
-        yield* from.server.command([
-          "MIGRATE",
-          to.server.host,
-          to.server.port,
-          "",
-          0,
-          5000,
-          ...auth,
-          "KEYS",
-          ...keys.map(String)
-        ])
+        const command = ["MIGRATE", to.server.host, to.server.port, "", 0, 5000, ...auth, "KEYS", ...keys.map(String)]
+        yield* migrating.withPermit(from.server.command(command))
         return yield* step(moved + keys.length)
       })
     return step(0)

@@ -77,7 +77,7 @@ const RECOVERED_MILLIS = 15
 const ENDLESS_MILLIS = 10_000
 /** What waits for a node that is being started looks again this often. */
 const STARTING_MILLIS = 5
-/** A MOVED so soon after a view that says otherwise contradicts it. */
+/** A MOVED so soon after a view that has undone one which said the same contradicts that view. */
 const CONTRADICTION_MILLIS = 2_000
 /** A socket that is stale is replaced this often at most. */
 const REDIAL_MILLIS = 1_000
@@ -361,7 +361,7 @@ export class ClusterState {
 
   private patch(slot: number, to: ClusterNode, now: number): void {
     if (this.table.ownerOf(slot) !== to) {
-      if (now - this.adoptedAt < CONTRADICTION_MILLIS) this.refresher.contradict()
+      if (now - this.adoptedAt < CONTRADICTION_MILLIS && this.table.wasUndone(slot, to)) this.refresher.contradict()
       this.table.patch(slot, to, now)
       to.role = "primary"
       this.need(to)

@@ -19,6 +19,8 @@ export class SlotTable<A> {
   private readonly owners = new Uint16Array(SLOTS).fill(NOBODY)
   private places: Array<A> = []
   private readonly patches = new Map<number, Patch<A>>()
+  /** Patches that the view in force has undone, and said otherwise. */
+  private readonly undone = new Map<number, A>()
   /** How many slots have an owner. */
   covered = 0
 
@@ -33,6 +35,11 @@ export class SlotTable<A> {
     this.put(slot, owner)
   }
 
+  /** Whether the view in force has undone a patch that said the same of this slot. */
+  wasUndone(slot: number, owner: A): boolean {
+    return this.undone.get(slot) === owner
+  }
+
   /** Puts a whole view in force that was asked for at `askedAt`. Returns how many slots have another owner now. */
   replace(ranges: Iterable<readonly [from: number, to: number, owner: A]>, askedAt: number): number {
     const before = this.owners.slice()
@@ -40,14 +47,19 @@ export class SlotTable<A> {
     this.owners.fill(NOBODY)
     this.places = []
     this.covered = 0
+    this.undone.clear()
     for (const [from, to, owner] of ranges) {
       const index = this.indexOf(owner)
       this.owners.fill(index, from, to + 1)
       this.covered += to - from + 1
     }
     for (const [slot, { at, owner }] of this.patches) {
-      if (at > askedAt) this.put(slot, owner)
-      else this.patches.delete(slot)
+      if (at > askedAt) {
+        this.put(slot, owner)
+        continue
+      }
+      this.patches.delete(slot)
+      if (this.ownerOf(slot) !== owner) this.undone.set(slot, owner)
     }
     let moved = 0
     for (let slot = 0; slot < SLOTS; slot++) {
