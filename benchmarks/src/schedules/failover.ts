@@ -59,6 +59,16 @@ const faults: Readonly<Record<string, Fault>> = {
     await run(group.failover)
     return { at: performance.now() }
   },
+  /** Somebody makes a replica the primary by hand: the old one stays up as its replica. */
+  demoted: async (group) => {
+    const [promoted, ...others] = group.replicas
+    if (promoted === undefined) throw new Error("no replica")
+    await run(promoted.command(["REPLICAOF", "NO", "ONE"]))
+    for (const other of [group.primary, ...others]) {
+      await run(other.command(["REPLICAOF", promoted.host, promoted.port]))
+    }
+    return switched(group)
+  },
   /** The first Sentinel stands still while there is a failover, and goes on after it. */
   mute: async (group) => {
     const [first] = group.sentinels

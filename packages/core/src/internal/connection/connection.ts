@@ -377,7 +377,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     if (this.life === "single") session.retired = true
     // Somebody has unblocked it: that says nothing of the server.
     if (error.code === "UNBLOCKED" && !error.message.includes("instance state changed")) return undefined
-    if (this.options.readonly || this.isYoung(session)) return undefined
+    // Where the server is found for each session, its role is asked for before it is used: the next one is never this one.
+    if (this.options.readonly || (this.isYoung(session) && this.options.resolver === undefined)) return undefined
     if (isNews) this.circle.tell(this, { _tag: "Demoted" })
     return this.hooks.keepsReplica === true ? undefined : becameReplica
   }
