@@ -143,6 +143,26 @@ for (const protocol of [2, 3] as const) {
         })
       )
 
+      it.effect("stand beside scripts with types of their own", () =>
+        Effect.gen(function* () {
+          const spend = Redis.script(
+            `local left = redis.call("DECRBY", KEYS[1], ARGV[1])
+             if left < 0 then redis.call("INCRBY", KEYS[1], ARGV[1]) return false end
+             redis.call("RPUSH", KEYS[2], ARGV[1])
+             return left`,
+            { keys: ["balance", "ledger"], arguments: Schema.Tuple([Schema.Int]), reply: Schema.NullOr(Schema.Int) }
+          )
+          const keys = { ledger: "ledger", balance: "balance" }
+          yield* Commands.set("balance", 30)
+          assert.strictEqual(yield* spend(keys, [25]), 5)
+          assert.strictEqual(yield* spend(keys, [25]), null)
+          assert.deepStrictEqual(yield* Commands.lrange("ledger", 0, -1), ["25"])
+          assert.strictEqual((yield* reasonOf(spend(keys, [0.5])))._tag, "RedisArgumentError")
+          const text = Redis.script("return 'secret'", { keys: [], arguments: Schema.Tuple([]), reply: Schema.Int })
+          assert.strictEqual((yield* reasonOf(text({}, [])))._tag, "DecodeError")
+        })
+      )
+
       it.effect("come from a definition of one's own", () =>
         Effect.gen(function* () {
           const setLength = Command.define({

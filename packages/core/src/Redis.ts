@@ -154,8 +154,45 @@ export interface ScanOptions extends CallOptions {
 export type Script<Self> = (
   keys?: ReadonlyArray<Resp.Argument>,
   args?: ReadonlyArray<Resp.Argument>,
-  options?: CallOptions & { readonly readOnly?: boolean | undefined }
+  options?: ScriptOptions
 ) => Effect.Effect<Resp.Reply, RedisError, Self>
+
+/**
+ * Options of a script's call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ScriptOptions = CallOptions & { readonly readOnly?: boolean | undefined }
+
+/**
+ * What a script takes and returns.
+ *
+ * - `keys`: the names of its keys, in the order in which it uses them
+ * - `arguments`: a schema of its arguments as you want to give them, encoded to `ARGV`
+ * - `reply`: a schema that decodes its reply as it came
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ScriptTypes<Names extends ReadonlyArray<string>, Args extends ReadonlyArray<unknown>, A, Encoded> {
+  readonly keys: Names
+  readonly arguments: Schema.Codec<Args, ReadonlyArray<Resp.Argument>>
+  readonly reply: Schema.Codec<A, Encoded>
+}
+
+/**
+ * A script whose keys have names, and whose arguments and reply have types. Arguments that do not fit fail as
+ * `RedisArgumentError`, and nothing is sent; a reply that does not fit is a `DecodeError`, and the script has run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TypedScript<Self, Names extends ReadonlyArray<string>, Args extends ReadonlyArray<unknown>, A> = (
+  keys: { readonly [N in Names[number]]: string | Uint8Array },
+  args: Args,
+  options?: ScriptOptions & { readonly decode?: "text" | undefined }
+) => Effect.Effect<A, RedisError, Self>
 
 /**
  * Options of a subscription whose payloads are decoded by a schema: the payload as it came is the encoded side. A message
@@ -241,7 +278,13 @@ export interface Calls<Self> {
     options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
   ) => Effect.Effect<Replies<Cs>, E | RedisError, Self | Exclude<R, Self>>
   /** See `Redis.script`. */
-  readonly script: (lua: string) => Script<Self>
+  readonly script: {
+    <const Names extends ReadonlyArray<string>, const Args extends ReadonlyArray<unknown>, A, Encoded>(
+      lua: string,
+      types: ScriptTypes<Names, Args, A, Encoded>
+    ): TypedScript<Self, Names, Args, A>
+    (lua: string): Script<Self>
+  }
   /** See `Redis.scan`. */
   readonly scan: {
     (options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
@@ -471,6 +514,26 @@ export const watch: Calls<RedisService>["watch"] = calls.watch
  *
  * const unlock = Redis.script('if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0')
  * const program = unlock(["lock"], ["my-token"])
+ * ```
+ *
+ * With schemas its keys have names, and its arguments and reply types:
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Schema } from "effect"
+ *
+ * const spend = Redis.script(
+ *   `local left = redis.call("DECRBY", KEYS[1], ARGV[1])
+ *    if left < 0 then redis.call("INCRBY", KEYS[1], ARGV[1]) return false end
+ *    redis.call("RPUSH", KEYS[2], ARGV[1])
+ *    return left`,
+ *   {
+ *     keys: ["balance", "ledger"],
+ *     arguments: Schema.Tuple([Schema.Int]),
+ *     reply: Schema.NullOr(Schema.Int)
+ *   }
+ * )
+ * const program = spend({ balance: "balance:1", ledger: "ledger:1" }, [25]) // number | null
  * ```
  *
  * @category calls

@@ -10,14 +10,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type { Calls } from "../../Redis.ts"
+import * as Schema from "effect/Schema"
+import type { Calls, Script, ScriptTypes, TypedScript } from "../../Redis.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions } from "../../RedisService.ts"
-import type * as Resp from "../../Resp.ts"
+import * as Resp from "../../Resp.ts"
 import { Call } from "../call/call.ts"
 import { callTimeoutMillis } from "../call/options.ts"
 import { type Parked, type Recovery, Waiting } from "../call/park.ts"
 import { monotonicMillis, timeoutOption } from "../clock.ts"
+import { argumentError, redisError } from "../errors.ts"
 import { ConnectionService } from "../service/service.ts"
 import { withRetry } from "./retry.ts"
 import { use, type Key } from "./use.ts"
@@ -106,9 +108,9 @@ class ScriptEffect<Self> extends Waiting<Resp.Reply, RedisError, Self> implement
   }
 }
 
-export const makeScripts =
-  <Self>(tag: Key<Self>): Calls<Self>["script"] =>
-  (lua) => {
+const makePlain =
+  <Self>(tag: Key<Self>) =>
+  (lua: string): Script<Self> => {
     const source = { lua, sha: createHash("sha1").update(lua).digest("hex") }
     return (keys = [], args = [], options) => {
       if (options === undefined) return new ScriptEffect(tag, source, false, keys, args, undefined)
@@ -119,3 +121,57 @@ export const makeScripts =
       return use(tag, (service) => withRetry(retry, own, service.timeoutMillis, false, run))
     }
   }
+
+const makeTyped = <
+  Self,
+  const Names extends ReadonlyArray<string>,
+  const Args extends ReadonlyArray<unknown>,
+  A,
+  Encoded
+>(
+  run: Script<Self>,
+  { arguments: schema, keys: names, reply }: ScriptTypes<Names, Args, A, Encoded>
+): TypedScript<Self, Names, Args, A> => {
+  const encode = Schema.encodeUnknownEffect(schema)
+  const decode = Schema.decodeUnknownEffect(reply)
+  return (keys, args, options) => {
+    const named: Readonly<Record<string, string | Uint8Array>> = keys
+    const missing = names.find((name) => named[name] === undefined)
+    if (missing !== undefined) return Effect.fail(argumentError(`The script needs the key \`${missing}\``))
+    return encode(args).pipe(
+      // What is wrong with them would show them.
+      Effect.mapError(() => argumentError("The arguments of the script do not fit their schema")),
+      Effect.flatMap((words) =>
+        run(
+          names.map((name) => named[name]),
+          words,
+          options
+        )
+      ),
+      Effect.flatMap((received) =>
+        Effect.mapError(decode(received), (cause) =>
+          redisError(
+            new Resp.DecodeError("schema", `The reply of the script does not fit the schema: ${cause.message}`)
+          )
+        )
+      )
+    )
+  }
+}
+
+export const makeScripts = <Self>(tag: Key<Self>): Calls<Self>["script"] => {
+  const plain = makePlain(tag)
+  function script<const Names extends ReadonlyArray<string>, const Args extends ReadonlyArray<unknown>, A, Encoded>(
+    lua: string,
+    types: ScriptTypes<Names, Args, A, Encoded>
+  ): TypedScript<Self, Names, Args, A>
+  function script(lua: string): Script<Self>
+  function script<const Names extends ReadonlyArray<string>, const Args extends ReadonlyArray<unknown>, A, Encoded>(
+    lua: string,
+    types?: ScriptTypes<Names, Args, A, Encoded>
+  ): TypedScript<Self, Names, Args, A> | Script<Self> {
+    const run = plain(lua)
+    return types === undefined ? run : makeTyped(run, types)
+  }
+  return script
+}
