@@ -132,9 +132,16 @@ const refused = ({ secrets }: Connection, { detail, error, transient }: Refused)
  * never say why: so the next one goes without what is not needed. A peer that has said nothing at all may be one that has just
  * started, so it is given a second chance.
  */
-const learnFromCut = (connection: Connection, verdict: handshake.Verdict, answered: number): void => {
-  if (verdict._tag === "Send") connection.protocol = verdict.batch.protocol
-  else if (answered > 0 || connection.mutes > 0) connection.greeting.isPlain = !connection.greeting.isPlain
+const learnFromCut = (
+  connection: Connection,
+  batch: handshake.Batch,
+  verdict: handshake.Verdict,
+  answered: number
+): void => {
+  if (verdict._tag === "Send" && verdict.batch.protocol !== batch.protocol) connection.protocol = verdict.batch.protocol
+  else if (answered < batch.steps.length && (answered > 0 || connection.mutes > 0)) {
+    connection.greeting.isPlain = !connection.greeting.isPlain
+  }
 }
 
 /** Writes one batch of the handshake and waits for its replies. */
@@ -150,7 +157,7 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
     session.whyCut = () => {
       const verdict = handshake.next(settings, batch, replies)
       if (verdict._tag === "Refused") return refused(connection, verdict)
-      learnFromCut(connection, verdict, replies.length)
+      learnFromCut(connection, batch, verdict, replies.length)
       return undefined
     }
     const finisher = new RawFinisher((reply) => {
