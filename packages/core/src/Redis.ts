@@ -729,7 +729,7 @@ export const RedisLive: Layer.Layer<RedisService, RedisError | Config.ConfigErro
 
 export {
   /**
-   * The switch of spans and metrics, off by default: see `Telemetry` of this module's neighbour of that name.
+   * Turns spans and metrics on. Both are off by default. See the module `Telemetry`.
    *
    * @category references
    * @since 0.1.0

@@ -117,8 +117,8 @@ export interface Options extends RedisOptions.Options {
   /** For how long a member must be down before its unsent calls move to others. Default 50 ms. */
   readonly moveAfter?: Duration.Input | undefined
   /**
-   * So that a server which comes back is not stampeded: a dial waits for a random part of this time for each other member
-   * that is down too. 0 turns it off. Default 10 ms.
+   * Spreads reconnections: each dial is delayed by a random part of this time for every other member that is down. 0 turns it
+   * off. Default 10 ms.
    */
   readonly stagger?: Duration.Input | undefined
 }

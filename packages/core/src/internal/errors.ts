@@ -1,5 +1,5 @@
 /**
- * Making errors at the cost of data: a stack of the reader fiber tells a caller nothing and costs ten times the rest.
+ * Errors without stack traces: the trace would show our reader fiber, and cost ten times as much as the error.
  *
  * @internal
  */

@@ -7,7 +7,7 @@ import type { Service } from "@relive/core/RedisService"
 import * as Registry from "@relive/otp/Registry"
 import type { Pool } from "../RedisPool.ts"
 
-/** Names of texts are texts: those are the ones that are looked up fastest. */
+/** A string key stays a string: string names are the fastest to look up. */
 const under = (key: unknown, part: string | number): unknown =>
   typeof key === "string" ? `${key}/${part}` : [key, part]
 

@@ -118,7 +118,7 @@ export class PoolState {
     if (state === "ready") this.lastError = undefined
     else if (cause !== undefined) this.lastError = cause
     const happening: PoolEvent = { _tag: "MemberChanged", index: slot.index, previous, state, cause }
-    // Readers go on inside of the publishing: the state must be settled by then.
+    // Publishing resumes subscribers synchronously, so the state must be final first.
     const change = this.update(cause)
     PubSub.publishUnsafe(this.happenings, happening)
     this.publish(change)
@@ -178,7 +178,7 @@ export class PoolState {
     }
   }
 
-  /** A call is queued where nothing is written now: is there somebody who would write it? */
+  /** A call was queued on a member that is down: its move is due when another member is ready. */
   private waits(connection: RedisConnection): void {
     if (connection.downSince !== undefined && this.state === "ready") {
       this.alarm.ringBy(connection.downSince + this.settings.moveAfterMillis)

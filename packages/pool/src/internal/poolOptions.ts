@@ -76,7 +76,7 @@ export const resolvePool = (input: Input): Effect.Effect<ResolvedPool, RedisErro
   )
 }
 
-/** For callers whom no types hold: what is no name would be registered under a key that nobody finds. */
+/** For callers without type checking: another value would be registered under a key that no look-up finds. */
 export const checkName = (name: unknown): Effect.Effect<void, RedisError> =>
   name === undefined || (Predicate.isObject(name) && "key" in name && "_A" in name)
     ? Effect.void

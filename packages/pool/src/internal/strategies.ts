@@ -29,7 +29,7 @@ const leastInFlight = (): Chooser => {
     let best = slotAt(usable, turn)
     let least = best.load
     let index = turn
-    // Nobody has less than nothing.
+    // Zero cannot be beaten.
     for (let i = 1; i < size && least > 0; i++) {
       index = index + 1 < size ? index + 1 : 0
       const slot = slotAt(usable, index)

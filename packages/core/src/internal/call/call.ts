@@ -36,7 +36,7 @@ export const REDIRECTABLE = 32
 export const BARRIER = 8
 /** It was written to a session that has died, and is to be written again. (64 is `SETTLED`.) */
 const REPEATED = 128
-/** Its replies say that the session is not in the state that others rely on: it must end. */
+/** Its replies show that the session's state is unknown (inside MULTI, say), so the session must end. */
 const BROKEN = 256
 
 /** What a finisher returns when the reply, as it came, is the value of the call: no exit is made for it. */

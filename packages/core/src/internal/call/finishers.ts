@@ -16,7 +16,7 @@ import { failure } from "../errors.ts"
 /** What one connection puts in a pipeline's place for a reply. */
 type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
 
-/** An error of the server knows what it answers. */
+/** Adds the command's name to a server error. */
 const named = (element: Element, command: string | undefined): Element =>
   element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
 

@@ -18,7 +18,7 @@ const names: ReadonlySet<string> = new Set(["timeout", "decode", "retry", "route
 
 const sources: ReadonlyArray<unknown> = ["primary", "replica", "preferReplica"]
 
-/** For callers whom no types hold: what is misspelt would otherwise do nothing, or something else. */
+/** For callers without type checking: a misspelt option fails instead of being ignored. */
 const wrongOption = (options: CallOptions): RedisError | undefined => {
   if (!Predicate.isObject(options)) {
     return argumentError('The options of a call must be a record like { timeout: "1 second" }')
@@ -44,7 +44,7 @@ const isRetry = (retry: unknown): boolean =>
   (retry.for === "unsent" || retry.for === "readOnly" || retry.for === "any") &&
   (retry.schedule === undefined || Schedule.isSchedule(retry.schedule))
 
-/** None at all is as soon as can be told. (In a `Call` 0 is no deadline.) */
+/** A timeout of 0 becomes 1 ms, because 0 means "no deadline" in a `Call`. */
 const atLeastOne = (millis: number): number => Math.max(millis, 1)
 
 /** Milliseconds of a call's `timeout` (`Infinity` for none), or the error that names what is wrong with its options. */

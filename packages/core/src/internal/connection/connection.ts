@@ -190,7 +190,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     call.settled = true
     const wasQueued = this.mailbox.remove(call)
     if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
-    // It may have been too large for what is in flight, and the next one is not.
+    // The cancelled call may have been too large for the in-flight limit; the next one may fit.
     if (wasQueued) this.session?.wake()
     this.checkDrained()
   }
@@ -523,8 +523,10 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   // ---------------------------------------------------------------------------------------------------------- close
 
-  /** Refuses new calls. Those under way go on if there is a ready session, else the queued ones fail at once. */
-  /** `within` so many milliseconds, if that is less than `closeTimeout`. */
+  /**
+   * Refuses new calls. With a ready session the calls under way have `closeTimeout` (or `within` milliseconds, if less) to
+   * finish; without one the queued calls fail at once.
+   */
   beginClose(within = Infinity): void {
     if (this.closing) return
     this.closing = true

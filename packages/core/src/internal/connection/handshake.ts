@@ -183,7 +183,7 @@ const refused = (step: Step, { code, message }: Resp.ReplyError, settings: Setti
   return { _tag: "Refused", transient: transient.has(meaning), detail, error }
 }
 
-/** A server that will not have us says so before it was asked, once, and closes: no further replies come. */
+/** A server that rejects the connection sends one error before any command, then closes; no other replies follow. */
 export const turnsAway = (reply: Answer): boolean => {
   if (!(reply instanceof Resp.ReplyError)) return false
   const meaning = meaningOf(reply)

@@ -146,7 +146,7 @@ export class Leases implements Member {
     return Effect.suspend(() => {
       if (this.owner.refusing !== undefined) return this.owner.refusing
       const budget = new Budget(this.owner.clock, timeout)
-      // Nobody passes those who wait.
+      // First come, first served: no caller overtakes a waiter.
       if (this.waiters.size === 0) {
         const lease = this.takeIdle()
         if (lease !== undefined)

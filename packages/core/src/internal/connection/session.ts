@@ -8,9 +8,8 @@
  *                          └────────────────────────── in-flight list (in order) ──────────────────┘
  * ```
  *
- * All its state is in this class, and it has one death path, `end`: whoever finds the session broken (reader, writer, health
- * check, handshake, the supervisor) calls it, the first call counts, and it hands what was in flight back to the
- * connection.
+ * All its state is in this class. It dies in one place, `die`. Reader, writer, handshake, health check and supervisor all call
+ * it; the first call wins, and the calls in flight go back to the connection.
  *
  * Callers are resumed synchronously by Effect, so their code runs inside of `dispatch`. Hence the order there: first all
  * state, then the callers.
@@ -412,7 +411,7 @@ export class Session {
     this.inFlight.shift()
     // It may have had more replies than were expected when it was written; nothing was written behind it.
     if ((call.flags & BARRIER) !== 0) this.repliesWritten = call.firstReply + call.expected
-    // Out of the list it leads nowhere.
+    // The call has left the list, so the lookup must start at the head again.
     if (this.cursor === call) this.cursor = undefined
     if ((call.flags & BYTES) === 0) return
     this.bytesCalls--

@@ -28,7 +28,7 @@ const isRecord = (options: unknown): boolean => Predicate.isObject(options)
 
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 1
 
-/** For callers whom no types hold, as `wrongOption` of a call. */
+/** For callers without type checking, as `wrongOption` of a call. */
 const inboxOptions = (options: SubscribeOptions): InboxOptions | RedisError => {
   if (!isRecord(options)) {
     return argumentError('The options of a subscription must be a record like { decode: "bytes" }')

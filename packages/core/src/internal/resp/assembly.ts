@@ -42,7 +42,7 @@ export class Assembly<V> {
   private attributes: Attributes<V> | null = null
   private readonly skip = new Skip()
   private failure: DecodeError | ReplyLimitError | undefined = undefined
-  /** Is what fails a push? */
+  /** Whether the value that failed is a push. */
   private failsPush = false
 
   constructor(builder: Builder<V>, limits: Limits, bytes: boolean) {

@@ -335,7 +335,7 @@ export class ConnectionService extends Discreet implements Service {
     return undefined
   }
 
-  /** The connection a call goes to. Asked in the turn in which it is submitted, so that the choice is not old when it counts. */
+  /** The connection of a call. It is chosen when the call is submitted, so that the choice is not stale. */
   private target(
     command: Resp.Command | undefined,
     options: CallOptions | undefined,

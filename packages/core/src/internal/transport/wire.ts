@@ -6,8 +6,8 @@
  * secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
  * when it falls behind, the socket is paused, and the server feels it.
  *
- * It is read in slices: by itself a socket that has much is read 32 times in one turn of the event loop, 2 MiB, and all that
- * time nobody else is served. So it is paused after each slice, until the loop has gone round.
+ * Node reads a busy socket up to 32 times (2 MiB) in one turn of the event loop, and nothing else runs meanwhile. So the socket
+ * is paused after each slice, until the next turn.
  *
  * Writing is synchronous: when `write` returns, the bytes are with the socket.
  *
