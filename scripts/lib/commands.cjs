@@ -86,6 +86,7 @@ const commands = {
   "bench:profile": program("benchmarks/src/profile.ts", { server: true }),
   "bench:codec": program("benchmarks/src/codec.ts"),
   "bench:supervision": program("packages/otp/benchmark/supervision.ts"),
+  "bench:cluster": program("benchmarks/src/cluster.ts", { server: true }),
   "bench:pool-faults": program("benchmarks/src/poolFaults.ts", { server: true }),
   "bench:charts": program("benchmarks/src/charts.ts"),
   soak: program("packages/soak/src/main.ts", { server: true }),
