@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { LeaseTimeout, TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
+import { Annex } from "./annex.ts"
 import type { Finding, Member } from "./circle.ts"
 import type { Connection } from "./connection.ts"
 import { Budget } from "../clock.ts"
@@ -68,7 +69,8 @@ export class Leases implements Member {
   /** Those that wait for their next dial. */
   private readonly waits = new Set<() => void>()
   private opening = 0
-  private supervisor: SupervisorRef | undefined = undefined
+  /** Where they live. */
+  readonly annex = new Annex("leases", () => this.stopped())
   /** How many callers got none in time. */
   timeouts = 0
   /** Told how long each caller waited for its lease, and had it, in milliseconds. */
@@ -80,14 +82,8 @@ export class Leases implements Member {
     this.spec = spec
   }
 
-  /** The supervisor of the leases has started. */
-  attach(supervisor: SupervisorRef): void {
-    this.supervisor = supervisor
-  }
-
-  /** It is stopping: what waits fails. */
-  detach(): void {
-    this.supervisor = undefined
+  /** What waits fails. */
+  private stopped(): void {
     this.idle.length = 0
     this.refuse()
   }
@@ -301,8 +297,13 @@ export class Leases implements Member {
     return Effect.raceFirst(Effect.raceFirst(Effect.sleep(millis), woken), refused)
   }
 
-  private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() => {
-    const supervisor = this.supervisor
+  private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() =>
+    this.owner.isClosing
+      ? Effect.fail(this.closed())
+      : Effect.flatMap(this.annex.open, (supervisor) => this.startIn(supervisor))
+  )
+
+  private startIn(supervisor: SupervisorRef | undefined): Effect.Effect<Lease, RedisError> {
     if (supervisor === undefined) return Effect.fail(this.closed())
     let parts: LeaseParts | undefined
     const spec = this.spec((started) => {
@@ -316,7 +317,7 @@ export class Leases implements Member {
           : Effect.succeed({ ...parts, ...fresh, since: this.owner.now() })
       )
     )
-  })
+  }
 
   private refused(): Effect.Effect<never, RedisError> {
     return this.owner.refusing ?? Effect.fail(this.closed())
@@ -337,7 +338,7 @@ export class Leases implements Member {
       this.out.delete(lease)
       this.onUsed?.(this.owner.now() - lease.since)
       const reusable =
-        this.supervisor !== undefined &&
+        this.annex.isOpen &&
         lease.session.ready &&
         !lease.session.retired &&
         !lease.dirty &&

@@ -6,10 +6,10 @@
  */
 import type * as ChildSpec from "@relive/otp/ChildSpec"
 import type { Registry } from "@relive/otp/Registry"
-import type { SupervisorRef } from "@relive/otp/Supervisor"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { RedisError } from "../../RedisError.ts"
+import { Annex } from "../connection/annex.ts"
 import type { Connection } from "../connection/connection.ts"
 import { connectionError } from "../errors.ts"
 import { Subscriber } from "./subscriber.ts"
@@ -23,21 +23,16 @@ export class Subscribers {
   private readonly spec: SubscriberSpec
   private readonly all = new Set<Subscriber>()
   private shared: Subscriber | undefined = undefined
-  private supervisor: SupervisorRef | undefined = undefined
+  /** Where they live. */
+  readonly annex = new Annex("pubsub", () => this.stopped())
 
   constructor(owner: Connection, spec: SubscriberSpec) {
     this.owner = owner
     this.spec = spec
   }
 
-  /** The supervisor of these connections has started. */
-  attach(supervisor: SupervisorRef): void {
-    this.supervisor = supervisor
-  }
-
-  /** It is stopping: all subscriptions end. */
-  detach(): void {
-    this.supervisor = undefined
+  /** All subscriptions end. */
+  private stopped(): void {
     this.shared = undefined
     for (const subscriber of this.all) subscriber.close(this.closed())
     this.all.clear()
@@ -47,7 +42,7 @@ export class Subscribers {
   open(subscription: Subscription, suspends: boolean): Effect.Effect<void, RedisError, Scope.Scope> {
     return Effect.uninterruptible(
       Effect.gen({ self: this }, function* () {
-        const supervisor = this.supervisor
+        const supervisor = this.owner.isClosing ? undefined : yield* this.annex.open
         if (supervisor === undefined || this.owner.isClosing) return yield* Effect.fail(this.closed())
         let subscriber = suspends ? undefined : this.shared
         const isNew = subscriber === undefined || !subscriber.open

@@ -4,7 +4,7 @@
  * ```
  *   connection (supervisor: mailbox, state)
  *   ├─ deadlines (worker: one timer for all calls)
- *   ├─ leases (dynamic supervisor; one temporary child per leased connection)
+ *   ├─ leases (dynamic supervisor; one temporary child per leased connection; started by the first)
  *   ├─ pubsub (dynamic supervisor; a connection for all subscriptions, and one for each that may be suspended)
  *   ├─ session (worker, restarted with backoff: dial, handshake, reader, writer)
  *   └─ intake (worker; nothing but the begin of the close)
@@ -15,11 +15,11 @@
  * @internal
  */
 import * as ChildSpec from "@relive/otp/ChildSpec"
-import * as DynamicSupervisor from "@relive/otp/DynamicSupervisor"
 import * as ExitReason from "@relive/otp/ExitReason"
 import * as Process from "@relive/otp/Process"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
+import type { SupervisorRef } from "@relive/otp/Supervisor"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -198,18 +198,6 @@ const leaseSpec =
       })
     })
 
-const leasesSpec = (leases: Leases) =>
-  ChildSpec.make({
-    id: "leases",
-    type: "supervisor",
-    start: Effect.gen(function* () {
-      yield* Effect.addFinalizer(() => Effect.sync(() => leases.detach()))
-      const started = yield* Supervisor.init(DynamicSupervisor.make())
-      leases.attach(started.info)
-      return started
-    })
-  })
-
 /** Ends when the connection is not needed any more, and its supervisor with it. */
 const idleSpec = (subscriber: Subscriber) =>
   ChildSpec.effect({ id: "idle", restart: "transient", significant: true, run: subscriber.idle })
@@ -239,18 +227,6 @@ const subscriberSpec =
         )
       })
     })
-
-const subscribersSpec = (subscribers: Subscribers) =>
-  ChildSpec.make({
-    id: "pubsub",
-    type: "supervisor",
-    start: Effect.gen(function* () {
-      yield* Effect.addFinalizer(() => Effect.sync(() => subscribers.detach()))
-      const started = yield* Supervisor.init(DynamicSupervisor.make())
-      subscribers.attach(started.info)
-      return started
-    })
-  })
 
 /** The connections for pub/sub of a connection, or of several. */
 const makeSubscribers = (owner: Connection): Subscribers => {
@@ -297,21 +273,28 @@ const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, lab
     const subscribers = makeSubscribers(connection)
     told.metrics = yield* publish(options, label, connection, leases)
     const observe = yield* makeObserve(options)
+    const annexes = [leases.annex, subscribers.annex]
+    for (const annex of annexes) annex.startWhenNeeded()
     const spec = Supervisor.make({
       autoShutdown: exitOnDisconnection ? "anySignificant" : "never",
       children: [
         ...finding,
         deadlinesSpec(connection),
-        leasesSpec(leases),
-        subscribersSpec(subscribers),
+        leases.annex.spec,
+        subscribers.annex.spec,
         sessionSpec(connection, exitOnDisconnection),
         intakeSpec(connection)
       ]
     })
+    const service = withKeyPrefix(
+      observe(makeService(connection, leases, makeSubscribe(subscribers))),
+      options.keyPrefix
+    )
     return {
       connection,
       spec,
-      service: withKeyPrefix(observe(makeService(connection, leases, makeSubscribe(subscribers))), options.keyPrefix)
+      service,
+      onStart: (tree: SupervisorRef) => annexes.forEach((annex) => annex.belongsTo(tree))
     }
   })
 
@@ -323,7 +306,7 @@ export const makeShared = (given: RedisOptions.Resolved, hooks?: Hooks): Effect.
     const leases = makeLeases(waiting)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
-    const children = [...finding, deadlinesSpec(waiting), leasesSpec(leases), subscribersSpec(subscribers)]
+    const children = [...finding, deadlinesSpec(waiting), leases.annex.spec, subscribers.annex.spec]
     return new SharedParts(waiting, leases, subscribers, children, yield* makeObserve(options))
   })
 
@@ -363,13 +346,14 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
 /** A connection for a layer: the root of a tree of its own, stopped when the scope closes. */
 export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, RedisError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { connection, service, spec } = yield* makeTree(options)
+    const { connection, onStart, service, spec } = yield* makeTree(options)
     const registry = yield* Registry.make()
     const supervisor = yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
       Effect.provideService(Registry.Registry, registry),
       // Nothing of it can fail: dialling is not a part of the start.
       Effect.orDie
     )
+    onStart(supervisor)
     // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would answer.
     supervisor.process.addObserver(() => connection.close())
     if (options.start === "await") yield* connection.awaitFirst
@@ -399,8 +383,9 @@ export const childSpec = (options: ChildSpecOptions) => {
         Effect.fromResult(RedisOptions.resolve(connectionOptions)),
         (reason) => new RedisError({ reason })
       )
-      const { connection, service, spec } = yield* makeTree(resolved, exitOnDisconnection, id)
+      const { connection, onStart, service, spec } = yield* makeTree(resolved, exitOnDisconnection, id)
       const started = yield* Supervisor.init(spec)
+      onStart(started.info)
       if (resolved.start === "await") yield* connection.awaitFirst
       if (register !== undefined) yield* Registry.register(register, service)
       const run = exitOnDisconnection === true ? endWithItsError(connection, started.run) : started.run
