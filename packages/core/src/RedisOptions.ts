@@ -214,6 +214,7 @@ export interface Options {
   readonly maxElements?: number | undefined
   /** How many bytes a string of a reply may have. Default 512 MiB. */
   readonly maxBulkBytes?: number | undefined
+  readonly maxReplyBytes?: number | undefined
   /** How many digits a big number of a reply may have. Default 4096. */
   readonly maxBigNumberDigits?: number | undefined
   /** Speak TLS, as the schemes `rediss` and `valkeys` do, not on Unix sockets. Default `false`. */
@@ -307,6 +308,7 @@ export interface ReplyLimits {
   readonly maxDepth: number
   readonly maxElements: number
   readonly maxBulkBytes: number
+  readonly maxReplyBytes: number
   readonly maxBigNumberDigits: number
 }
 

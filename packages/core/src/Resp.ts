@@ -224,13 +224,20 @@ export interface Decoder<A> {
   readonly error: ProtocolError | undefined
   /** Is it between replies, with nothing begun? */
   readonly idle: boolean
+  /** How many replies have come, pushes not counted. The reply that has begun has this number, from 0. */
+  readonly replies: number
+  /**
+   * Nobody waits for the reply that has begun (`inReply`): what there is of it is dropped, and the rest is passed as a reply over a
+   * limit is. A `ReplyFailure` takes its place. Not to be called by `nextBytes`.
+   */
+  readonly abandon: () => void
   /** Has a reply begun that is not complete? A push is none, nor is an attribute, which may precede a push. */
   readonly inReply: boolean
   /** Bytes read so far. */
   readonly position: number
   /**
-   * For streams whose replies are decoded differently: asked at the first byte of a reply whose mode matters, at most once
-   * per reply, with the reply's number in the stream (from 0, pushes not counted): is it decoded as bytes? It runs inside
+   * For streams whose replies are decoded differently: asked at the first byte of a reply whose mode matters, or of the
+   * attributes before it, at most once per reply, with the reply's number in the stream (from 0, pushes not counted): is it decoded as bytes? It runs inside
    * the decoder, so it must only look something up. While it is null, which costs nothing, `decode` of the options holds.
    */
   nextBytes: ((reply: number) => boolean) | null

@@ -139,6 +139,49 @@ describe("A dead server is noticed", () => {
   )
 })
 
+/** Answers a GET with the head of a large reply, and then so many bytes of it every so many milliseconds. */
+const dribbling = (bytes: number, gapMillis: number, whole: number) =>
+  FakeServer.make((connection) =>
+    connection.serve(FakeServer.handshake, ([name]) =>
+      name === "GET"
+        ? Effect.as(connection.send(`$${whole}\r\n${"x".repeat(whole)}\r\n`, { cuts: bytes, gapMillis }), "")
+        : undefined
+    )
+  )
+
+describe("A server that only dribbles", () => {
+  it.live("is dead when it says next to nothing for several limits, though never silent for long", () =>
+    Effect.gen(function* () {
+      const fake = yield* dribbling(1, 50, 1000)
+      yield* Effect.gen(function* () {
+        yield* ready
+        const start = yield* Clock.currentTimeMillis
+        const dead = yield* submit(untilDead)
+        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["GET", "k"], { retry: false })), [
+          "TimeoutError",
+          "written",
+          "unknown"
+        ])
+        yield* Fiber.join(dead)
+        assert.isAtLeast((yield* Clock.currentTimeMillis) - start, 5 * interval)
+        assert.isAtMost((yield* Clock.currentTimeMillis) - start, 8 * interval)
+      }).pipe(Effect.provide(layerOf(fake)))
+    })
+  )
+
+  it.live("is left alone when a large reply comes slowly but steadily", () =>
+    Effect.gen(function* () {
+      const fake = yield* dribbling(400, 50, 20_000)
+      yield* Effect.gen(function* () {
+        yield* ready
+        // 2.5 seconds: much longer than the limits, and than its own deadline.
+        assert.deepStrictEqual(yield* outcomeOf(Redis.command(["GET", "k"])), ["TimeoutError", "written", "unknown"])
+        assert.strictEqual(yield* survives(Redis.command(["PING"], { timeout: "20 seconds" })), "PONG")
+      }).pipe(Effect.provide(layerOf(fake)))
+    })
+  )
+})
+
 describe("A living server is left alone", () => {
   it.live("when a script takes many intervals, with a timeout of its own", () =>
     Effect.gen(function* () {

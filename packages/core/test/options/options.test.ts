@@ -61,7 +61,13 @@ describe("RedisOptions.resolve", () => {
       keyPrefix: undefined,
       leases: 32,
       leaseIdleMillis: 10_000,
-      limits: { maxDepth: 128, maxElements: 2 ** 26, maxBulkBytes: 512 * 1024 * 1024, maxBigNumberDigits: 4_096 },
+      limits: {
+        maxDepth: 128,
+        maxElements: 2 ** 26,
+        maxBulkBytes: 512 * 1024 * 1024,
+        maxReplyBytes: 1024 * 1024 * 1024,
+        maxBigNumberDigits: 4_096
+      },
       tls: undefined,
       sentinel: undefined
     })

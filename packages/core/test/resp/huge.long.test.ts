@@ -68,3 +68,26 @@ describe("the longest text", () => {
     assert.instanceOf(feed("text", constants.MAX_STRING_LENGTH + 1).value, Resp.ReplyFailure)
   })
 })
+
+describe("a collection that is larger than the engine's", () => {
+  for (const [kind, limit, each] of [
+    ["~", "Set", 1],
+    ["%", "Map", 2]
+  ] as const) {
+    it(`fails its own reply (${limit})`, () => {
+      const decoder = Resp.makeDecoder()
+      const out: Array<Resp.Decoded<Resp.Reply>> = []
+      const count = 2 ** 24 + 1
+      decoder.push(Buffer.from(`${kind}${count}\r\n`), out)
+      const some = Buffer.from(":1\r\n".repeat(2 ** 14))
+      for (let left = each * count; left > 0; left -= 2 ** 14) {
+        decoder.push(left >= 2 ** 14 ? some : some.subarray(0, left * 4), out)
+      }
+      decoder.push(Buffer.from("+next\r\n"), out)
+      const [failed, next] = out
+      assert.ok(failed instanceof Resp.ReplyFailure && failed.error instanceof Resp.ReplyLimitError)
+      assert.deepStrictEqual([failed.error.limit, failed.error.max, next], [limit, 2 ** 24, "next"])
+      assert.match(failed.error.message, /use decode: "bytes"/)
+    })
+  }
+})

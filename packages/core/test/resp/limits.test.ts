@@ -6,7 +6,13 @@ import { assert, describe, it, vi } from "@effect/vitest"
 import { shown } from "../respMapping.ts"
 import { Random } from "./streams.ts"
 
-const limits: Resp.Limits = { maxDepth: 3, maxElements: 4, maxBulkBytes: 9, maxBigNumberDigits: 5 }
+const limits: Resp.Limits = {
+  maxDepth: 3,
+  maxElements: 4,
+  maxBulkBytes: 9,
+  maxReplyBytes: 2 ** 30,
+  maxBigNumberDigits: 5
+}
 
 const bytewise = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => Array.from(bytes, (byte) => Uint8Array.of(byte))
 
@@ -192,11 +198,58 @@ describe("limits", () => {
     assert.strictEqual(shown(out.slice(3)), shown([new Uint8Array([97]), "b"]))
   })
 
+  it("maxReplyBytes counts the whole reply, to the byte, whatever is in it and however it is cut", () => {
+    const wires = [
+      "*2\r\n$3\r\nabc\r\n:1\r\n",
+      "$14\r\nabcdefghijklmn\r\n",
+      "*?\r\n+abc\r\n+defgh\r\n.\r\n",
+      "+abcdefghijklmnopq\r\n"
+    ]
+    for (const wire of wires) {
+      const bytes = Buffer.from(`:1\r\n${wire}:2\r\n`)
+      for (const [max, passes] of [
+        [wire.length, true],
+        [wire.length - 1, false]
+      ] as const) {
+        for (const chunks of [[bytes], bytewise(bytes)]) {
+          const out = feed(session(Resp.makeDecoder({ limits: { maxReplyBytes: max } })), chunks)
+          assert.strictEqual(out.length, 3, shown(out))
+          assert.strictEqual(limitOf(out[1]) === "maxReplyBytes", !passes, `${JSON.stringify(wire)} ${max}`)
+          assert.strictEqual(out[2], 2)
+        }
+      }
+    }
+  })
+
+  it("a reply that nobody waits for is dropped, and the next one is whole", () => {
+    const wires = [
+      "*3\r\n:1\r\n*?\r\n:1\r\n.\r\n$3\r\nabc\r\n",
+      "$10\r\nabcdefghij\r\n",
+      "%?\r\n+a\r\n$?\r\n;1\r\nx\r\n;0\r\n.\r\n"
+    ]
+    for (const wire of wires) {
+      const bytes = Buffer.from(wire)
+      for (let cut = 1; cut < bytes.length; cut++) {
+        const decoder = Resp.makeDecoder()
+        const out: Array<Resp.Decoded<Resp.Reply>> = []
+        decoder.push(bytes.subarray(0, cut), out)
+        assert.isTrue(decoder.inReply)
+        assert.strictEqual(decoder.replies, 0)
+        decoder.abandon()
+        decoder.push(bytes.subarray(cut), out)
+        decoder.push(Buffer.from("+next\r\n"), out)
+        assert.instanceOf(out[0], Resp.ReplyFailure)
+        assert.deepStrictEqual([out.length, out[1], decoder.replies], [2, "next", 2])
+      }
+    }
+  })
+
   it("of the defaults are those of the design", () => {
     assert.deepStrictEqual(Resp.defaultLimits, {
       maxDepth: 128,
       maxElements: 67_108_864,
       maxBulkBytes: 536_870_912,
+      maxReplyBytes: 1_073_741_824,
       maxBigNumberDigits: 4096
     })
   })

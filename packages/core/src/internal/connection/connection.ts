@@ -192,6 +192,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
     // The cancelled call may have been too large for the in-flight limit; the next one may fit.
     if (wasQueued) this.session?.wake()
+    else this.session?.dropUnwanted()
     this.checkDrained()
   }
 

@@ -301,7 +301,7 @@ const watchHealth = (connection: Connection, session: Session): Effect.Effect<ne
   if (interval === Infinity) return Effect.never
   const silent = sessionEnd({
     kind: "health-check",
-    detail: `the server said nothing for ${Math.round(interval)} ms or more while a command waited`,
+    detail: `the server said nothing for ${Math.round(interval)} ms or more, or next to nothing for much longer, while a command waited`,
     refused: false
   })
   const look = Effect.suspend(() => {

@@ -101,6 +101,10 @@ const BATCH_EXPIRED = 512
 /** After so long without a byte from the server, in milliseconds, the socket is looked at before something is written. */
 const SILENCE_MILLIS = 100
 
+/** So many bytes of a reply in an interval of the health check are progress; without any for so many limits the server is dead. */
+const LEAST_BYTES = 256
+const SLOW_LIMITS = 5
+
 /** So often at most while there is something to read. */
 const LOOKS = 16
 
@@ -155,6 +159,10 @@ export class Session {
   private flushScheduled = false
   /** While the socket is looked at before something is written; and when that was done last. */
   private looking = false
+  /** When the health check has seen progress last; how many bytes and replies had come then. */
+  private progressAt = 0
+  private progressBytes = 0
+  private progressReplies = 0
   private lookedAt = 0
   readonly resumption = new Resumption()
   /** Whether what is written now is counted: by its time, in milliseconds by `preciseMillis`, as are the two moments below. */
@@ -330,8 +338,16 @@ export class Session {
     if (this.readAt === 0) this.readAt = at
     this.lastInbound = this.owner.now()
     this.received += bytes.length
+    if (this.inFlight.head?.settled === true) this.dropUnwanted()
     if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
     return this.surplus()
+  }
+
+  /** The reply that has begun may be one that nobody waits for any more: it is not put together. */
+  dropUnwanted(): void {
+    const head = this.inFlight.head
+    const isIts = head !== undefined && this.decoder.replies < head.firstReply + head.expected
+    if (isIts && head.settled && this.decoder.inReply) this.decoder.abandon()
   }
 
   /** A reply that has begun while nothing is in flight: whoever was next would be given the rest of it. */
@@ -504,6 +520,7 @@ export class Session {
     const now = this.owner.now()
     const oldest = this.inFlight.head
     if (oldest === undefined) {
+      this.noteProgress(now)
       if (this.keepsState) return interval
       // What comes by itself proves nothing of what was published since: subscribers ask also when they are not idle.
       const last = this.feed === undefined ? this.lastInbound : this.pingedAt
@@ -515,7 +532,26 @@ export class Session {
     }
     const limit = Math.max(interval, this.patience(oldest))
     const silent = now - Math.max(this.lastInbound, oldest.writtenAt)
-    return silent >= limit ? 0 : Math.min(limit - silent, interval)
+    return silent >= limit || this.isTooSlow(now, oldest, interval, limit) ? 0 : Math.min(limit - silent, interval)
+  }
+
+  /**
+   * A byte now and then is no life when every call waits in vain: replies must come, or at least so many bytes of one in an interval.
+   * Slow and large ones do; and whoever waits for one has several times as long as its deadline.
+   */
+  private isTooSlow(now: number, oldest: Call, interval: number, limit: number): boolean {
+    const since = Math.max(this.progressAt, oldest.writtenAt)
+    // Without a reply that has begun they are pushes. Subscribers live by these.
+    const counted = this.feed !== undefined || this.decoder.inReply ? this.received - this.progressBytes : 0
+    const enough = LEAST_BYTES * Math.max(1, (now - since) / interval)
+    if (this.decoder.replies !== this.progressReplies || counted >= enough) this.noteProgress(now)
+    return now - Math.max(this.progressAt, oldest.writtenAt) >= SLOW_LIMITS * limit
+  }
+
+  private noteProgress(now: number): void {
+    this.progressAt = now
+    this.progressBytes = this.received
+    this.progressReplies = this.decoder.replies
   }
 
   /** Asks for a sign of life now, if nothing is asked already. */

@@ -105,6 +105,7 @@ export const optionsConfig: Config.Config<Options> = Config.all({
   maxDepth: option("maxDepth", kinds.maxDepth),
   maxElements: option("maxElements", kinds.maxElements),
   maxBulkBytes: option("maxBulkBytes", kinds.maxBulkBytes),
+  maxReplyBytes: option("maxReplyBytes", kinds.maxReplyBytes),
   maxBigNumberDigits: option("maxBigNumberDigits", kinds.maxBigNumberDigits),
   tls: option("tls", kinds.tls),
   sentinel

@@ -182,6 +182,7 @@ const resolveOrThrow = (input: unknown): Resolved => {
       maxDepth: get("maxDepth", kinds.maxDepth) ?? defaultLimits.maxDepth,
       maxElements: get("maxElements", kinds.maxElements) ?? defaultLimits.maxElements,
       maxBulkBytes: get("maxBulkBytes", kinds.maxBulkBytes) ?? defaultLimits.maxBulkBytes,
+      maxReplyBytes: get("maxReplyBytes", kinds.maxReplyBytes) ?? defaultLimits.maxReplyBytes,
       maxBigNumberDigits: get("maxBigNumberDigits", kinds.maxBigNumberDigits) ?? defaultLimits.maxBigNumberDigits
     },
     tls: checkTls(get("tls", kinds.tls) || undefined, endpoint),

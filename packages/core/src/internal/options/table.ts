@@ -44,6 +44,7 @@ export const kinds = {
   maxDepth: Kind.integer(1, 1_000_000),
   maxElements: Kind.integer(1, 4_294_967_295),
   maxBulkBytes: count,
+  maxReplyBytes: count,
   maxBigNumberDigits: Kind.integer(1, 1_000_000_000),
   tls
 } satisfies Record<Exclude<keyof Options, "url" | "sentinel">, Kind.Kind<unknown, unknown>>

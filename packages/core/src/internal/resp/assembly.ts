@@ -11,6 +11,12 @@ import { Level } from "./level.ts"
 import { type DecodeError, type Limits, Push, ReplyFailure, ReplyLimitError } from "./model.ts"
 import { Skip } from "./skip.ts"
 
+/** So many entries the engine's `Map` and `Set` hold; one more, and they throw. */
+const largestCollection = 2 ** 24
+
+/** What takes the place of a reply that nobody waits for: nobody sees it. */
+const unwanted = new ReplyLimitError("maxReplyBytes", 0)
+
 /** One element of what a parser puts out. */
 export type Parsed<V> = V | Push<V> | ReplyFailure
 
@@ -38,9 +44,16 @@ export class Assembly<V> {
   private replies = 0
   private readonly levels: Array<Level<V>>
   private top: Level<V>
+  /** Are the attributes that wait decoded as bytes, and so what they describe? */
+  private described = false
   /** Attributes that wait for the next value. */
   private attributes: Attributes<V> | null = null
   private readonly skip = new Skip()
+  /** Replies that are passed because nobody waits for them count, too. */
+  get count(): number {
+    return this.replies
+  }
+
   private failure: DecodeError | ReplyLimitError | undefined = undefined
   /** Whether the value that failed is a push. */
   private failsPush = false
@@ -95,13 +108,16 @@ export class Assembly<V> {
       if (type !== StreamEnd) this.skip.begin()
     } else if (this.depth === 0) {
       if (type === PushType) this.bytes = this.pushBytes
-      else if (type !== Attribute) this.beginReply()
+      else this.beginReply()
+      // An attribute is decoded as the reply is that it describes.
+      if (type === Attribute) this.described = this.bytes
     }
   }
 
   /** The first byte of a reply: sets its mode. */
   beginReply(): void {
-    this.bytes = this.nextBytes === null ? this.defaultBytes : this.nextBytes(this.replies)
+    if (this.nextBytes === null) this.bytes = this.defaultBytes
+    else this.bytes = this.attributes === null ? this.nextBytes(this.replies) : this.described
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -151,6 +167,7 @@ export class Assembly<V> {
   /** The head of an aggregate, a pair counting two elements. False when it cannot even be passed. */
   open(kind: number, elements: number): boolean {
     if (!this.skipping) this.checkHead(elements)
+    if (elements > largestCollection && !this.skipping) this.checkCollection(kind, elements)
     if (!this.skipping) {
       this.openLevel(kind, elements)
       return true
@@ -180,6 +197,14 @@ export class Assembly<V> {
     const { maxDepth, maxElements } = this.limits
     if (elements > maxElements) this.fail(new ReplyLimitError("maxElements", maxElements))
     else if (this.depth >= maxDepth) this.fail(new ReplyLimitError("maxDepth", maxDepth))
+  }
+
+  /** Fails a map or set that would be larger than the engine's. */
+  private checkCollection(kind: number, elements: number): void {
+    const container = this.containerOf(kind)
+    const entries = container === Dictionary ? elements / 2 : container === Unique ? elements : 0
+    if (entries <= largestCollection) return
+    this.fail(new ReplyLimitError(container === Dictionary ? "Map" : "Set", largestCollection))
   }
 
   private openLevel(kind: number, left: number): void {
@@ -258,7 +283,15 @@ export class Assembly<V> {
   /** A streamed aggregate got an element: is it too long now? */
   private checkStream(): void {
     const max = this.limits.maxElements
-    if (this.top.count > max) this.fail(new ReplyLimitError("maxElements", max), true)
+    const { top } = this
+    if (top.count > max) this.fail(new ReplyLimitError("maxElements", max), true)
+    else if (top.container === Unique && top.count > largestCollection - 1) this.checkFull("Set", top.members.size)
+    else if (top.container === Dictionary && top.count > largestCollection - 1) this.checkFull("Map", top.entries.size)
+  }
+
+  /** A streamed collection is full: the next entry would make the engine throw. */
+  private checkFull(limit: "Map" | "Set", size: number): void {
+    if (size >= largestCollection) this.fail(new ReplyLimitError(limit, largestCollection), true)
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -278,6 +311,11 @@ export class Assembly<V> {
     this.drop()
     this.skipping = true
     this.muted = true
+  }
+
+  /** Nobody waits for the reply that has begun: it is passed like one over a limit. `between`: no value of it is being read. */
+  abandon(between: boolean): void {
+    if (!this.skipping) this.fail(unwanted, between)
   }
 
   /** Drops all that is begun. */

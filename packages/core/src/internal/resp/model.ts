@@ -178,22 +178,26 @@ export class DecodeError {
 
 /**
  * The reply was well formed but over one of the decoder's `Limits`. It was skipped to its end and fails its own call and no
- * other. `limit` names the option that allows more, `max` what it was.
+ * other. `limit` names the option that allows more, `max` what it was. A `limit` of `"Map"` or `"Set"`: it has more entries than
+ * the engine's `Map` or `Set` can hold (2^24); with `decode: "bytes"` it is an array.
  *
  * @category errors
  * @since 0.1.0
  */
 export class ReplyLimitError {
   readonly _tag = "ReplyLimitError"
-  readonly limit: keyof Limits
+  readonly limit: keyof Limits | "Map" | "Set"
   readonly max: number
 
-  constructor(limit: keyof Limits, max: number) {
+  constructor(limit: keyof Limits | "Map" | "Set", max: number) {
     this.limit = limit
     this.max = max
   }
 
   get message(): string {
+    if (this.limit === "Map" || this.limit === "Set") {
+      return `The reply has more entries than a ${this.limit} can hold (${this.max}): use decode: "bytes", which gives an array, or ask for less at a time`
+    }
     return `The reply is over the limit ${this.limit} (${this.max}): raise that limit, or ask for less at a time`
   }
 
@@ -270,6 +274,7 @@ export class ReplyFailure {
  * - `maxDepth`: how deep aggregates may be nested; an aggregate of scalars has depth 1. Default 128.
  * - `maxElements`: elements of one aggregate; a pair of a map or attribute counts two. Default 2^26.
  * - `maxBulkBytes`: bytes of one bulk, verbatim or streamed string, or blob error. Default 512 MiB, the server's own.
+ * - `maxReplyBytes`: bytes of one reply as a whole, from its first byte to its last, with the attributes before it. Default 1 GiB.
  * - `maxBigNumberDigits`: digits of one big number. Default 4096 (to parse them takes time that grows with the square).
  *
  * @category models
@@ -279,6 +284,7 @@ export interface Limits {
   readonly maxDepth: number
   readonly maxElements: number
   readonly maxBulkBytes: number
+  readonly maxReplyBytes: number
   readonly maxBigNumberDigits: number
 }
 
@@ -292,6 +298,7 @@ export const defaultLimits: Limits = {
   maxDepth: 128,
   maxElements: 2 ** 26,
   maxBulkBytes: 512 * 1024 * 1024,
+  maxReplyBytes: 1024 * 1024 * 1024,
   maxBigNumberDigits: 4096
 }
 

@@ -113,6 +113,8 @@ export class Parser<V> {
   private end = 0
   /** Place of the chunk's first byte in the stream. */
   private offset = 0
+  /** Where the reply that has begun begins, with the attributes before it. */
+  private begunAt = 0
   private readonly window = new TextWindow()
 
   private state = AtValue
@@ -155,6 +157,11 @@ export class Parser<V> {
     return this.offset
   }
 
+  /** How many replies have come, failed ones and those that nobody waits for among them. The reply that has begun has this number. */
+  get replies(): number {
+    return this.assembly.count
+  }
+
   get nextBytes(): ((reply: number) => boolean) | null {
     return this.assembly.nextBytes
   }
@@ -173,6 +180,50 @@ export class Parser<V> {
 
   /** Reads a chunk, appends what it completed to `out`, and gives the error if the stream is (or was) wrong. */
   push(chunk: Uint8Array, out: Array<Parsed<V>>): ProtocolError | undefined {
+    const { maxReplyBytes } = this.limits
+    // A reply that begins in it cannot be too large; one that began before may be.
+    if (chunk.length <= maxReplyBytes && (this.idle || this.offset + chunk.length <= this.begunAt + maxReplyBytes)) {
+      return this.pushPiece(chunk, out)
+    }
+    return this.pushPieces(chunk, out)
+  }
+
+  /** Cuts the chunk where a reply becomes too large, so that this does not depend on where the stream is cut. */
+  private pushPieces(chunk: Uint8Array, out: Array<Parsed<V>>): ProtocolError | undefined {
+    const { maxReplyBytes } = this.limits
+    let from = 0
+    while (from < chunk.length && this.error === undefined) {
+      const room = this.idle || this.assembly.skipping ? maxReplyBytes : this.begunAt + maxReplyBytes - this.offset
+      if (room <= 0) this.tooLarge()
+      else {
+        const to = Math.min(chunk.length, from + room)
+        this.pushPiece(chunk.subarray(from, to), out)
+        from = to
+      }
+    }
+    return this.error
+  }
+
+  private tooLarge(): void {
+    this.failBegun(new ReplyLimitError("maxReplyBytes", this.limits.maxReplyBytes))
+  }
+
+  /** Nobody waits for the reply that has begun: what there is of it is dropped, and the rest is skipped. */
+  abandon(): void {
+    if (this.error !== undefined || !this.inReply || this.assembly.skipping) return
+    this.failBegun(undefined)
+  }
+
+  /** Fails the reply that has begun, between two pieces of the stream. */
+  private failBegun(error: ReplyLimitError | undefined): void {
+    // An end mark of a streamed aggregate is no value of it.
+    const between = this.state === AtValue || (this.kind === StreamEnd && this.state !== AtStreamChunk)
+    this.gather.clear()
+    if (error === undefined) this.assembly.abandon(between)
+    else this.assembly.fail(error, between)
+  }
+
+  private pushPiece(chunk: Uint8Array, out: Array<Parsed<V>>): ProtocolError | undefined {
     if (this.error !== undefined) return this.error
     this.chunk = chunk
     this.pos = 0
@@ -243,6 +294,17 @@ export class Parser<V> {
           pos = next
           continue
         }
+      } else {
+        const next =
+          type === Bulk
+            ? this.passBulk(chunk, pos, end)
+            : type === Integer
+              ? this.passInteger(chunk, pos, end)
+              : refused
+        if (next !== refused) {
+          pos = next
+          continue
+        }
       }
       this.pos = pos
       this.beginValue(type)
@@ -296,6 +358,36 @@ export class Parser<V> {
     return to + 2
   }
 
+  /** A bulk that nobody will see. */
+  private passBulk(chunk: Uint8Array, start: number, end: number): number {
+    let at = start + 1
+    let length = 0
+    let digit = 0
+    while (at < end && (digit = chunk[at] - ZERO) >= 0 && digit <= 9) {
+      length = (length * 10 + digit) | 0
+      at++
+    }
+    if (at === start + 1 || at - start > smallDigits) return refused
+    const to = at + 2 + length
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return refused
+    this.assembly.begin(Bulk)
+    this.assembly.pass()
+    return to + 2
+  }
+
+  /** An integer that nobody will see. */
+  private passInteger(chunk: Uint8Array, start: number, end: number): number {
+    const first = start + 1 < end && chunk[start + 1] === MINUS ? start + 2 : start + 1
+    let at = first
+    while (at < end && chunk[at] >= ZERO && chunk[at] <= NINE) at++
+    if (at + 1 >= end || at === first || at - first > smallDigits) return refused
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    this.assembly.begin(Integer)
+    this.assembly.pass()
+    return at + 2
+  }
+
   /** The null of RESP2. */
   private takeNullBulk(chunk: Uint8Array, start: number): number {
     if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return refused
@@ -344,6 +436,7 @@ export class Parser<V> {
     if (at + 1 >= end || at === start + 1 || at - start > smallDigits) return refused
     if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
     if (type === PushType && !this.assembly.mayPush) return refused
+    if (this.assembly.idle) this.begunAt = this.offset + start
     this.assembly.begin(type)
     this.kind = type
     this.lineOffset = this.offset + start + 1
@@ -378,6 +471,7 @@ export class Parser<V> {
 
   /** The type byte of a value that the hot loop did not take. */
   private beginValue(type: number): void {
+    if (this.assembly.idle) this.begunAt = this.here
     this.assembly.begin(type)
     this.checkType(type)
     this.beginLine(type)
@@ -498,6 +592,9 @@ export class Parser<V> {
   private checkLineLength(more: number): void {
     const max = maxLine(this.kind)
     if (this.lineLength + more <= max) return
+    // A wrong byte before that place comes first, as it does when the line is cut there.
+    this.keepLine(this.pos, this.pos + max - this.lineLength)
+    this.checkLine(false)
     throw this.protocolError("CR LF", `a line of more than ${max} bytes`, this.lineOffset + max)
   }
 
