@@ -27,6 +27,7 @@ import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -111,6 +112,7 @@ export type {
  * @since 0.1.0
  */
 export interface SchemaOptions<S extends Schema.Constraint> extends CallOptions {
+  /** Decodes the reply, which is its encoded side. */
   readonly schema: S
 }
 
@@ -133,15 +135,15 @@ export type BytesOptions = CallOptions & { readonly decode: "bytes" }
 /**
  * Options of `scan`, `hscan`, `sscan` and `zscan`: those of their commands, and those of every call (for each page).
  *
- * - `match`: a glob pattern; `count`: how many elements the server looks at per page (default 10)
- * - `type`: keys of this type only (`scan` alone)
- *
  * @category models
  * @since 0.1.0
  */
 export interface ScanOptions extends CallOptions {
+  /** A glob pattern: only what matches it. */
   readonly match?: string | Uint8Array | undefined
+  /** How many elements the server looks at per page (default 10). */
   readonly count?: number | undefined
+  /** Keys of this type only, such as `"hash"` (`scan` alone). */
   readonly type?: string | undefined
 }
 
@@ -151,11 +153,14 @@ export interface ScanOptions extends CallOptions {
  * @category models
  * @since 0.1.0
  */
-export type Script<Self> = (
-  keys?: ReadonlyArray<Resp.Argument>,
-  args?: ReadonlyArray<Resp.Argument>,
-  options?: ScriptOptions
-) => Effect.Effect<Resp.Reply, RedisError, Self>
+export interface Script<Self> {
+  /** Runs the script with its `KEYS` and `ARGV`, and gives what it returns. */
+  (
+    keys?: ReadonlyArray<Resp.Argument>,
+    args?: ReadonlyArray<Resp.Argument>,
+    options?: ScriptOptions
+  ): Effect.Effect<Resp.Reply, RedisError, Self>
+}
 
 /**
  * Options of a script's call.
@@ -163,7 +168,10 @@ export type Script<Self> = (
  * @category models
  * @since 0.1.0
  */
-export type ScriptOptions = CallOptions & { readonly readOnly?: boolean | undefined }
+export interface ScriptOptions extends CallOptions {
+  /** Runs it by `EVALSHA_RO`: the server refuses what would change anything. */
+  readonly readOnly?: boolean | undefined
+}
 
 /**
  * What a script takes and returns.
@@ -176,8 +184,11 @@ export type ScriptOptions = CallOptions & { readonly readOnly?: boolean | undefi
  * @since 0.1.0
  */
 export interface ScriptTypes<Names extends ReadonlyArray<string>, Args extends ReadonlyArray<unknown>, A, Encoded> {
+  /** The names of its keys, in the order in which it uses them. */
   readonly keys: Names
+  /** A schema of its arguments as you want to give them, encoded to `ARGV`. */
   readonly arguments: Schema.Codec<Args, ReadonlyArray<Resp.Argument>>
+  /** A schema that decodes its reply as it came. */
   readonly reply: Schema.Codec<A, Encoded>
 }
 
@@ -188,11 +199,14 @@ export interface ScriptTypes<Names extends ReadonlyArray<string>, Args extends R
  * @category models
  * @since 0.1.0
  */
-export type TypedScript<Self, Names extends ReadonlyArray<string>, Args extends ReadonlyArray<unknown>, A> = (
-  keys: { readonly [N in Names[number]]: string | Uint8Array },
-  args: Args,
-  options?: ScriptOptions & { readonly decode?: "text" | undefined }
-) => Effect.Effect<A, RedisError, Self>
+export interface TypedScript<Self, Names extends ReadonlyArray<string>, Args extends ReadonlyArray<unknown>, A> {
+  /** Runs the script with its keys by their names and its arguments, and gives what it returns. */
+  (
+    keys: { readonly [N in Names[number]]: string | Uint8Array },
+    args: Args,
+    options?: ScriptOptions & { readonly decode?: "text" | undefined }
+  ): Effect.Effect<A, RedisError, Self>
+}
 
 /**
  * Options of a subscription whose payloads are decoded by a schema: the payload as it came is the encoded side. A message
@@ -202,6 +216,7 @@ export type TypedScript<Self, Names extends ReadonlyArray<string>, Args extends 
  * @since 0.1.0
  */
 export interface SubscribeSchemaOptions<S extends Schema.Constraint> extends RedisPubSub.SubscribeOptions {
+  /** Decodes each payload, which is its encoded side. */
   readonly schema: S
 }
 
@@ -212,18 +227,25 @@ export interface SubscribeSchemaOptions<S extends Schema.Constraint> extends Red
  * @since 0.1.0
  */
 export interface Subscribe<Self> {
+  /** Subscribes to one name or several: a `Stream` of events whose payloads are bytes, decoded by `schema`. */
   <S extends Schema.Constraint>(
     names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
     options: SubscribeSchemaOptions<S> & { readonly decode: "bytes" }
   ): Stream.Stream<RedisPubSub.Event<S["Type"], RedisPubSub.Name>, RedisError, Self | S["DecodingServices"]>
+  /** Subscribes to one name or several: a `Stream` of events whose payloads are decoded by `schema`. */
   <S extends Schema.Constraint>(
     names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
     options: SubscribeSchemaOptions<S>
   ): Stream.Stream<RedisPubSub.Event<S["Type"]>, RedisError, Self | S["DecodingServices"]>
+  /** Subscribes to one name or several: a `Stream` of events whose payloads are bytes. */
   (
     names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
     options: RedisPubSub.SubscribeOptions & { readonly decode: "bytes" }
   ): Stream.Stream<RedisPubSub.Event<Uint8Array, RedisPubSub.Name>, RedisError, Self>
+  /**
+   * Subscribes to one name or several: a `Stream` of events. `Subscribed` comes first, then every message, or a `Gap` where some may
+   * be missing. Ending it unsubscribes.
+   */
   (
     names: RedisPubSub.Name | ReadonlyArray<RedisPubSub.Name>,
     options?: RedisPubSub.SubscribeOptions
@@ -239,63 +261,118 @@ export interface Subscribe<Self> {
 export interface Calls<Self> {
   /** See `Redis.command`. */
   readonly command: {
+    /**
+     * Sends one command, an array of its name and arguments, and waits for its reply, decoded by `schema`. The reply is the
+     * encoded side; `null`, as for a key that is not there, needs `Schema.NullOr`. What does not fit is a `DecodeError`, and
+     * the command has run.
+     */
     <S extends Schema.Constraint>(
       command: Resp.Command,
       options: SchemaOptions<S>
     ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+    /**
+     * Sends one command, an array of its name and arguments (`string`, `number`, `bigint` or `Uint8Array`), and waits for its
+     * reply.
+     *
+     * Fails with a `RedisError`, by reason: `ReplyError` when the server answers an error, `TimeoutError`, `ConnectionError`
+     * (whose `delivery` says whether it may have run), `RedisArgumentError` when it cannot be sent as it is, `DecodeError` and
+     * `ReplyLimitError` when the reply cannot be delivered. Interrupting it cancels it.
+     */
     (command: Resp.Command, options?: CallOptions): Effect.Effect<Resp.Reply, RedisError, Self>
     // The last overload is the one that errors are told of.
+    /** Sends a typed command (of `@relive/commands`) and decodes what it means by `schema`. */
     <A, B, S extends Schema.Constraint>(
       command: Command<A, B>,
       options: TextOptions & { readonly schema: Fits<S, A> }
     ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+    /** Sends a typed command (of `@relive/commands`) and gives what it means, with its strings as `Uint8Array`. */
     <A, B>(command: Command<A, B>, options: BytesOptions): Effect.Effect<B, RedisError, Self>
+    /** Sends a typed command (of `@relive/commands`) and gives what it means. */
     <A, B>(command: Command<A, B>, options?: TextOptions): Effect.Effect<A, RedisError, Self>
   }
   /** See `Redis.pipeline`. */
   readonly pipeline: {
+    /** Sends several commands as one entry and waits for all replies, in order, with their strings as `Uint8Array`. */
     <const Cs extends ReadonlyArray<Any>>(
       commands: Cs,
       options: BytesOptions
     ): Effect.Effect<BytesReplies<Cs>, RedisError, Self>
+    /**
+     * Sends several commands as one entry and waits for all replies, in order. It is no transaction. An error of the server is an
+     * *element* of the result; only a failure of the connection fails it.
+     */
     <const Cs extends ReadonlyArray<Any>>(
       commands: Cs,
       options?: CallOptions
     ): Effect.Effect<Replies<Cs>, RedisError, Self>
   }
   /** See `Redis.transaction`. */
-  readonly transaction: Calls<Self>["pipeline"]
+  readonly transaction: {
+    /** Runs the commands as one transaction and gives the elements of `EXEC`'s reply, with their strings as `Uint8Array`. */
+    <const Cs extends ReadonlyArray<Any>>(
+      commands: Cs,
+      options: BytesOptions
+    ): Effect.Effect<BytesReplies<Cs>, RedisError, Self>
+    /**
+     * Runs the commands as one transaction (`MULTI`, the commands, `EXEC`), never interleaved with other calls and never
+     * repeated. Gives the elements of `EXEC`'s reply. Fails with `TransactionAborted` when the server refused to queue one:
+     * then nothing ran.
+     */
+    <const Cs extends ReadonlyArray<Any>>(
+      commands: Cs,
+      options?: CallOptions
+    ): Effect.Effect<Replies<Cs>, RedisError, Self>
+  }
   /** See `Redis.noreply`. */
-  readonly noreply: (commands: ReadonlyArray<Any>, options?: CallOptions) => Effect.Effect<void, RedisError, Self>
+  readonly noreply: {
+    /** Sends commands whose replies are not sent, as one entry. Succeeds when the server has read them all. */
+    (commands: ReadonlyArray<Any>, options?: CallOptions): Effect.Effect<void, RedisError, Self>
+  }
   /** See `Redis.lease`. */
   readonly lease: Effect.Effect<Service, RedisError, Self | Scope.Scope>
   /** See `Redis.leaseWith`. */
-  readonly leaseWith: (options: LeaseOptions) => Effect.Effect<Service, RedisError, Self | Scope.Scope>
+  readonly leaseWith: {
+    /** A connection that nobody else uses, as a service, until the scope closes. It never reconnects. */
+    (options: LeaseOptions): Effect.Effect<Service, RedisError, Self | Scope.Scope>
+  }
   /** See `Redis.watch`. */
-  readonly watch: <const Cs extends ReadonlyArray<Any>, E, R>(
-    keys: ReadonlyArray<Resp.Argument>,
-    body: Effect.Effect<Cs, E, R>,
-    options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
-  ) => Effect.Effect<Replies<Cs>, E | RedisError, Self | Exclude<R, Self>>
+  readonly watch: {
+    /**
+     * An optimistic transaction: watches the keys, runs `body`, and runs the commands that it returns as a transaction, which does
+     * nothing if a watched key has changed meanwhile. Then it starts over, by the `schedule`, and fails with `WatchConflict` at
+     * last.
+     */
+    <const Cs extends ReadonlyArray<Any>, E, R>(
+      keys: ReadonlyArray<Resp.Argument>,
+      body: Effect.Effect<Cs, E, R>,
+      options?: { readonly schedule?: Schedule.Schedule<unknown, E | RedisError> | undefined }
+    ): Effect.Effect<Replies<Cs>, E | RedisError, Self | Exclude<R, Self>>
+  }
   /** See `Redis.script`. */
   readonly script: {
+    /** A Lua script whose keys have names, and whose arguments and reply have types. */
     <const Names extends ReadonlyArray<string>, const Args extends ReadonlyArray<unknown>, A, Encoded>(
       lua: string,
       types: ScriptTypes<Names, Args, A, Encoded>
     ): TypedScript<Self, Names, Args, A>
+    /** A Lua script, to be called with its keys and arguments. It is sent by its digest, in full where the server does not know it. */
     (lua: string): Script<Self>
   }
   /** See `Redis.scan`. */
   readonly scan: {
+    /** All keys of the database as bytes, page by page. What is there all the while comes at least once. */
     (options: ScanOptions & { readonly decode: "bytes" }): Stream.Stream<Uint8Array, RedisError, Self>
+    /** All keys of the database, page by page. What is there all the while comes at least once, and may come twice. */
     (options?: ScanOptions): Stream.Stream<string, RedisError, Self>
   }
   /** See `Redis.hscan`. */
   readonly hscan: {
+    /** The fields and values of a hash as bytes, page by page. What is there all the while comes at least once. */
     (
       key: string | Uint8Array,
       options: ScanOptions & { readonly decode: "bytes" }
     ): Stream.Stream<readonly [field: Uint8Array, value: Uint8Array], RedisError, Self>
+    /** The fields and values of a hash, page by page. What is there all the while comes at least once. */
     (
       key: string | Uint8Array,
       options?: ScanOptions
@@ -303,18 +380,22 @@ export interface Calls<Self> {
   }
   /** See `Redis.sscan`. */
   readonly sscan: {
+    /** The members of a set as bytes, page by page. What is there all the while comes at least once. */
     (
       key: string | Uint8Array,
       options: ScanOptions & { readonly decode: "bytes" }
     ): Stream.Stream<Uint8Array, RedisError, Self>
+    /** The members of a set, page by page. What is there all the while comes at least once. */
     (key: string | Uint8Array, options?: ScanOptions): Stream.Stream<string, RedisError, Self>
   }
   /** See `Redis.zscan`. */
   readonly zscan: {
+    /** The members of a sorted set as bytes, and their scores, page by page. */
     (
       key: string | Uint8Array,
       options: ScanOptions & { readonly decode: "bytes" }
     ): Stream.Stream<readonly [member: Uint8Array, score: number], RedisError, Self>
+    /** The members and scores of a sorted set, page by page. What is there all the while comes at least once. */
     (
       key: string | Uint8Array,
       options?: ScanOptions
@@ -327,17 +408,15 @@ export interface Calls<Self> {
   /** See `Redis.ssubscribe`. */
   readonly ssubscribe: Subscribe<Self>
   /** See `Redis.publish`. */
-  readonly publish: (
-    channel: RedisPubSub.Name,
-    message: Resp.Argument,
-    options?: CallOptions
-  ) => Effect.Effect<number, RedisError, Self>
+  readonly publish: {
+    /** Publishes a message. Succeeds with the number of subscribers that this server has sent it to. */
+    (channel: RedisPubSub.Name, message: Resp.Argument, options?: CallOptions): Effect.Effect<number, RedisError, Self>
+  }
   /** See `Redis.spublish`. */
-  readonly spublish: (
-    channel: RedisPubSub.Name,
-    message: Resp.Argument,
-    options?: CallOptions
-  ) => Effect.Effect<number, RedisError, Self>
+  readonly spublish: {
+    /** Publishes a message on a sharded channel. Succeeds with the number of subscribers that it was sent to. */
+    (channel: RedisPubSub.Name, message: Resp.Argument, options?: CallOptions): Effect.Effect<number, RedisError, Self>
+  }
   /** See `Redis.status`. */
   readonly status: Effect.Effect<Status, never, Self>
   /** See `Redis.events`. */
@@ -352,13 +431,24 @@ export interface Calls<Self> {
  */
 export interface Layers<Self> {
   /** See `Redis.layer`. */
-  readonly layer: (options?: RedisOptions.Input) => Layer.Layer<Self, RedisError>
+  readonly layer: {
+    /** A connection of its own as a layer, with these options; without any it is `redis://127.0.0.1:6379`. Share the value. */
+    (options?: RedisOptions.Options): Layer.Layer<Self, RedisError>
+    /** A connection of its own as a layer, from a URL: `redis://user:password@host:6379/0?timeout=2s`. Share the value. */
+    (url: string | URL | Redacted.Redacted<string>): Layer.Layer<Self, RedisError>
+    /** A connection of its own as a layer, from a URL or options. Share the value. */
+    (input: RedisOptions.Input): Layer.Layer<Self, RedisError>
+  }
   /** See `Redis.layerConfig`. */
-  readonly layerConfig: (
-    config?: Config.Wrap<RedisOptions.Options>
-  ) => Layer.Layer<Self, RedisError | Config.ConfigError>
+  readonly layerConfig: {
+    /** The same with options from `Config`: each may be a `Config`, or the whole record. Without any it is what `RedisLive` reads. */
+    (config?: Config.Wrap<RedisOptions.Options>): Layer.Layer<Self, RedisError | Config.ConfigError>
+  }
   /** See `Redis.layerNamed`. */
-  readonly layerNamed: (name: Registry.Name<Service>) => Layer.Layer<Self, never, Registry.Registry>
+  readonly layerNamed: {
+    /** The connection that is registered under a name, in the tree of a supervisor. */
+    (name: Registry.Name<Service>): Layer.Layer<Self, never, Registry.Registry>
+  }
 }
 
 const calls: Calls<RedisService> = makeCalls(RedisService)

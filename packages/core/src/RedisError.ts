@@ -22,6 +22,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { showsMessage } from "./internal/inspect.ts"
 import * as Resp from "./Resp.ts"
 
 const TypeId = "~@relive/core/RedisError"
@@ -106,7 +107,8 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>()("Conn
 
 /**
  * The call's deadline passed: while it was still queued (`phase: "queued"`, `delivery: "unsent"`: it will never be sent) or
- * after it was handed to the socket (`"written"`, `"unknown"`: its reply, should it still come, is dropped).
+ * after it was handed to the socket (`"written"`, `"unknown"`: its reply, should it still come, is dropped). `lastFailure` says why
+ * there was no session, when there was none.
  *
  * @category errors
  * @since 0.1.0
@@ -115,10 +117,14 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutErr
   phase: Schema.Literals(["queued", "written"]),
   delivery: Delivery,
   command: Schema.String,
-  timeoutMillis: Schema.Number
+  timeoutMillis: Schema.Number,
+  lastFailure: Schema.optional(Schema.String)
 }) {
   override get message(): string {
     const after = `within ${Math.round(this.timeoutMillis)} ms`
+    if (this.phase === "queued" && this.delivery === "unsent" && this.lastFailure !== undefined) {
+      return `${this.command} could not be sent ${after}: no session was ready. The last failure: ${this.lastFailure}. It has not run and will not`
+    }
     if (this.phase === "queued" && this.delivery === "unknown") {
       return `${this.command} was sent once, its connection was lost, and no other was ready ${after}. It may have run`
     }
@@ -313,6 +319,21 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
 }) {
   readonly [TypeId] = TypeId
 
+  static readonly ConnectionError = ConnectionError
+  static readonly TimeoutError = TimeoutError
+  static readonly RedisArgumentError = RedisArgumentError
+  static readonly TransactionAborted = TransactionAborted
+  static readonly WatchConflict = WatchConflict
+  static readonly LeaseTimeout = LeaseTimeout
+  static readonly ClusterError = ClusterError
+  static readonly SubscriberOverflow = SubscriberOverflow
+  static readonly isRedisError = (u: unknown): u is RedisError => Predicate.hasProperty(u, TypeId)
+
+  /** Itself, for those who have imported the module. */
+  static get RedisError(): typeof RedisError {
+    return RedisError
+  }
+
   override get message(): string {
     return this.reason.message
   }
@@ -336,10 +357,76 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
   }
 }
 
+// What the members of the namespace are called outside of it.
+type Kinds = {
+  readonly ConnectionError: ConnectionError
+  readonly TimeoutError: TimeoutError
+  readonly RedisArgumentError: RedisArgumentError
+  readonly TransactionAborted: TransactionAborted
+  readonly WatchConflict: WatchConflict
+  readonly LeaseTimeout: LeaseTimeout
+  readonly ClusterError: ClusterError
+  readonly SubscriberOverflow: SubscriberOverflow
+  readonly RedisError: RedisError
+  readonly Reason: Reason
+  readonly Delivery: Delivery
+  readonly ConnectionErrorKind: ConnectionErrorKind
+  readonly ClusterErrorKind: ClusterErrorKind
+}
+
+/**
+ * The types that go with `RedisError`: its reasons, and what they are made of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export declare namespace RedisError {
+  /** See the module `@relive/core/RedisError`. */
+  export type ConnectionError = Kinds["ConnectionError"]
+  /** See the module `@relive/core/RedisError`. */
+  export type TimeoutError = Kinds["TimeoutError"]
+  /** See the module `@relive/core/RedisError`. */
+  export type RedisArgumentError = Kinds["RedisArgumentError"]
+  /** See the module `@relive/core/RedisError`. */
+  export type TransactionAborted = Kinds["TransactionAborted"]
+  /** See the module `@relive/core/RedisError`. */
+  export type WatchConflict = Kinds["WatchConflict"]
+  /** See the module `@relive/core/RedisError`. */
+  export type LeaseTimeout = Kinds["LeaseTimeout"]
+  /** See the module `@relive/core/RedisError`. */
+  export type ClusterError = Kinds["ClusterError"]
+  /** See the module `@relive/core/RedisError`. */
+  export type SubscriberOverflow = Kinds["SubscriberOverflow"]
+  /** Itself, for those who have imported the module. */
+  export type RedisError = Kinds["RedisError"]
+  /** See the module `@relive/core/RedisError`. */
+  export type Reason = Kinds["Reason"]
+  /** See the module `@relive/core/RedisError`. */
+  export type Delivery = Kinds["Delivery"]
+  /** See the module `@relive/core/RedisError`. */
+  export type ConnectionErrorKind = Kinds["ConnectionErrorKind"]
+  /** See the module `@relive/core/RedisError`. */
+  export type ClusterErrorKind = Kinds["ClusterErrorKind"]
+}
+
 /**
  * Is this a `RedisError`?
  *
  * @category guards
  * @since 0.1.0
  */
-export const isRedisError = (u: unknown): u is RedisError => Predicate.hasProperty(u, TypeId)
+export const isRedisError = RedisError.isRedisError
+
+for (const each of [
+  ConnectionError,
+  TimeoutError,
+  RedisArgumentError,
+  TransactionAborted,
+  WatchConflict,
+  LeaseTimeout,
+  ClusterError,
+  SubscriberOverflow,
+  RedisError
+]) {
+  showsMessage(each)
+}

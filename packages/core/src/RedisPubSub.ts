@@ -68,19 +68,20 @@ export type WhenFull = "dropOldest" | "dropNewest" | "fail" | "suspend"
 /**
  * What a subscription may say about itself.
  *
- * - `decode`: `"bytes"` gives payloads as `Uint8Array`, which subscribers share and must not change. Default `"text"`: a
- *   message that is not UTF-8 then fails the stream with a `DecodeError`.
- * - `bufferMessages`, `bufferBytes`: how many messages, and how many bytes of payloads, may wait for the subscriber. The
- *   first bound that is met counts. One message always fits. Default 1024 messages, 8 MiB.
- * - `whenFull`: what happens to a message that finds no room. Default `"dropOldest"`.
- *
  * @category models
  * @since 0.1.0
  */
 export interface SubscribeOptions {
+  /**
+   * `"bytes"` gives payloads as `Uint8Array`, which subscribers share and must not change. Default `"text"`: a message that is not
+   * UTF-8 then fails the stream with a `DecodeError`.
+   */
   readonly decode?: "text" | "bytes" | undefined
+  /** How many messages may wait for the subscriber (default 1024). The first bound that is met counts. */
   readonly bufferMessages?: number | undefined
+  /** How many bytes of payloads may wait for the subscriber (default 8 MiB). One message always fits. */
   readonly bufferBytes?: number | undefined
+  /** What happens to a message that finds no room. Default `"dropOldest"`. */
   readonly whenFull?: WhenFull | undefined
 }
 

@@ -18,53 +18,60 @@ import type * as Resp from "./Resp.ts"
 /**
  * Further attempts of a call that failed, within its one deadline.
  *
- * - `for: "unsent"`: when it cannot have run (it was never written, or the server said that it may come back later)
- * - `for: "readOnly"`: also when a read-only command may have run
- * - `for: "any"`: also when it may have run, whatever it is: **the caller declares that running it twice does no harm**
- * - `schedule`: when, and how often (default: after 50 ms, doubled, at most a second apart, until the deadline)
- *
  * @category models
  * @since 0.1.0
  */
 export interface RetryOptions {
+  /**
+   * What is tried again.
+   *
+   * - `"unsent"`: what cannot have run (it was never written, or the server said that it may come back later)
+   * - `"readOnly"`: also a read-only command that may have run
+   * - `"any"`: also whatever else may have run: **the caller declares that running it twice does no harm**
+   */
   readonly for: "unsent" | "readOnly" | "any"
+  /** When, and how often: default after 50 ms, doubled, at most a second apart, until the deadline. */
   readonly schedule?: Schedule.Schedule<unknown, RedisError> | undefined
 }
 
 /**
  * What a call may say about itself.
  *
- * - `timeout`: its deadline, from the call to its reply (default: the connection's); `"infinite"` for none
- * - `decode`: `"bytes"` gives bulk strings as `Uint8Array` (and maps and sets as arrays); default `"text"`
- * - `retry`: `false`, and a read-only command is not written again when its session died before the reply; or what else
- *   may be tried again, see `RetryOptions`
- * - `route`: what a pool with the strategy `hash` chooses the member by, and in a cluster the key whose node a command without
- *   keys goes to; default the command's first key
- * - `readFrom`: in a cluster, whether a read may be served by a replica, instead of what the cluster's option of this name
- *   says. One connection, and a pool, have one server and ignore it.
- *
  * @category models
  * @since 0.1.0
  */
 export interface CallOptions {
+  /** Its deadline, from the call to its reply (default: the connection's, 5 s); `"infinite"` for none. */
   readonly timeout?: Duration.Input | "infinite" | undefined
+  /** `"bytes"` gives bulk strings as `Uint8Array` (and maps and sets as arrays). Default `"text"`. */
   readonly decode?: "text" | "bytes" | undefined
+  /**
+   * `false`: a read-only command is not written again when its session died before the reply. Or what else may be tried again,
+   * such as `{ for: "any" }` for a write that may run twice.
+   */
   readonly retry?: false | RetryOptions | undefined
+  /**
+   * What a pool with the strategy `hash` chooses the member by, and in a cluster the key whose node a command without keys goes to.
+   * Default: the command's first key.
+   */
   readonly route?: string | undefined
+  /**
+   * In a cluster, whether a read may be served by a replica, instead of what the cluster's option of this name says. One
+   * connection, and a pool, have one server and ignore it.
+   */
   readonly readFrom?: "primary" | "replica" | "preferReplica" | undefined
 }
 
 /**
  * What a lease may be asked for with.
  *
- * - `timeout`: how long to wait for it at most (default: the connection's `timeout`); `"infinite"` for no limit
- * - `route`: in a cluster, the key whose node the lease is on. One connection, and a pool, have one server and ignore it.
- *
  * @category models
  * @since 0.1.0
  */
 export interface LeaseOptions {
+  /** How long to wait for it at most (default: the connection's `timeout`); `"infinite"` for no limit. */
   readonly timeout?: Duration.Input | "infinite" | undefined
+  /** In a cluster, the key whose node the lease is on. One connection, and a pool, have one server and ignore it. */
   readonly route?: Resp.Argument | undefined
 }
 

@@ -64,9 +64,19 @@ const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected",
 /** So many calls are given up in one look at most; the next look comes when the event loop has gone round. */
 const LOOK_CALLS = 16_384
 
+/** What failed, and where, in a few words. */
+const failureOf = ({ reason }: RedisError): string =>
+  reason._tag === "ConnectionError" ? `${reason.detail}, at ${reason.address}` : reason.message
+
 /** The errors of calls that are given up together: one for all that differ in nothing. */
 class Timeouts {
   private readonly made = new Map<string, Outcome>()
+  /** Why there is no session, if there is none. */
+  private readonly lastFailure: string | undefined
+
+  constructor(lastError: RedisError | undefined) {
+    this.lastFailure = lastError === undefined ? undefined : failureOf(lastError)
+  }
 
   of(call: Call, phase: "queued" | "written"): Outcome {
     const delivery = phase === "queued" && !call.repeated ? "unsent" : "unknown"
@@ -74,7 +84,10 @@ class Timeouts {
     const key = `${phase} ${delivery} ${timeoutMillis} ${command}`
     const known = this.made.get(key)
     if (known !== undefined) return known
-    const outcome = failure(withoutStack(() => new TimeoutError({ phase, delivery, command, timeoutMillis })))
+    const lastFailure = phase === "queued" && this.lastFailure !== undefined ? { lastFailure: this.lastFailure } : {}
+    const outcome = failure(
+      withoutStack(() => new TimeoutError({ phase, delivery, command, timeoutMillis, ...lastFailure }))
+    )
     this.made.set(key, outcome)
     return outcome
   }
@@ -269,7 +282,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   private readonly sweep = (now: number): number => {
     const expired: Settlements = []
-    const timeouts = new Timeouts()
+    const timeouts = new Timeouts(this.lastError)
     let next = this.sweepList(this.mailbox.queue, now, "queued", expired, timeouts)
     next = Math.min(next, this.sweepList(this.mailbox.waiting, now, "queued", expired, timeouts))
     const inFlight = this.session?.inFlight
@@ -304,7 +317,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   }
 
   expire(call: Call): void {
-    settle(call, isSpoiled(call.payload) ? Exit.fail(spoiled(call)) : new Timeouts().of(call, "queued"))
+    settle(call, isSpoiled(call.payload) ? Exit.fail(spoiled(call)) : new Timeouts(this.lastError).of(call, "queued"))
     this.checkDrained()
   }
 

@@ -45,6 +45,11 @@ const port = Config.mapEffect(variable("port"), (text) =>
   read("port", kinds.port, isKubernetesPort(text) ? undefined : text)
 )
 
+/** `REDIS_DB` is what many environments call it. `REDIS_DATABASE` wins. */
+const database = Config.mapEffect(Config.all([variable("database"), variable("db")]), ([database, db]) =>
+  database === undefined ? read("db", kinds.database, db) : read("database", kinds.database, database)
+)
+
 const url = Config.map(variable("url"), (text) => (text === undefined ? undefined : Redacted.make(text)))
 
 /** `host:26379,host2:26379`; each may be a URL, too. */
@@ -75,7 +80,7 @@ export const optionsConfig: Config.Config<Options> = Config.all({
   host: option("host", kinds.host),
   port,
   path: option("path", kinds.path),
-  database: option("database", kinds.database),
+  database,
   username: option("username", kinds.username),
   password: option("password", kinds.password),
   name: option("name", kinds.name),

@@ -144,7 +144,7 @@ export class ReplyError {
   }
 
   toString(): string {
-    return this.command === undefined ? `ReplyError: ${this.message}` : `ReplyError: ${this.command}: ${this.message}`
+    return this.command === undefined ? `ReplyError: ${this.message}` : `ReplyError: ${this.message} (${this.command})`
   }
 }
 
