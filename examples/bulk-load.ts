@@ -12,8 +12,9 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/bulk-load.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
-import { Console, Effect, Schema, Stream } from "effect"
+import { Console, Effect, Stream } from "effect"
 
 export type Row = readonly [key: string, value: string]
 
@@ -28,7 +29,7 @@ export const load = <E, R>(rows: Stream.Stream<Row, E, R>) =>
     Stream.mapEffect(
       (batch) =>
         Redis.noreply(
-          batch.map(([key, value]) => ["SET", key, value, "EX", lifetime]),
+          batch.map(([key, value]) => Commands.set(key, value, { ex: lifetime })),
           { retry: { for: "any" }, timeout: "30 seconds" }
         ).pipe(Effect.as(batch.length)),
       { concurrency: 4 }
@@ -40,7 +41,7 @@ export const load = <E, R>(rows: Stream.Stream<Row, E, R>) =>
 export const count = <E, R>(keys: Stream.Stream<string, E, R>) =>
   keys.pipe(
     Stream.grouped(batchSize),
-    Stream.mapEffect((batch) => Redis.command(["EXISTS", ...batch], { schema: Schema.Int }), { concurrency: 4 }),
+    Stream.mapEffect((batch) => Commands.exists(batch), { concurrency: 4 }),
     Stream.runSum
   )
 

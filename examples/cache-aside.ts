@@ -11,6 +11,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/cache-aside.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { Cache, Console, Effect, Schema } from "effect"
 
@@ -23,7 +24,7 @@ const key = (id: number) => `example:user:${id}`
 
 /** `null` on a miss. */
 const read = (id: number) =>
-  Redis.command(["GET", key(id)], { schema: Schema.NullOr(UserJson), timeout: "100 millis" }).pipe(
+  Redis.command(Commands.get(key(id)), { schema: Schema.NullOr(UserJson), timeout: "100 millis" }).pipe(
     Effect.catchTag("RedisError", (error) =>
       Effect.as(Effect.logWarning(`Not read from the cache: ${error.message}`), null)
     )
@@ -31,7 +32,7 @@ const read = (id: number) =>
 
 const write = (user: User) =>
   Schema.encodeEffect(UserJson)(user).pipe(
-    Effect.flatMap((json) => Redis.command(["SET", key(user.id), json, "EX", 60], { timeout: "100 millis" })),
+    Effect.flatMap((json) => Redis.command(Commands.set(key(user.id), json, { ex: 60 }), { timeout: "100 millis" })),
     Effect.catchTag("RedisError", (error) => Effect.logWarning(`Not written to the cache: ${error.message}`)),
     Effect.orDie
   )
@@ -48,7 +49,7 @@ export const makeUsers = Effect.fnUntraced(function* <E, R>(load: (id: number) =
   return {
     get: (id: number) => Cache.get(lookups, id),
     /** To be called after a user was changed at the source. A failure means that readers may see the old one for a minute. */
-    changed: (id: number) => Redis.command(["DEL", key(id)], { retry: { for: "any" } })
+    changed: (id: number) => Redis.command(Commands.del(key(id)), { retry: { for: "any" } })
   }
 })
 

@@ -9,30 +9,22 @@
  * Use it instead of `queue.ts` when entries are to be kept and read again, when several groups read the same entries, or
  * when consumers have no lasting names.
  *
- * Replies of RESP3 are read here, and `XAUTOCLAIM` as servers answer it from version 7 on.
- *
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/consumer-group.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
-import { Console, Deferred, Duration, Effect, Schema } from "effect"
+import { Console, Deferred, Duration, Effect } from "effect"
 
 const stream = "example:orders"
 
 const group = "shipping"
 
-/** An entry: its id, and its fields and values in turn. */
-const Entry = Schema.Tuple([Schema.String, Schema.Array(Schema.String)])
-export type Entry = typeof Entry.Type
-
-/** New entries by stream; null when none came in time. */
-const Delivered = Schema.NullOr(Schema.ReadonlyMap(Schema.String, Schema.Array(Entry)))
-
-/** Where to go on, the entries that are ours now, and the ids of those that were deleted. */
-const Claimed = Schema.Tuple([Schema.String, Schema.Array(Entry), Schema.Array(Schema.String)])
+/** An entry: its id and its fields; no fields when it was deleted meanwhile. */
+export type Entry = readonly [id: string, fields: Readonly<Record<string, string>> | null]
 
 /** Makes the stream and its group, unless they are there. */
-export const createGroup = Redis.command(["XGROUP", "CREATE", stream, group, 0, "MKSTREAM"]).pipe(
+export const createGroup = Commands.xgroupCreate(stream, group, 0, { mkstream: true }).pipe(
   Effect.catchReason("RedisError", "ReplyError", (reason, error) =>
     reason.code === "BUSYGROUP" ? Effect.void : Effect.fail(error)
   )
@@ -40,12 +32,10 @@ export const createGroup = Redis.command(["XGROUP", "CREATE", stream, group, 0, 
 
 /** Adds an order and gives its id. About the last 100 000 are kept. */
 export const publish = (order: string) =>
-  Redis.command(["XADD", stream, "MAXLEN", "~", 100_000, "*", "order", order], { schema: Schema.String })
+  Commands.xadd(stream, "*", { order }, { trim: { strategy: "MAXLEN", operator: "~", threshold: 100_000 } })
 
 /** How many entries are with a consumer and not acknowledged. */
-export const pending = Redis.command(["XPENDING", stream, group]).pipe(
-  Effect.map((summary) => (Array.isArray(summary) ? Number(summary[0]) : 0))
-)
+export const pending = Effect.map(Commands.xpending(stream, group), ([count]) => count)
 
 /** Handles entries, one after the other, until it is interrupted or fails. */
 export const consume = <E, R>(
@@ -56,26 +46,22 @@ export const consume = <E, R>(
   Effect.suspend(() => {
     let cursor = "0-0"
 
-    const claim = Redis.command(
-      ["XAUTOCLAIM", stream, group, consumer, Duration.toMillis(claimAfter), cursor, "COUNT", 10],
-      { schema: Claimed }
+    const claim = Effect.suspend(() =>
+      Commands.xautoclaim(stream, group, consumer, Duration.toMillis(claimAfter), cursor, { count: 10 })
     )
 
     // Half of `claimAfter`, so that nothing lies about for long even when nothing new comes.
     const block = Math.ceil(Duration.toMillis(claimAfter) / 2)
-    const read = Redis.command(
-      ["XREADGROUP", "GROUP", group, consumer, "COUNT", 10, "BLOCK", block, "STREAMS", stream, ">"],
-      { schema: Delivered }
-    )
+    const read = Commands.xreadgroup(group, consumer, { [stream]: ">" }, { count: 10, block })
 
     const next = Effect.gen(function* () {
       const [goOn, claimed] = yield* claim
       cursor = goOn
       if (claimed.length > 0) return claimed
-      return (yield* read)?.get(stream) ?? []
+      return (yield* read)?.[stream] ?? []
     })
 
-    const done = ([id]: Entry) => Redis.command(["XACK", stream, group, id], { retry: { for: "any" } })
+    const done = ([id]: Entry) => Redis.command(Commands.xack(stream, group, id), { retry: { for: "any" } })
 
     return next.pipe(
       Effect.flatMap(Effect.forEach((entry) => Effect.andThen(handle(entry), done(entry)), { discard: true })),
@@ -84,7 +70,7 @@ export const consume = <E, R>(
   })
 
 export const program = Effect.gen(function* () {
-  yield* Redis.command(["DEL", stream])
+  yield* Commands.del(stream)
   yield* createGroup
   yield* Effect.forEach(
     Array.from({ length: 5 }, (_, index) => `order ${index + 1}`),
@@ -93,7 +79,7 @@ export const program = Effect.gen(function* () {
 
   // The first consumer is given all five, ships one, and dies.
   const shipped: Array<string> = []
-  const ship = (consumer: string, [, [, order]]: Entry) => shipped.push(`${order} by ${consumer}`)
+  const ship = (consumer: string, [, fields]: Entry) => shipped.push(`${fields?.["order"]} by ${consumer}`)
   const ann = consume("ann", "200 millis", (entry) =>
     shipped.length === 0 ? Effect.sync(() => ship("ann", entry)) : Effect.fail("out of memory" as const)
   )

@@ -12,6 +12,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/counter.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { Console, Effect, Schema } from "effect"
 
@@ -20,8 +21,7 @@ const key = (page: string) => `example:visits:${page}`
 const Count = Schema.NullOr(Schema.FiniteFromString)
 
 /** Counts a visit and gives the new count. */
-export const visit = (page: string) =>
-  Redis.command(["INCR", key(page)], { schema: Schema.Int, retry: { for: "unsent" } })
+export const visit = (page: string) => Redis.command(Commands.incr(key(page)), { retry: { for: "unsent" } })
 
 /** Counts a visit if that is possible, and says what is known: a page need not fail because it was not counted. */
 export const tryVisit = (page: string) =>
@@ -33,13 +33,13 @@ export const tryVisit = (page: string) =>
 
 /** The counts of several pages, read at one moment. */
 export const visits = (pages: ReadonlyArray<string>) =>
-  Redis.command(["MGET", ...pages.map(key)], { schema: Schema.Array(Count) }).pipe(
+  Redis.command(Commands.mget(pages.map(key)), { schema: Schema.Array(Count) }).pipe(
     Effect.map((counts) => counts.map((count) => count ?? 0))
   )
 
 /** The count so far, which starts over from 0: no visit is lost or counted twice in between. */
 export const take = (page: string) =>
-  Effect.map(Redis.command(["GETDEL", key(page)], { schema: Count }), (count) => count ?? 0)
+  Effect.map(Redis.command(Commands.getdel(key(page)), { schema: Count }), (count) => count ?? 0)
 
 export const program = Effect.gen(function* () {
   yield* take("home")

@@ -5,36 +5,26 @@
  * same few microseconds. `ZADD … GT` keeps the better score, whichever comes first, so that reporting one
  * twice does no harm, and may be repeated when a connection breaks.
  *
- * Scores are numbers in the replies of RESP3, which servers speak from version 6 on.
- *
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/leaderboard.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
-import { Console, Effect, Schema } from "effect"
+import { Console, Effect } from "effect"
 
 const board = "example:leaderboard"
 
-const Ranking = Schema.Array(Schema.Tuple([Schema.String, Schema.Finite]))
-
-const Standing = Schema.Tuple([Schema.NullOr(Schema.Int), Schema.NullOr(Schema.Finite)])
-
 /** Reports a score; it counts if it is the player's best. */
 export const report = (player: string, score: number) =>
-  Effect.asVoid(Redis.command(["ZADD", board, "GT", score, player], { retry: { for: "any" } }))
+  Effect.asVoid(Redis.command(Commands.zadd(board, [score, player], { gt: true }), { retry: { for: "any" } }))
 
 /** The best `count` players with their scores, the best first. Who has the same score is in reverse order of names. */
-export const top = (count: number) =>
-  Redis.command(["ZRANGE", board, 0, count - 1, "REV", "WITHSCORES"], { schema: Ranking })
+export const top = (count: number) => Commands.zrange(board, 0, count - 1, { rev: true, withScores: true })
 
 /** The place of a player (the best is at 1) and the score, both of one moment; `undefined` for who has none. */
 export const standing = (player: string) =>
-  Redis.transaction([
-    ["ZREVRANK", board, player],
-    ["ZSCORE", board, player]
-  ]).pipe(
-    Effect.flatMap(Schema.decodeUnknownEffect(Standing)),
-    Effect.map(([rank, score]) => (rank === null || score === null ? undefined : { place: rank + 1, score }))
+  Effect.map(Redis.transaction([Commands.zrevrank(board, player), Commands.zscore(board, player)]), ([rank, score]) =>
+    typeof rank === "number" && typeof score === "number" ? { place: rank + 1, score } : undefined
   )
 
 /** The player with those next above and below. */
@@ -43,11 +33,11 @@ export const around = Effect.fnUntraced(function* (player: string, distance: num
   if (found === undefined) return []
   const first = Math.max(0, found.place - 1 - distance)
   const last = found.place - 1 + distance
-  return yield* Redis.command(["ZRANGE", board, first, last, "REV", "WITHSCORES"], { schema: Ranking })
+  return yield* Commands.zrange(board, first, last, { rev: true, withScores: true })
 })
 
 export const program = Effect.gen(function* () {
-  yield* Redis.command(["DEL", board])
+  yield* Commands.del(board)
   const scores: ReadonlyArray<readonly [string, number]> = [
     ["ann", 120],
     ["bob", 90],

@@ -13,6 +13,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/lock.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { Console, Duration, Effect, Schedule, Schema } from "effect"
 import { randomUUID } from "node:crypto"
@@ -46,7 +47,7 @@ export const withLock = <A, E, R>(name: string, options: LockOptions, section: E
     const token = randomUUID()
     const ttl = Duration.toMillis(options.ttl)
 
-    const acquire = Redis.command(["SET", key, token, "NX", "PX", ttl]).pipe(
+    const acquire = Commands.set(key, token, { nx: true, px: ttl }).pipe(
       Effect.filterOrFail(
         (reply) => reply === "OK",
         () => new LockTaken({ name })
@@ -76,16 +77,16 @@ export const withLock = <A, E, R>(name: string, options: LockOptions, section: E
 
 export const program = Effect.gen(function* () {
   const balance = "example:lock:balance"
-  yield* Redis.command(["SET", balance, 0])
+  yield* Commands.set(balance, 0)
   // Reads, thinks, and writes: without the lock most of these would be lost.
   const deposit = Effect.gen(function* () {
-    const before = yield* Redis.command(["GET", balance], { schema: Schema.FiniteFromString })
+    const before = Number(yield* Commands.get(balance))
     yield* Effect.yieldNow
-    yield* Redis.command(["SET", balance, before + 1])
+    yield* Commands.set(balance, before + 1)
   })
   const locked = withLock("deposit", { ttl: "5 seconds", wait: "30 seconds" }, deposit)
   yield* Effect.all(Effect.replicate(locked, 10), { concurrency: "unbounded" })
-  return yield* Redis.command(["GET", balance], { schema: Schema.FiniteFromString })
+  return Number(yield* Commands.get(balance))
 })
 
 if (import.meta.main) program.pipe(Effect.tap(Console.log), Effect.provide(RedisLive), NodeRuntime.runMain)

@@ -13,22 +13,21 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/queue.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { ChildSpec, Supervisor } from "@relive/otp"
-import { Console, Deferred, Effect, Schema } from "effect"
+import { Console, Deferred, Effect } from "effect"
 
 const queue = "example:jobs"
 
 const taken = (worker: string) => `example:jobs:taken:${worker}`
 
-const Job = Schema.NullOr(Schema.String)
-
 /** Adds jobs at the end of the queue and gives its length. */
-export const push = (jobs: ReadonlyArray<string>) => Redis.command(["LPUSH", queue, ...jobs], { schema: Schema.Int })
+export const push = (jobs: ReadonlyArray<string>) => Commands.lpush(queue, jobs)
 
 /** Puts back what this worker had taken and not finished. */
 const putBack = (worker: string) =>
-  Redis.command(["LMOVE", taken(worker), queue, "LEFT", "RIGHT"], { schema: Job, retry: { for: "any" } }).pipe(
+  Redis.command(Commands.lmove(taken(worker), queue, "LEFT", "RIGHT"), { retry: { for: "any" } }).pipe(
     Effect.repeat({ until: (job) => job === null })
   )
 
@@ -36,10 +35,10 @@ const putBack = (worker: string) =>
 export const worker = <E, R>(name: string, handle: (job: string) => Effect.Effect<void, E, R>) => {
   const next = Effect.gen(function* () {
     // After five seconds without a job the server answers null: so a dead connection is found out.
-    const job = yield* Redis.command(["BLMOVE", queue, taken(name), "RIGHT", "LEFT", 5], { schema: Job })
+    const job = yield* Commands.blmove(queue, taken(name), "RIGHT", "LEFT", 5)
     if (job === null) return
     yield* handle(job)
-    yield* Redis.command(["LREM", taken(name), 1, job], { retry: { for: "any" } })
+    yield* Redis.command(Commands.lrem(taken(name), 1, job), { retry: { for: "any" } })
   })
   return Effect.andThen(putBack(name), Effect.forever(next))
 }
@@ -54,7 +53,7 @@ export const workers = <E, R>(names: ReadonlyArray<string>, handle: (job: string
 
 export const program = Effect.gen(function* () {
   // Also what an earlier run had taken: it ends as soon as the last job is done, perhaps before that is acknowledged.
-  yield* Redis.command(["DEL", queue, taken("ann"), taken("bob")])
+  yield* Commands.del([queue, taken("ann"), taken("bob")])
   const done: Array<string> = []
   const allDone = yield* Deferred.make<void>()
   let healthy = false

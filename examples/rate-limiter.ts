@@ -10,6 +10,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/rate-limiter.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { Console, Duration, Effect, Schema } from "effect"
 
@@ -25,7 +26,8 @@ export interface Limit {
 }
 
 /** Answers 0, or after how many microseconds a call would be allowed. Times are microseconds. */
-const admit = Redis.script(`
+const admit = Redis.script(
+  `
   local interval, calls = tonumber(ARGV[1]), tonumber(ARGV[2])
   local time = redis.call("TIME")
   local now = time[1] * 1000000 + time[2]
@@ -34,13 +36,15 @@ const admit = Redis.script(`
   if wait > 0 then return wait end
   redis.call("SET", KEYS[1], free + interval, "PX", math.ceil((free + interval - now) / 1000))
   return 0
-`)
+`,
+  { keys: ["limit"], arguments: Schema.Tuple([Schema.Int, Schema.Int]), reply: Schema.Int }
+)
 
 /** Fails with `RateLimited` if the key has used its calls up. Put it in front of what is limited. */
 export const limit = Effect.fnUntraced(function* (key: string, { calls, per }: Limit) {
   const interval = Math.ceil((Duration.toMillis(per) * 1000) / calls)
   // A call that was perhaps counted is not repeated: it would count twice.
-  const micros = Number(yield* admit([`example:limit:${key}`], [interval, calls], { retry: { for: "unsent" } }))
+  const micros = yield* admit({ limit: `example:limit:${key}` }, [interval, calls], { retry: { for: "unsent" } })
   if (micros > 0) return yield* new RateLimited({ retryAfterMillis: Math.ceil(micros / 1000) })
 })
 
@@ -53,7 +57,7 @@ export const throttle = (key: string, options: Limit) => {
 }
 
 export const program = Effect.gen(function* () {
-  yield* Redis.command(["DEL", "example:limit:ann"])
+  yield* Commands.del("example:limit:ann")
   const call = limit("ann", { calls: 5, per: "1 minute" })
   const outcomes = yield* Effect.all(Effect.replicate(Effect.isSuccess(call), 20), { concurrency: "unbounded" })
   return { allowed: outcomes.filter((allowed) => allowed).length, of: outcomes.length }

@@ -10,6 +10,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/session-store.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive } from "@relive/core"
 import { Console, Effect, Schema } from "effect"
 import { SchemaBinary } from "effect/encoding"
@@ -34,7 +35,7 @@ export const lifetime = 30 * 60
 export const save = (id: string, session: Session) =>
   Schema.encodeEffect(Packed)(session).pipe(
     Effect.orDie,
-    Effect.flatMap((bytes) => Redis.command(["SET", key(id), bytes, "EX", lifetime], { retry: { for: "any" } })),
+    Effect.flatMap((bytes) => Redis.command(Commands.set(key(id), bytes, { ex: lifetime }), { retry: { for: "any" } })),
     Effect.asVoid
   )
 
@@ -47,14 +48,14 @@ export const create = Effect.fnUntraced(function* (session: Session) {
 
 /** The session, prolonged by reading it; `null` when there is none (any more), or none that we understand. */
 export const load = (id: string) =>
-  Redis.command(["GETEX", key(id), "EX", lifetime], {
+  Redis.command(Commands.getex(key(id), { ex: lifetime }), {
     decode: "bytes",
     schema: Schema.NullOr(Packed),
     retry: { for: "any" }
   }).pipe(Effect.catchReason("RedisError", "DecodeError", () => Effect.succeed(null)))
 
 /** Ends a session. A failure means that it may still be there: tell the visitor that logging out did not work. */
-export const destroy = (id: string) => Effect.asVoid(Redis.command(["UNLINK", key(id)], { retry: { for: "any" } }))
+export const destroy = (id: string) => Effect.asVoid(Redis.command(Commands.unlink(key(id)), { retry: { for: "any" } }))
 
 export const program = Effect.gen(function* () {
   const id = yield* create({ user: "ann", roles: ["admin"], secret: new Uint8Array([0, 255, 128, 10]) })

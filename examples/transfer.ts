@@ -11,6 +11,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/transfer.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisLive, type RedisError } from "@relive/core"
 import { Console, Effect, Schedule, Schema } from "effect"
 
@@ -44,7 +45,7 @@ export const transfer = ({ amount, from, id, to }: Transfer) =>
   Redis.watch(
     [account(from), account(to), done(id)],
     Effect.gen(function* () {
-      const [balance, , isDone] = yield* Redis.command(["MGET", account(from), account(to), done(id)], {
+      const [balance, , isDone] = yield* Redis.command(Commands.mget([account(from), account(to), done(id)]), {
         schema: Schema.Tuple([Schema.NullOr(Cents), Schema.NullOr(Cents), Schema.NullOr(Schema.String)])
       })
       if (isDone !== null) return []
@@ -52,9 +53,9 @@ export const transfer = ({ amount, from, id, to }: Transfer) =>
         return yield* new InsufficientFunds({ account: from, balance: balance ?? 0 })
       }
       return [
-        ["DECRBY", account(from), amount],
-        ["INCRBY", account(to), amount],
-        ["SET", done(id), "done", "EX", 24 * 60 * 60]
+        Commands.decrby(account(from), amount),
+        Commands.incrby(account(to), amount),
+        Commands.set(done(id), "done", { ex: 24 * 60 * 60 })
       ]
     })
   ).pipe(
@@ -64,11 +65,11 @@ export const transfer = ({ amount, from, id, to }: Transfer) =>
 
 /** Opens accounts, or resets them. */
 export const open = (balances: Readonly<Record<string, number>>) =>
-  Redis.command(["MSET", ...Object.entries(balances).flatMap(([name, cents]) => [account(name), cents])])
+  Commands.mset(Object.entries(balances).map(([name, cents]) => [account(name), cents]))
 
 /** All at one moment, so that their sum means something. */
 export const balances = (names: ReadonlyArray<string>) =>
-  Redis.command(["MGET", ...names.map(account)], { schema: Schema.Array(Cents) })
+  Redis.command(Commands.mget(names.map(account)), { schema: Schema.Array(Cents) })
 
 export const program = Effect.gen(function* () {
   const run = crypto.randomUUID()

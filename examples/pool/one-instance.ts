@@ -5,6 +5,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/pool/one-instance.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis } from "@relive/core"
 import { Supervisor } from "@relive/otp"
 import { Config, Console, Effect, Layer } from "effect"
@@ -16,8 +17,8 @@ const cache = Redis.Name("cache")
 export const tree = (url: string) => Supervisor.make({ children: [Redis.childSpec({ url, register: cache })] })
 
 export const program = Effect.gen(function* () {
-  yield* Redis.command(["SET", "example:greeting", "hello"])
-  return yield* Redis.command(["GET", "example:greeting"])
+  yield* Commands.set("example:greeting", "hello")
+  return yield* Commands.get("example:greeting")
 })
 
 /** The tree, and the connection in it as the `RedisService` that the program asks for. */

@@ -5,6 +5,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/pool/two-instances.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis } from "@relive/core"
 import { RedisPool } from "@relive/pool"
 import { Config, Console, Effect, Layer } from "effect"
@@ -16,10 +17,10 @@ export class Bulk extends Redis.Tag<Bulk>()("example/Bulk") {}
 export class Short extends Redis.Tag<Short>()("example/Short") {}
 
 export const program = Effect.gen(function* () {
-  yield* Bulk.command(["SET", "example:report", "x".repeat(1_000_000)])
-  yield* Short.command(["SET", "example:count", 0])
+  yield* Bulk.command(Commands.set("example:report", "x".repeat(1_000_000)))
+  yield* Short.command(Commands.set("example:count", 0))
   const [report, visits] = yield* Effect.all(
-    [Bulk.command(["STRLEN", "example:report"]), Short.command(["INCR", "example:count"])],
+    [Bulk.command(Commands.strlen("example:report")), Short.command(Commands.incr("example:count"))],
     {
       concurrency: "unbounded"
     }

@@ -5,10 +5,11 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/pool/wrapped-pool.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Commands } from "@relive/commands"
 import { Redis, RedisService, type RedisError } from "@relive/core"
 import { Supervisor } from "@relive/otp"
 import { RedisPool } from "@relive/pool"
-import { Config, Console, Context, Effect, Layer, Schema } from "effect"
+import { Config, Console, Context, Effect, Layer } from "effect"
 
 const name = Redis.Name("visits")
 
@@ -34,17 +35,12 @@ export class Visits extends Context.Service<
     Effect.gen(function* () {
       const inPool = Effect.provideService(RedisService, yield* Redis.named(name))
       return {
-        count: (page) => inPool(Redis.command(["ZINCRBY", "example:pages", 1, page], { schema: Score })),
-        top: (count) => inPool(Redis.command(["ZREVRANGE", "example:pages", 0, count - 1], { schema: Pages }))
+        count: (page) => inPool(Commands.zincrby("example:pages", 1, page)),
+        top: (count) => inPool(Commands.zrange("example:pages", 0, count - 1, { rev: true }))
       }
     })
   )
 }
-
-/** RESP3 answers a number, RESP2 its text. */
-const Score = Schema.Union([Schema.Finite, Schema.FiniteFromString])
-
-const Pages = Schema.Array(Schema.String)
 
 export const program = Effect.gen(function* () {
   const visits = yield* Visits

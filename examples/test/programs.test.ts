@@ -648,9 +648,9 @@ layer(Layer.provideMerge(Connected, RedisServer.layer()), { excludeTestServices:
         const handled: Array<string> = []
         const [all, last] = [yield* Latch.make(), yield* Latch.make()]
         const consumer = (name: string) =>
-          ConsumerGroup.consume(name, "30 seconds", ([, [, order = ""]]) =>
+          ConsumerGroup.consume(name, "30 seconds", ([, fields]) =>
             Effect.suspend(() => {
-              const count = handled.push(order)
+              const count = handled.push(fields?.["order"] ?? "")
               return count === 500 ? all.open : count === 501 ? last.open : Effect.void
             })
           )
@@ -683,8 +683,8 @@ layer(Layer.provideMerge(Connected, RedisServer.layer()), { excludeTestServices:
 
         const handled: Array<string> = []
         const all = yield* Latch.make()
-        const taker = ConsumerGroup.consume("bob", "100 millis", ([, [, order = ""]]) =>
-          Effect.suspend(() => (handled.push(order) === 25 ? all.open : Effect.void))
+        const taker = ConsumerGroup.consume("bob", "100 millis", ([, fields]) =>
+          Effect.suspend(() => (handled.push(fields?.["order"] ?? "") === 25 ? all.open : Effect.void))
         )
         const running = yield* Effect.forkChild(elsewhere(taker))
         yield* all.await

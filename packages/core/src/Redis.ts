@@ -285,10 +285,21 @@ export interface Calls<Self> {
       command: Command<A, B>,
       options: TextOptions & { readonly schema: Fits<S, A> }
     ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+    /** Sends a typed command (of `@relive/commands`) and gives what it means, as bytes decoded by a schema. */
+    <A, B, S extends Schema.Constraint>(
+      command: Command<A, B>,
+      options: BytesOptions & { readonly schema: Fits<S, B> }
+    ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
     /** Sends a typed command (of `@relive/commands`) and gives what it means, with its strings as `Uint8Array`. */
-    <A, B>(command: Command<A, B>, options: BytesOptions): Effect.Effect<B, RedisError, Self>
+    <A, B>(
+      command: Command<A, B>,
+      options: BytesOptions & { readonly schema?: undefined }
+    ): Effect.Effect<B, RedisError, Self>
     /** Sends a typed command (of `@relive/commands`) and gives what it means. */
-    <A, B>(command: Command<A, B>, options?: TextOptions): Effect.Effect<A, RedisError, Self>
+    <A, B>(
+      command: Command<A, B>,
+      options?: TextOptions & { readonly schema?: undefined }
+    ): Effect.Effect<A, RedisError, Self>
   }
   /** See `Redis.pipeline`. */
   readonly pipeline: {

@@ -134,8 +134,18 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
     command: Command<A, B>,
     options: TextOptions & { readonly schema: Fits<S, A> }
   ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
-  function command<A, B>(command: Command<A, B>, options: BytesOptions): Effect.Effect<B, RedisError, Self>
-  function command<A, B>(command: Command<A, B>, options?: TextOptions): Effect.Effect<A, RedisError, Self>
+  function command<A, B, S extends Schema.Constraint>(
+    command: Command<A, B>,
+    options: BytesOptions & { readonly schema: Fits<S, B> }
+  ): Effect.Effect<S["Type"], RedisError, Self | S["DecodingServices"]>
+  function command<A, B>(
+    command: Command<A, B>,
+    options: BytesOptions & { readonly schema?: undefined }
+  ): Effect.Effect<B, RedisError, Self>
+  function command<A, B>(
+    command: Command<A, B>,
+    options?: TextOptions & { readonly schema?: undefined }
+  ): Effect.Effect<A, RedisError, Self>
   function command<S extends Schema.Constraint>(
     command: Any,
     options?: SchemaOptions<S> | CallOptions
@@ -155,8 +165,7 @@ export const makeCalls = <Self>(tag: Key<Self>): Calls<Self> => {
   ): Effect.Effect<unknown, RedisError, unknown> => {
     if (options === undefined) return runEffect(tag, command)
     const send = () => plain(command.args, options)
-    if (isBytes(options)) return readingBytes(command, send)
-    const value = reading(command, send)
+    const value = isBytes(options) ? readingBytes(command, send) : reading(command, send)
     return hasSchema(options) ? decodedBy(command.args, options.schema, value, false) : value
   }
   const many = {
