@@ -11,7 +11,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { allFunctions, type Function, idleOverrides } from "./lib/functions.ts"
+import { allFunctions, type Function, idleOverrides, undescribed } from "./lib/functions.ts"
 import { sourceOf } from "./lib/source.ts"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
@@ -74,7 +74,11 @@ const existing = (): ReadonlyArray<string> => {
 const isCheck = process.argv.includes("--check")
 const all = allFunctions()
 const files = generated(all)
-const problems = [...idleOverrides().map((name) => `The override of ${name} changes nothing`), ...disagreements(all)]
+const problems = [
+  ...idleOverrides().map((name) => `The override of ${name} changes nothing`),
+  ...undescribed().map((name) => `${name} has no sentence in summaries.ts`),
+  ...disagreements(all)
+]
 const stale = existing().filter((file) => !files.has(file))
 
 if (isCheck) {

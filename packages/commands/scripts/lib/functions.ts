@@ -2,6 +2,7 @@
  * The functions to be generated: each command with its name in the program, its arguments and its replies.
  */
 import * as overrides from "../overrides.ts"
+import { summaries } from "../summaries.ts"
 import { type Facts, readFacts } from "./facts.ts"
 import { type Plan, planOf } from "./plans.ts"
 import { type Field, type Signature, signatureOf } from "./shapes.ts"
@@ -147,8 +148,14 @@ export const idleOverrides = (): ReadonlyArray<string> => {
       ? [`${name} (reply)`]
       : []
   })
-  return [...unknown, ...known, ...sameArguments, ...sameReplies]
+  const all = allFunctions().map((one) => one.facts.name)
+  const idle = Object.keys(summaries).flatMap((name) => (all.includes(name) ? [] : [`${name} (summary)`]))
+  return [...unknown, ...known, ...sameArguments, ...sameReplies, ...idle]
 }
+
+/** Functions that nothing is said of. */
+export const undescribed = (): ReadonlyArray<string> =>
+  allFunctions().flatMap(({ facts }) => (facts.name in summaries || facts.name.endsWith(" HELP") ? [] : [facts.name]))
 
 const attempt = <A>(run: () => A): A | undefined => {
   try {

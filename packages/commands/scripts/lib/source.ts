@@ -84,7 +84,9 @@ const isModule = ({ facts }: Function): boolean => facts.name.includes(".")
 const comment = (one: Function): string => {
   const { facts, family } = one
   const bits = CommandTable.flagsOf(facts.name.split(" "))
-  const summary = summaries[facts.name]
+  const summary =
+    summaries[facts.name] ??
+    (facts.name.endsWith(" HELP") ? "what its subcommands are for, as lines of text." : undefined)
   const servers = serverNames(facts)
   const lines = [
     summary === undefined ? `\`${facts.name}\`.` : `\`${facts.name}\`: ${summary}`,

@@ -32,7 +32,7 @@ const aropReply = /* @__PURE__ */ Reader.either(
 )
 
 /**
- * `ARCOUNT`.
+ * `ARCOUNT`: how many elements of an array are there.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -45,7 +45,7 @@ const aropReply = /* @__PURE__ */ Reader.either(
 export const arcount = (key: RedisKey): Command.Command<number | bigint> => make(["ARCOUNT", key], Reader.bigInteger)
 
 /**
- * `ARDEL`.
+ * `ARDEL`: deletes elements by their indexes; how many.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -64,7 +64,7 @@ export const ardel = (key: RedisKey, indexs: OneOrMany<Int>): Command.Command<nu
 }
 
 /**
- * `ARDELRANGE`.
+ * `ARDELRANGE`: deletes elements by ranges of indexes; how many.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -86,7 +86,7 @@ export const ardelrange = (
 }
 
 /**
- * `ARGET`.
+ * `ARGET`: the element at an index, or null.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -100,7 +100,7 @@ export const arget = (key: RedisKey, index: Int): Command.Command<string | null,
   make(["ARGET", key, int(index, "index")], nullableTextReply)
 
 /**
- * `ARGETRANGE`.
+ * `ARGETRANGE`: the elements between two indexes, null for each that is not there.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -118,7 +118,7 @@ export const argetrange = (
   make(["ARGETRANGE", key, int(start, "start"), int(end, "end")], listNullableTextReply)
 
 /**
- * `ARGREP`.
+ * `ARGREP`: the indexes of elements that match; with `withValues` the elements, too.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -208,7 +208,7 @@ export function argrep(
 }
 
 /**
- * `ARINFO`.
+ * `ARINFO`: what is known of an array.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -246,7 +246,7 @@ export const arinfo = (
 }
 
 /**
- * `ARINSERT`.
+ * `ARINSERT`: puts elements at the array's insertion point; the last index.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -263,7 +263,7 @@ export const arinsert = (key: RedisKey, values: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `ARLASTITEMS`.
+ * `ARLASTITEMS`: the elements that were inserted last.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -288,7 +288,7 @@ export const arlastitems = (
 }
 
 /**
- * `ARLEN`.
+ * `ARLEN`: the length of an array: its highest index and one.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -301,7 +301,7 @@ export const arlastitems = (
 export const arlen = (key: RedisKey): Command.Command<number | bigint> => make(["ARLEN", key], Reader.bigInteger)
 
 /**
- * `ARMGET`.
+ * `ARMGET`: the elements at several indexes, null for each that is not there.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -323,7 +323,7 @@ export const armget = (
 }
 
 /**
- * `ARMSET`.
+ * `ARMSET`: sets elements at several indexes; how many are new.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -346,7 +346,7 @@ export const armset = (
 }
 
 /**
- * `ARNEXT`.
+ * `ARNEXT`: the index at which the next element is inserted.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -360,7 +360,7 @@ export const arnext = (key: RedisKey): Command.Command<number | bigint | null> =
   make(["ARNEXT", key], nullableBigIntegerReply)
 
 /**
- * `AROP`.
+ * `AROP`: one number out of a range of elements.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -426,7 +426,7 @@ export const arop = (
 }
 
 /**
- * `ARRING`.
+ * `ARRING`: inserts elements into a ring of a fixed size; the last index.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -443,7 +443,7 @@ export const arring = (key: RedisKey, size: Int, values: OneOrMany<RedisValue>):
 }
 
 /**
- * `ARSCAN`.
+ * `ARSCAN`: the elements between two indexes that are there, with their indexes.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -472,7 +472,7 @@ export const arscan = (
 }
 
 /**
- * `ARSEEK`.
+ * `ARSEEK`: moves the array's insertion point.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -486,7 +486,7 @@ export const arseek = (key: RedisKey, index: Int): Command.Command<number | bigi
   make(["ARSEEK", key, int(index, "index")], Reader.bigInteger)
 
 /**
- * `ARSET`.
+ * `ARSET`: sets elements from an index on; how many are new.
  *
  * - since 8.8.0
  * - servers: Redis 8

@@ -10,7 +10,7 @@ const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
 const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
 
 /**
- * `BITCOUNT`.
+ * `BITCOUNT`: how many bits are set in a string, or in a part of it.
  *
  * - since 2.6.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -43,7 +43,7 @@ export const bitcount = (
 }
 
 /**
- * `BITFIELD`.
+ * `BITFIELD`: reads, sets and increments integers of any width in a string, one operation after the other.
  *
  * - since 3.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -101,7 +101,7 @@ export const bitfield = (
 }
 
 /**
- * `BITFIELD_RO`.
+ * `BITFIELD_RO`: reads integers of any width in a string.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -129,7 +129,7 @@ export const bitfieldRo = (
 }
 
 /**
- * `BITOP`.
+ * `BITOP`: stores a bitwise combination of strings; its length.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -150,7 +150,7 @@ export const bitop = (
 }
 
 /**
- * `BITPOS`.
+ * `BITPOS`: the position of the first bit that is 0 or 1; -1 when there is none.
  *
  * - since 2.8.7 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -189,7 +189,7 @@ export const bitpos = (
 }
 
 /**
- * `GETBIT`.
+ * `GETBIT`: one bit of a string.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -203,7 +203,7 @@ export const getbit = (key: RedisKey, offset: Int): Command.Command<0 | 1> =>
   make(["GETBIT", key, int(offset, "offset")], literal01Reply)
 
 /**
- * `SETBIT`.
+ * `SETBIT`: sets one bit of a string; what it was.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

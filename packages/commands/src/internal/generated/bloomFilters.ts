@@ -22,7 +22,7 @@ const pairBigIntegerNullableTextReply = /* @__PURE__ */ Reader.pair(
 )
 
 /**
- * `BF.ADD`.
+ * `BF.ADD`: adds an item to a Bloom filter; false when it was probably there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -36,7 +36,7 @@ export const bfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean>
   make(["BF.ADD", key, item], Reader.boolean)
 
 /**
- * `BF.CARD`.
+ * `BF.CARD`: how many items were added to a Bloom filter.
  *
  * - since 2.4.4
  * - servers: Redis 8 with its modules
@@ -49,7 +49,7 @@ export const bfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean>
 export const bfCard = (key: RedisKey): Command.Command<number> => make(["BF.CARD", key], Reader.integer)
 
 /**
- * `BF.EXISTS`.
+ * `BF.EXISTS`: whether an item is probably in a Bloom filter; false is certain.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -63,7 +63,7 @@ export const bfExists = (key: RedisKey, item: RedisValue): Command.Command<boole
   make(["BF.EXISTS", key, item], Reader.boolean)
 
 /**
- * `BF.INFO`.
+ * `BF.INFO`: what is known of a Bloom filter, or one number of it.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -192,7 +192,7 @@ export function bfInfo(
 }
 
 /**
- * `BF.INSERT`.
+ * `BF.INSERT`: adds items to a Bloom filter, which is made if it is not there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -237,7 +237,7 @@ export const bfInsert = (
 }
 
 /**
- * `BF.LOADCHUNK`.
+ * `BF.LOADCHUNK`: loads a part of what `BF.SCANDUMP` gave.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -251,7 +251,7 @@ export const bfLoadchunk = (key: RedisKey, iterator: Int, data: RedisValue): Com
   make(["BF.LOADCHUNK", key, int(iterator, "iterator"), data], literalOKReply)
 
 /**
- * `BF.MADD`.
+ * `BF.MADD`: adds items to a Bloom filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -271,7 +271,7 @@ export const bfMadd = (
 }
 
 /**
- * `BF.MEXISTS`.
+ * `BF.MEXISTS`: for each item whether it is probably in a Bloom filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -288,7 +288,7 @@ export const bfMexists = (key: RedisKey, items: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `BF.RESERVE`.
+ * `BF.RESERVE`: makes a Bloom filter with an error rate and a capacity.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -317,7 +317,7 @@ export const bfReserve = (
 }
 
 /**
- * `BF.SCANDUMP`.
+ * `BF.SCANDUMP`: a part of a Bloom filter, and where to go on (0 at the end); bytes: ask with `decode: "bytes"`.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules

@@ -55,7 +55,7 @@ const clusterSlotStatsReply = /* @__PURE__ */ Reader.list(
 const listClusterSlotsReply = /* @__PURE__ */ Reader.list(server.clusterSlots)
 
 /**
- * `ASKING`.
+ * `ASKING`: lets the next command use a slot that is being imported.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -69,7 +69,7 @@ const listClusterSlotsReply = /* @__PURE__ */ Reader.list(server.clusterSlots)
 export const asking = (): Command.Command<"OK"> => make(["ASKING"], literalOKReply)
 
 /**
- * `CLUSTER ADDSLOTS`.
+ * `CLUSTER ADDSLOTS`: gives slots to the node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -88,7 +88,7 @@ export const clusterAddslots = (slots: OneOrMany<Int>): Command.Command<"OK"> =>
 }
 
 /**
- * `CLUSTER ADDSLOTSRANGE`.
+ * `CLUSTER ADDSLOTSRANGE`: gives ranges of slots to the node.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -110,7 +110,7 @@ export const clusterAddslotsrange = (
 }
 
 /**
- * `CLUSTER BUMPEPOCH`.
+ * `CLUSTER BUMPEPOCH`: raises the configuration epoch.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -123,7 +123,7 @@ export const clusterAddslotsrange = (
 export const clusterBumpepoch = (): Command.Command<string> => make(["CLUSTER", "BUMPEPOCH"], wordReply)
 
 /**
- * `CLUSTER COUNT-FAILURE-REPORTS`.
+ * `CLUSTER COUNT-FAILURE-REPORTS`: how many nodes report another one as failing.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -137,7 +137,7 @@ export const clusterCountFailureReports = (nodeId: RedisValue): Command.Command<
   make(["CLUSTER", "COUNT-FAILURE-REPORTS", nodeId], Reader.integer)
 
 /**
- * `CLUSTER COUNTKEYSINSLOT`.
+ * `CLUSTER COUNTKEYSINSLOT`: how many keys of a slot the node has.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -151,7 +151,7 @@ export const clusterCountkeysinslot = (slot: Int): Command.Command<number> =>
   make(["CLUSTER", "COUNTKEYSINSLOT", int(slot, "slot")], Reader.integer)
 
 /**
- * `CLUSTER DELSLOTS`.
+ * `CLUSTER DELSLOTS`: takes slots from the node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -170,7 +170,7 @@ export const clusterDelslots = (slots: OneOrMany<Int>): Command.Command<"OK"> =>
 }
 
 /**
- * `CLUSTER DELSLOTSRANGE`.
+ * `CLUSTER DELSLOTSRANGE`: takes ranges of slots from the node.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -192,7 +192,7 @@ export const clusterDelslotsrange = (
 }
 
 /**
- * `CLUSTER FAILOVER`.
+ * `CLUSTER FAILOVER`: makes the replica a primary.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -220,7 +220,7 @@ export const clusterFailover = (options?: OneOf<{ force: true; takeover: true }>
 }
 
 /**
- * `CLUSTER FLUSHSLOTS`.
+ * `CLUSTER FLUSHSLOTS`: takes all slots from the node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -233,7 +233,7 @@ export const clusterFailover = (options?: OneOf<{ force: true; takeover: true }>
 export const clusterFlushslots = (): Command.Command<"OK"> => make(["CLUSTER", "FLUSHSLOTS"], literalOKReply)
 
 /**
- * `CLUSTER FORGET`.
+ * `CLUSTER FORGET`: forgets a node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -247,7 +247,7 @@ export const clusterForget = (nodeId: RedisValue): Command.Command<"OK"> =>
   make(["CLUSTER", "FORGET", nodeId], literalOKReply)
 
 /**
- * `CLUSTER GETKEYSINSLOT`.
+ * `CLUSTER GETKEYSINSLOT`: keys of a slot that the node has.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -264,7 +264,7 @@ export const clusterGetkeysinslot = (
   make(["CLUSTER", "GETKEYSINSLOT", int(slot, "slot"), int(count, "count")], listTextReply)
 
 /**
- * `CLUSTER HELP`.
+ * `CLUSTER HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -277,7 +277,7 @@ export const clusterGetkeysinslot = (
 export const clusterHelp = (): Command.Command<ReadonlyArray<string>> => make(["CLUSTER", "HELP"], listWordReply)
 
 /**
- * `CLUSTER INFO`.
+ * `CLUSTER INFO`: the state of the cluster, as text.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -290,7 +290,7 @@ export const clusterHelp = (): Command.Command<ReadonlyArray<string>> => make(["
 export const clusterInfo = (): Command.Command<string, Uint8Array> => make(["CLUSTER", "INFO"], textReply)
 
 /**
- * `CLUSTER KEYSLOT`.
+ * `CLUSTER KEYSLOT`: the slot of a key.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -304,7 +304,7 @@ export const clusterKeyslot = (key: RedisValue): Command.Command<number> =>
   make(["CLUSTER", "KEYSLOT", key], Reader.integer)
 
 /**
- * `CLUSTER LINKS`.
+ * `CLUSTER LINKS`: the node's links to others.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -336,7 +336,7 @@ export const clusterLinks = (): Command.Command<
 > => make(["CLUSTER", "LINKS"], clusterLinksReply)
 
 /**
- * `CLUSTER MEET`.
+ * `CLUSTER MEET`: brings a node into the cluster.
  *
  * - since 3.0.0 (changed in 4.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -355,7 +355,7 @@ export const clusterMeet = (ip: RedisValue, port: Int, clusterBusPort?: Int): Co
 }
 
 /**
- * `CLUSTER MIGRATION`.
+ * `CLUSTER MIGRATION`: begins, cancels or looks at a migration of slots.
  *
  * - since 8.4.0
  * - servers: Redis 8
@@ -406,7 +406,7 @@ export const clusterMigration = (
 }
 
 /**
- * `CLUSTER MYID`.
+ * `CLUSTER MYID`: the id of the node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -419,7 +419,7 @@ export const clusterMigration = (
 export const clusterMyid = (): Command.Command<string, Uint8Array> => make(["CLUSTER", "MYID"], textReply)
 
 /**
- * `CLUSTER MYSHARDID`.
+ * `CLUSTER MYSHARDID`: the id of the node's shard.
  *
  * - since 7.2.0
  * - servers: Redis 8, Valkey 8
@@ -432,7 +432,7 @@ export const clusterMyid = (): Command.Command<string, Uint8Array> => make(["CLU
 export const clusterMyshardid = (): Command.Command<string, Uint8Array> => make(["CLUSTER", "MYSHARDID"], textReply)
 
 /**
- * `CLUSTER NODES`.
+ * `CLUSTER NODES`: the nodes of the cluster, as text.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -445,7 +445,7 @@ export const clusterMyshardid = (): Command.Command<string, Uint8Array> => make(
 export const clusterNodes = (): Command.Command<string, Uint8Array> => make(["CLUSTER", "NODES"], textReply)
 
 /**
- * `CLUSTER REPLICAS`.
+ * `CLUSTER REPLICAS`: the replicas of a primary, as text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -461,7 +461,7 @@ export const clusterReplicas = (
   make(["CLUSTER", "REPLICAS", nodeId], listTextReply)
 
 /**
- * `CLUSTER REPLICATE`.
+ * `CLUSTER REPLICATE`: makes the node a replica.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -475,7 +475,7 @@ export const clusterReplicate = (nodeId: RedisValue): Command.Command<"OK"> =>
   make(["CLUSTER", "REPLICATE", nodeId], literalOKReply)
 
 /**
- * `CLUSTER RESET`.
+ * `CLUSTER RESET`: makes the node forget the cluster.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -503,7 +503,7 @@ export const clusterReset = (options?: OneOf<{ hard: true; soft: true }>): Comma
 }
 
 /**
- * `CLUSTER SAVECONFIG`.
+ * `CLUSTER SAVECONFIG`: writes the node's state of the cluster to its file.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -516,7 +516,7 @@ export const clusterReset = (options?: OneOf<{ hard: true; soft: true }>): Comma
 export const clusterSaveconfig = (): Command.Command<"OK"> => make(["CLUSTER", "SAVECONFIG"], literalOKReply)
 
 /**
- * `CLUSTER SET-CONFIG-EPOCH`.
+ * `CLUSTER SET-CONFIG-EPOCH`: sets the configuration epoch of a new node.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -530,7 +530,7 @@ export const clusterSetConfigEpoch = (configEpoch: Int): Command.Command<"OK"> =
   make(["CLUSTER", "SET-CONFIG-EPOCH", int(configEpoch, "configEpoch")], literalOKReply)
 
 /**
- * `CLUSTER SETSLOT`.
+ * `CLUSTER SETSLOT`: says to which node a slot belongs, or moves.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -566,7 +566,7 @@ export const clusterSetslot = (
 }
 
 /**
- * `CLUSTER SHARDS`.
+ * `CLUSTER SHARDS`: the shards, their slots and their nodes.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -612,7 +612,7 @@ export const clusterShards = (): Command.Command<
 > => make(["CLUSTER", "SHARDS"], clusterShardsReply)
 
 /**
- * `CLUSTER SLAVES`.
+ * `CLUSTER SLAVES`: the old name of `CLUSTER REPLICAS`.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -627,7 +627,7 @@ export const clusterSlaves = (nodeId: RedisValue): Command.Command<ReadonlyArray
   make(["CLUSTER", "SLAVES", nodeId], listTextReply)
 
 /**
- * `CLUSTER SLOT-STATS`.
+ * `CLUSTER SLOT-STATS`: how slots are used.
  *
  * - since 8.2.0
  * - servers: Redis 8, Valkey 8
@@ -684,7 +684,7 @@ export const clusterSlotStats = (
 }
 
 /**
- * `CLUSTER SLOTS`.
+ * `CLUSTER SLOTS`: the ranges of slots and their nodes.
  *
  * - since 3.0.0 (changed in 4.0.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -699,7 +699,7 @@ export const clusterSlots = (): Command.Command<ReadonlyArray<ClusterSlots>, Rea
   make(["CLUSTER", "SLOTS"], listClusterSlotsReply)
 
 /**
- * `READONLY`.
+ * `READONLY`: lets the connection read from a replica of a cluster.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -713,7 +713,7 @@ export const clusterSlots = (): Command.Command<ReadonlyArray<ClusterSlots>, Rea
 export const readonly = (): Command.Command<"OK"> => make(["READONLY"], literalOKReply)
 
 /**
- * `READWRITE`.
+ * `READWRITE`: ends `READONLY`.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

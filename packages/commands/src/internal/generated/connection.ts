@@ -18,7 +18,7 @@ const literal01Reply = /* @__PURE__ */ Reader.literal(0, 1)
 const literalPONGReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("PONG"))
 
 /**
- * `AUTH`.
+ * `AUTH`: signs the connection in.
  *
  * - since 1.0.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -39,7 +39,7 @@ export const auth = (password: RedisValue, username?: RedisValue): Command.Comma
 }
 
 /**
- * `CLIENT CACHING`.
+ * `CLIENT CACHING`: says whether the next command's keys are tracked.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -54,7 +54,7 @@ export const clientCaching = (mode: "YES" | "NO"): Command.Command<"OK"> =>
   make(["CLIENT", "CACHING", mode], literalOKReply)
 
 /**
- * `CLIENT CAPA`.
+ * `CLIENT CAPA`: tells the server what the client can do.
  *
  * - since 8.0.0
  * - servers: Valkey 8
@@ -69,7 +69,7 @@ export const clientCapa = (capability: RedisValue): Command.Command<"OK"> =>
   make(["CLIENT", "CAPA", capability], literalOKReply)
 
 /**
- * `CLIENT GETNAME`.
+ * `CLIENT GETNAME`: the name of the connection, or null.
  *
  * - since 2.6.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -83,7 +83,7 @@ export const clientGetname = (): Command.Command<string | null, Uint8Array | nul
   make(["CLIENT", "GETNAME"], nullableTextReply)
 
 /**
- * `CLIENT GETREDIR`.
+ * `CLIENT GETREDIR`: to which client notices of tracked keys go; -1 when nothing is tracked.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -96,7 +96,7 @@ export const clientGetname = (): Command.Command<string | null, Uint8Array | nul
 export const clientGetredir = (): Command.Command<number> => make(["CLIENT", "GETREDIR"], Reader.integer)
 
 /**
- * `CLIENT HELP`.
+ * `CLIENT HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -109,7 +109,7 @@ export const clientGetredir = (): Command.Command<number> => make(["CLIENT", "GE
 export const clientHelp = (): Command.Command<ReadonlyArray<string>> => make(["CLIENT", "HELP"], listWordReply)
 
 /**
- * `CLIENT ID`.
+ * `CLIENT ID`: the number of the connection.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -122,7 +122,7 @@ export const clientHelp = (): Command.Command<ReadonlyArray<string>> => make(["C
 export const clientId = (): Command.Command<number> => make(["CLIENT", "ID"], Reader.integer)
 
 /**
- * `CLIENT INFO`.
+ * `CLIENT INFO`: what the server knows of the connection, as text.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -135,7 +135,7 @@ export const clientId = (): Command.Command<number> => make(["CLIENT", "ID"], Re
 export const clientInfo = (): Command.Command<string, Uint8Array> => make(["CLIENT", "INFO"], textReply)
 
 /**
- * `CLIENT KILL`.
+ * `CLIENT KILL`: closes connections, by an address or by filters; how many.
  *
  * - since 2.4.0 (changed in 2.8.12, 3.2.0, 5.0.0, 6.2.0, 7.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -257,7 +257,7 @@ export function clientKill(options?: {
 }
 
 /**
- * `CLIENT LIST`.
+ * `CLIENT LIST`: what the server knows of its connections, as text.
  *
  * - since 2.4.0 (changed in 2.8.12, 5.0.0, 6.0.0, 6.2.0, 7.0.0, 7.0.3, 7.2.0, 7.4.0, 8.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -339,7 +339,7 @@ export const clientList = (options?: {
 }
 
 /**
- * `CLIENT NO-EVICT`.
+ * `CLIENT NO-EVICT`: keeps the connection from being closed for want of memory.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -354,7 +354,7 @@ export const clientNoEvict = (enabled: "ON" | "OFF"): Command.Command<"OK"> =>
   make(["CLIENT", "NO-EVICT", enabled], literalOKReply)
 
 /**
- * `CLIENT NO-TOUCH`.
+ * `CLIENT NO-TOUCH`: keeps the connection's commands from marking keys as used.
  *
  * - since 7.2.0
  * - servers: Redis 8, Valkey 8
@@ -369,7 +369,7 @@ export const clientNoTouch = (enabled: "ON" | "OFF"): Command.Command<"OK"> =>
   make(["CLIENT", "NO-TOUCH", enabled], literalOKReply)
 
 /**
- * `CLIENT PAUSE`.
+ * `CLIENT PAUSE`: holds up commands of clients, all or those that write, for milliseconds.
  *
  * - since 3.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -397,7 +397,7 @@ export const clientPause = (timeout: Int, options?: OneOf<{ write: true; all: tr
 }
 
 /**
- * `CLIENT SETINFO`.
+ * `CLIENT SETINFO`: names the client's library or its version.
  *
  * - since 7.2.0
  * - servers: Redis 8, Valkey 8
@@ -421,7 +421,7 @@ export const clientSetinfo = (attr: ExactlyOne<{ libName: RedisValue; libVer: Re
 }
 
 /**
- * `CLIENT SETNAME`.
+ * `CLIENT SETNAME`: names the connection.
  *
  * - since 2.6.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -436,7 +436,7 @@ export const clientSetname = (connectionName: RedisValue): Command.Command<"OK">
   make(["CLIENT", "SETNAME", connectionName], literalOKReply)
 
 /**
- * `CLIENT TRACKING`.
+ * `CLIENT TRACKING`: has the server tell of keys that change.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -485,7 +485,7 @@ export const clientTracking = (
 }
 
 /**
- * `CLIENT TRACKINGINFO`.
+ * `CLIENT TRACKINGINFO`: how the connection tracks keys.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -511,7 +511,7 @@ export const clientTrackinginfo = (): Command.Command<
 > => make(["CLIENT", "TRACKINGINFO"], clientTrackinginfoReply)
 
 /**
- * `CLIENT UNBLOCK`.
+ * `CLIENT UNBLOCK`: ends the wait of a blocked client; 1 when it was blocked.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -542,7 +542,7 @@ export const clientUnblock = (
 }
 
 /**
- * `CLIENT UNPAUSE`.
+ * `CLIENT UNPAUSE`: ends `CLIENT PAUSE`.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -555,7 +555,7 @@ export const clientUnblock = (
 export const clientUnpause = (): Command.Command<"OK"> => make(["CLIENT", "UNPAUSE"], literalOKReply)
 
 /**
- * `ECHO`.
+ * `ECHO`: gives its argument back.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -568,7 +568,7 @@ export const clientUnpause = (): Command.Command<"OK"> => make(["CLIENT", "UNPAU
 export const echo = (message: RedisValue): Command.Command<string, Uint8Array> => make(["ECHO", message], textReply)
 
 /**
- * `PING`.
+ * `PING`: `"PONG"`, or its argument.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -589,7 +589,7 @@ export function ping(message?: RedisValue): Command.Command<unknown> {
 }
 
 /**
- * `SELECT`.
+ * `SELECT`: changes the database of the connection.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

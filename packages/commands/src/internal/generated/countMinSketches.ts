@@ -14,7 +14,7 @@ const cmsInfoReply = /* @__PURE__ */ Reader.struct({
 const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
- * `CMS.INCRBY`.
+ * `CMS.INCRBY`: counts items in a count-min sketch; their new estimates.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -33,7 +33,7 @@ export const cmsIncrby = (key: RedisKey, items: Relation<RedisValue, Int>): Comm
 }
 
 /**
- * `CMS.INFO`.
+ * `CMS.INFO`: what is known of a count-min sketch.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -53,7 +53,7 @@ export const cmsInfo = (
 }> => make(["CMS.INFO", key], cmsInfoReply)
 
 /**
- * `CMS.INITBYDIM`.
+ * `CMS.INITBYDIM`: makes a count-min sketch of a width and a depth.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -67,7 +67,7 @@ export const cmsInitbydim = (key: RedisKey, width: Int, depth: Int): Command.Com
   make(["CMS.INITBYDIM", key, int(width, "width"), int(depth, "depth")], literalOKReply)
 
 /**
- * `CMS.INITBYPROB`.
+ * `CMS.INITBYPROB`: makes a count-min sketch by its error.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -81,7 +81,7 @@ export const cmsInitbyprob = (key: RedisKey, error: number, probability: number)
   make(["CMS.INITBYPROB", key, error, probability], literalOKReply)
 
 /**
- * `CMS.MERGE`.
+ * `CMS.MERGE`: stores the sum of count-min sketches.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -108,7 +108,7 @@ export const cmsMerge = (
 }
 
 /**
- * `CMS.QUERY`.
+ * `CMS.QUERY`: about how often items were counted.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules

@@ -27,7 +27,7 @@ const pairBigIntegerNullableTextReply = /* @__PURE__ */ Reader.pair(
 )
 
 /**
- * `CF.ADD`.
+ * `CF.ADD`: adds an item to a cuckoo filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -41,7 +41,7 @@ export const cfAdd = (key: RedisKey, item: RedisValue): Command.Command<boolean>
   make(["CF.ADD", key, item], Reader.boolean)
 
 /**
- * `CF.ADDNX`.
+ * `CF.ADDNX`: adds an item to a cuckoo filter, unless it is probably there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -55,7 +55,7 @@ export const cfAddnx = (key: RedisKey, item: RedisValue): Command.Command<boolea
   make(["CF.ADDNX", key, item], Reader.boolean)
 
 /**
- * `CF.COMPACT`.
+ * `CF.COMPACT`: makes a cuckoo filter smaller.
  *
  * - servers: Redis 8 with its modules
  * - ACL categories: cuckoo, read
@@ -66,7 +66,7 @@ export const cfAddnx = (key: RedisKey, item: RedisValue): Command.Command<boolea
 export const cfCompact = (): Command.Command<Resp.Reply> => make(["CF.COMPACT"], plainReply)
 
 /**
- * `CF.COUNT`.
+ * `CF.COUNT`: about how many times an item is in a cuckoo filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -80,7 +80,7 @@ export const cfCount = (key: RedisKey, item: RedisValue): Command.Command<number
   make(["CF.COUNT", key, item], Reader.integer)
 
 /**
- * `CF.DEL`.
+ * `CF.DEL`: removes an item once; whether it was there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -94,7 +94,7 @@ export const cfDel = (key: RedisKey, item: RedisValue): Command.Command<boolean>
   make(["CF.DEL", key, item], Reader.boolean)
 
 /**
- * `CF.EXISTS`.
+ * `CF.EXISTS`: whether an item is probably in a cuckoo filter; false is certain.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -108,7 +108,7 @@ export const cfExists = (key: RedisKey, item: RedisValue): Command.Command<boole
   make(["CF.EXISTS", key, item], Reader.boolean)
 
 /**
- * `CF.INFO`.
+ * `CF.INFO`: what is known of a cuckoo filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -133,7 +133,7 @@ export const cfInfo = (
 }> => make(["CF.INFO", key], cfInfoReply)
 
 /**
- * `CF.INSERT`.
+ * `CF.INSERT`: adds items to a cuckoo filter, which is made if it is not there; -1 when it is full.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -163,7 +163,7 @@ export const cfInsert = (
 }
 
 /**
- * `CF.INSERTNX`.
+ * `CF.INSERTNX`: adds items that are probably not there yet; -1 when the filter is full.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -193,7 +193,7 @@ export const cfInsertnx = (
 }
 
 /**
- * `CF.LOADCHUNK`.
+ * `CF.LOADCHUNK`: loads a part of what `CF.SCANDUMP` gave.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -207,7 +207,7 @@ export const cfLoadchunk = (key: RedisKey, iterator: Int, data: RedisValue): Com
   make(["CF.LOADCHUNK", key, int(iterator, "iterator"), data], literalOKReply)
 
 /**
- * `CF.MEXISTS`.
+ * `CF.MEXISTS`: for each item whether it is probably in a cuckoo filter.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -224,7 +224,7 @@ export const cfMexists = (key: RedisKey, items: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `CF.RESERVE`.
+ * `CF.RESERVE`: makes a cuckoo filter with a capacity.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -259,7 +259,7 @@ export const cfReserve = (
 }
 
 /**
- * `CF.SCANDUMP`.
+ * `CF.SCANDUMP`: a part of a cuckoo filter, and where to go on (0 at the end); bytes: ask with `decode: "bytes"`.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules

@@ -24,7 +24,7 @@ const listLocatedCoordReply = /* @__PURE__ */ Reader.list(server.locatedCoord)
 const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
- * `GEOADD`.
+ * `GEOADD`: adds places with their longitudes and latitudes; how many are new.
  *
  * - since 3.2.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -64,7 +64,7 @@ export const geoadd = (
 }
 
 /**
- * `GEODIST`.
+ * `GEODIST`: the distance of two places, or null.
  *
  * - since 3.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -88,7 +88,7 @@ export const geodist = (
 }
 
 /**
- * `GEOHASH`.
+ * `GEOHASH`: the geohashes of places, null for each that is not there.
  *
  * - since 3.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -108,7 +108,7 @@ export const geohash = (
 }
 
 /**
- * `GEOPOS`.
+ * `GEOPOS`: the positions of places, null for each that is not there.
  *
  * - since 3.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -128,7 +128,7 @@ export const geopos = (
 }
 
 /**
- * `GEORADIUS`.
+ * `GEORADIUS`: places around a position: use `GEOSEARCH`.
  *
  * - since 3.2.0 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -411,7 +411,7 @@ export function georadius(
 }
 
 /**
- * `GEORADIUS_RO`.
+ * `GEORADIUS_RO`: places around a position: use `GEOSEARCH`.
  *
  * - since 3.2.10 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -620,7 +620,7 @@ export function georadiusRo(
 }
 
 /**
- * `GEORADIUSBYMEMBER`.
+ * `GEORADIUSBYMEMBER`: places around another one: use `GEOSEARCH`.
  *
  * - since 3.2.0 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -892,7 +892,7 @@ export function georadiusbymember(
 }
 
 /**
- * `GEORADIUSBYMEMBER_RO`.
+ * `GEORADIUSBYMEMBER_RO`: places around another one: use `GEOSEARCH`.
  *
  * - since 3.2.10 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1092,7 +1092,7 @@ export function georadiusbymemberRo(
 }
 
 /**
- * `GEOSEARCH`.
+ * `GEOSEARCH`: places within a circle or a box, around a place or a position; with distances, hashes or positions.
  *
  * - since 6.2.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1330,7 +1330,7 @@ export function geosearch(
 }
 
 /**
- * `GEOSEARCHSTORE`.
+ * `GEOSEARCHSTORE`: stores places within a circle or a box; how many.
  *
  * - since 6.2.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -29,7 +29,7 @@ const pairTextPairsTextTextReply = /* @__PURE__ */ Reader.pair(
 )
 
 /**
- * `HDEL`.
+ * `HDEL`: deletes fields of a hash; how many were there.
  *
  * - since 2.0.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -46,7 +46,7 @@ export const hdel = (key: RedisKey, fields: OneOrMany<RedisValue>): Command.Comm
 }
 
 /**
- * `HEXISTS`.
+ * `HEXISTS`: whether a hash has a field.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -60,7 +60,7 @@ export const hexists = (key: RedisKey, field: RedisValue): Command.Command<0 | 1
   make(["HEXISTS", key, field], literal01Reply)
 
 /**
- * `HEXPIRE`.
+ * `HEXPIRE`: sets the lifetime of fields of a hash, in seconds; for each field 1 (set), 0 (condition not met), 2 (deleted at once) or -2 (no such field).
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -103,7 +103,7 @@ export const hexpire = (
 }
 
 /**
- * `HEXPIREAT`.
+ * `HEXPIREAT`: sets when fields of a hash end, in seconds since 1970; see `HEXPIRE` for the results.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -146,7 +146,7 @@ export const hexpireat = (
 }
 
 /**
- * `HEXPIRETIME`.
+ * `HEXPIRETIME`: when fields of a hash end, in seconds since 1970; -1 for never, -2 for no such field.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -163,7 +163,7 @@ export const hexpiretime = (key: RedisKey, fields: OneOrMany<RedisValue>): Comma
 }
 
 /**
- * `HGET`.
+ * `HGET`: the value of a field of a hash, or null.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -177,7 +177,7 @@ export const hget = (key: RedisKey, field: RedisValue): Command.Command<string |
   make(["HGET", key, field], nullableTextReply)
 
 /**
- * `HGETALL`.
+ * `HGETALL`: all fields and values of a hash; empty where there is none.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -191,7 +191,7 @@ export const hgetall = (key: RedisKey): Command.Command<Rec<string>, PairsBytes>
   make(["HGETALL", key], recordTextReply)
 
 /**
- * `HGETDEL`.
+ * `HGETDEL`: the values of fields of a hash, which are deleted in the same step.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -211,7 +211,7 @@ export const hgetdel = (
 }
 
 /**
- * `HGETEX`.
+ * `HGETEX`: the values of fields of a hash, whose lifetime is set or removed in the same step.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -257,7 +257,7 @@ export const hgetex = (
 }
 
 /**
- * `HIMPORT DISCARD`.
+ * `HIMPORT DISCARD`: forgets a prepared set of field names.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -272,7 +272,7 @@ export const himportDiscard = (fieldsetName: RedisValue): Command.Command<number
   make(["HIMPORT", "DISCARD", fieldsetName], Reader.integer)
 
 /**
- * `HIMPORT DISCARDALL`.
+ * `HIMPORT DISCARDALL`: forgets all prepared sets of field names.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -286,7 +286,7 @@ export const himportDiscard = (fieldsetName: RedisValue): Command.Command<number
 export const himportDiscardall = (): Command.Command<number> => make(["HIMPORT", "DISCARDALL"], Reader.integer)
 
 /**
- * `HIMPORT PREPARE`.
+ * `HIMPORT PREPARE`: names the fields of hashes that `HIMPORT SET` will fill.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -304,7 +304,7 @@ export const himportPrepare = (fieldsetName: RedisValue, fields: OneOrMany<Redis
 }
 
 /**
- * `HIMPORT SET`.
+ * `HIMPORT SET`: fills a hash from values alone, their fields being those of a prepared set.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -325,7 +325,7 @@ export const himportSet = (
 }
 
 /**
- * `HINCRBY`.
+ * `HINCRBY`: adds a number to a field of a hash; the new value.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -339,7 +339,7 @@ export const hincrby = (key: RedisKey, field: RedisValue, increment: Int): Comma
   make(["HINCRBY", key, field, int(increment, "increment")], Reader.integer)
 
 /**
- * `HINCRBYFLOAT`.
+ * `HINCRBYFLOAT`: adds a number with a fraction to a field of a hash; the new value, as text with all its digits.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -356,7 +356,7 @@ export const hincrbyfloat = (
 ): Command.Command<string, Uint8Array> => make(["HINCRBYFLOAT", key, field, increment], textReply)
 
 /**
- * `HKEYS`.
+ * `HKEYS`: the names of all fields of a hash.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -370,7 +370,7 @@ export const hkeys = (key: RedisKey): Command.Command<ReadonlyArray<string>, Rea
   make(["HKEYS", key], listTextReply)
 
 /**
- * `HLEN`.
+ * `HLEN`: how many fields a hash has.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -383,7 +383,7 @@ export const hkeys = (key: RedisKey): Command.Command<ReadonlyArray<string>, Rea
 export const hlen = (key: RedisKey): Command.Command<number> => make(["HLEN", key], Reader.integer)
 
 /**
- * `HMGET`.
+ * `HMGET`: the values of several fields of a hash, null for each that is not there.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -403,7 +403,7 @@ export const hmget = (
 }
 
 /**
- * `HMSET`.
+ * `HMSET`: sets fields of a hash: use `HSET`.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -423,7 +423,7 @@ export const hmset = (key: RedisKey, fields: Relation<RedisValue, RedisValue>): 
 }
 
 /**
- * `HPERSIST`.
+ * `HPERSIST`: removes the lifetime of fields of a hash; for each field 1 (removed), -1 (had none) or -2 (no such field).
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -440,7 +440,7 @@ export const hpersist = (key: RedisKey, fields: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `HPEXPIRE`.
+ * `HPEXPIRE`: sets the lifetime of fields of a hash, in milliseconds; see `HEXPIRE` for the results.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -483,7 +483,7 @@ export const hpexpire = (
 }
 
 /**
- * `HPEXPIREAT`.
+ * `HPEXPIREAT`: sets when fields of a hash end, in milliseconds since 1970; see `HEXPIRE` for the results.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -526,7 +526,7 @@ export const hpexpireat = (
 }
 
 /**
- * `HPEXPIRETIME`.
+ * `HPEXPIRETIME`: when fields of a hash end, in milliseconds since 1970; -1 for never, -2 for no such field.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -543,7 +543,7 @@ export const hpexpiretime = (key: RedisKey, fields: OneOrMany<RedisValue>): Comm
 }
 
 /**
- * `HPTTL`.
+ * `HPTTL`: how long fields of a hash still live, in milliseconds; -1 for ever, -2 for no such field.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -560,7 +560,7 @@ export const hpttl = (key: RedisKey, fields: OneOrMany<RedisValue>): Command.Com
 }
 
 /**
- * `HRANDFIELD`.
+ * `HRANDFIELD`: a field of a hash at random, or several (with a negative count the same one may come twice).
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -606,7 +606,7 @@ export function hrandfield(
 }
 
 /**
- * `HSCAN`.
+ * `HSCAN`: one page of a hash's fields; `Redis.hscan` walks all of them.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -654,7 +654,7 @@ export function hscan(
 }
 
 /**
- * `HSET`.
+ * `HSET`: sets fields of a hash; how many of them are new.
  *
  * - since 2.0.0 (changed in 4.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -673,7 +673,7 @@ export const hset = (key: RedisKey, fields: Relation<RedisValue, RedisValue>): C
 }
 
 /**
- * `HSETEX`.
+ * `HSETEX`: sets fields of a hash with a lifetime, on a condition; 1 when they were set.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -733,7 +733,7 @@ export const hsetex = (
 }
 
 /**
- * `HSETNX`.
+ * `HSETNX`: sets a field of a hash that is not there yet; 1 when it was set.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -747,7 +747,7 @@ export const hsetnx = (key: RedisKey, field: RedisValue, value: RedisValue): Com
   make(["HSETNX", key, field, value], literal01Reply)
 
 /**
- * `HSTRLEN`.
+ * `HSTRLEN`: the length of a field's value in bytes, 0 where there is none.
  *
  * - since 3.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -761,7 +761,7 @@ export const hstrlen = (key: RedisKey, field: RedisValue): Command.Command<numbe
   make(["HSTRLEN", key, field], Reader.integer)
 
 /**
- * `HTTL`.
+ * `HTTL`: how long fields of a hash still live, in seconds; -1 for ever, -2 for no such field.
  *
  * - since 7.4.0
  * - servers: Redis 8
@@ -778,7 +778,7 @@ export const httl = (key: RedisKey, fields: OneOrMany<RedisValue>): Command.Comm
 }
 
 /**
- * `HVALS`.
+ * `HVALS`: all values of a hash.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

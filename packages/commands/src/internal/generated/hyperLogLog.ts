@@ -9,7 +9,7 @@ const literal10Reply = /* @__PURE__ */ Reader.literal(1, 0)
 const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
- * `PFADD`.
+ * `PFADD`: adds elements to a HyperLogLog; 1 when its estimate may have changed.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -26,7 +26,7 @@ export const pfadd = (key: RedisKey, elements?: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `PFCOUNT`.
+ * `PFCOUNT`: about how many different elements HyperLogLogs have seen together.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -43,7 +43,7 @@ export const pfcount = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 }
 
 /**
- * `PFMERGE`.
+ * `PFMERGE`: stores the union of HyperLogLogs.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -35,7 +35,7 @@ const nullableLiteralOKReply = /* @__PURE__ */ Reader.asIs(
 )
 
 /**
- * `JSON.ARRAPPEND`.
+ * `JSON.ARRAPPEND`: adds values at the end of arrays; the new lengths.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -56,7 +56,7 @@ export const arrappend = (
 }
 
 /**
- * `JSON.ARRINDEX`.
+ * `JSON.ARRINDEX`: where a value is in arrays, -1 when it is in none.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -83,7 +83,7 @@ export const arrindex = (
 }
 
 /**
- * `JSON.ARRINSERT`.
+ * `JSON.ARRINSERT`: puts values into arrays; the new lengths.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -105,7 +105,7 @@ export const arrinsert = (
 }
 
 /**
- * `JSON.ARRLEN`.
+ * `JSON.ARRLEN`: the lengths of arrays.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -125,7 +125,7 @@ export const arrlen = (
 }
 
 /**
- * `JSON.ARRPOP`.
+ * `JSON.ARRPOP`: takes an element of arrays, the last one unless an index is given; as JSON text.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -158,7 +158,7 @@ export const arrpop = (
 }
 
 /**
- * `JSON.ARRTRIM`.
+ * `JSON.ARRTRIM`: keeps a part of arrays; the new lengths.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -177,7 +177,7 @@ export const arrtrim = (
   make(["JSON.ARRTRIM", key, path, int(start, "start"), int(stop, "stop")], arrappendReply)
 
 /**
- * `JSON.CLEAR`.
+ * `JSON.CLEAR`: empties arrays and objects, and sets numbers to 0; how many.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -194,7 +194,7 @@ export const clear = (key: RedisKey, path?: RedisValue): Command.Command<number>
 }
 
 /**
- * `JSON.DEBUG`.
+ * `JSON.DEBUG`: how much memory values take.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -219,7 +219,7 @@ export const debug = (
 }
 
 /**
- * `JSON.DEL`.
+ * `JSON.DEL`: deletes values; how many.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -236,7 +236,7 @@ export const del = (key: RedisKey, path?: RedisValue): Command.Command<number> =
 }
 
 /**
- * `JSON.FORGET`.
+ * `JSON.FORGET`: deletes values: the other name of `JSON.DEL`.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -253,7 +253,7 @@ export const forget = (key: RedisKey, path?: RedisValue): Command.Command<number
 }
 
 /**
- * `JSON.GET`.
+ * `JSON.GET`: values as JSON text: with a path that begins with `$` an array of what matches.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -293,7 +293,7 @@ export const get = (
 }
 
 /**
- * `JSON.MERGE`.
+ * `JSON.MERGE`: merges a value into another one.
  *
  * - since 2.6.0
  * - servers: Redis 8 with its modules
@@ -319,7 +319,7 @@ export const merge = (
 }
 
 /**
- * `JSON.MGET`.
+ * `JSON.MGET`: values of several documents as JSON text, null for each that is not there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -340,7 +340,7 @@ export const mget = (
 }
 
 /**
- * `JSON.MSET`.
+ * `JSON.MSET`: sets values of several documents in one step.
  *
  * - since 2.6.0
  * - servers: Redis 8 with its modules
@@ -363,7 +363,7 @@ export const mset = (
 }
 
 /**
- * `JSON.NUMINCRBY`.
+ * `JSON.NUMINCRBY`: adds to numbers; the new values.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -381,7 +381,7 @@ export const numincrby = (
   make(["JSON.NUMINCRBY", key, path, number], modules.jsonNumbers)
 
 /**
- * `JSON.NUMMULTBY`.
+ * `JSON.NUMMULTBY`: multiplies numbers; the new values.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -399,7 +399,7 @@ export const nummultby = (
   make(["JSON.NUMMULTBY", key, path, number], modules.jsonNumbers)
 
 /**
- * `JSON.NUMPOWBY`.
+ * `JSON.NUMPOWBY`: raises numbers to a power; the new values.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -417,7 +417,7 @@ export const numpowby = (
   make(["JSON.NUMPOWBY", key, path, number], modules.jsonNumbers)
 
 /**
- * `JSON.OBJKEYS`.
+ * `JSON.OBJKEYS`: the names in objects.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -440,7 +440,7 @@ export const objkeys = (
 }
 
 /**
- * `JSON.OBJLEN`.
+ * `JSON.OBJLEN`: how many names objects have.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -460,7 +460,7 @@ export const objlen = (
 }
 
 /**
- * `JSON.RESP`.
+ * `JSON.RESP`: values as the protocol's own types.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -477,7 +477,7 @@ export const resp = (key: RedisKey, path?: RedisValue): Command.Command<Resp.Rep
 }
 
 /**
- * `JSON.SET`.
+ * `JSON.SET`: sets a value, given as JSON text, on a condition.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -519,7 +519,7 @@ export const set = (
 }
 
 /**
- * `JSON.STRAPPEND`.
+ * `JSON.STRAPPEND`: adds text at the end of strings; the new lengths.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -541,7 +541,7 @@ export const strappend = (
 }
 
 /**
- * `JSON.STRLEN`.
+ * `JSON.STRLEN`: the lengths of strings.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -561,7 +561,7 @@ export const strlen = (
 }
 
 /**
- * `JSON.TOGGLE`.
+ * `JSON.TOGGLE`: changes true to false and false to true; the new values.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -578,7 +578,7 @@ export const toggle = (
   make(["JSON.TOGGLE", key, path], modules.jsonToggles)
 
 /**
- * `JSON.TYPE`.
+ * `JSON.TYPE`: the types of values.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules

@@ -21,7 +21,7 @@ const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
 const pairIntegerDoubleReply = /* @__PURE__ */ Reader.pair(Reader.integer, Reader.double)
 
 /**
- * `COPY`.
+ * `COPY`: copies a key; 1 when it was copied.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -49,7 +49,7 @@ export const copy = (
 }
 
 /**
- * `DEL`.
+ * `DEL`: deletes keys; how many were there.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -66,7 +66,7 @@ export const del = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 }
 
 /**
- * `DUMP`.
+ * `DUMP`: a key's value in the server's own form, for `RESTORE`; bytes: ask with `decode: "bytes"`.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -80,7 +80,7 @@ export const dump = (key: RedisKey): Command.Command<string | null, Uint8Array |
   make(["DUMP", key], nullableTextReply)
 
 /**
- * `EXISTS`.
+ * `EXISTS`: how many of the keys are there; one that is named twice counts twice.
  *
  * - since 1.0.0 (changed in 3.0.3)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -97,7 +97,7 @@ export const exists = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 }
 
 /**
- * `EXPIRE`.
+ * `EXPIRE`: sets the lifetime of a key, in seconds; 1 when it was set.
  *
  * - since 1.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -137,7 +137,7 @@ export const expire = (
 }
 
 /**
- * `EXPIREAT`.
+ * `EXPIREAT`: sets when a key ends, in seconds since 1970; 1 when it was set.
  *
  * - since 1.2.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -177,7 +177,7 @@ export const expireat = (
 }
 
 /**
- * `EXPIRETIME`.
+ * `EXPIRETIME`: when a key ends, in seconds since 1970; -1 for never, -2 for no such key.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -190,7 +190,7 @@ export const expireat = (
 export const expiretime = (key: RedisKey): Command.Command<number> => make(["EXPIRETIME", key], Reader.integer)
 
 /**
- * `KEYS`.
+ * `KEYS`: all keys that match a pattern: it holds up the server; `Redis.scan` does not.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -204,7 +204,7 @@ export const keys = (pattern: RedisKey): Command.Command<ReadonlyArray<string>, 
   make(["KEYS", pattern], listTextReply)
 
 /**
- * `MIGRATE`.
+ * `MIGRATE`: moves keys to another server.
  *
  * - since 2.6.0 (changed in 3.0.0, 3.0.6, 4.0.7, 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -262,7 +262,7 @@ export const migrate = (
 }
 
 /**
- * `MOVE`.
+ * `MOVE`: moves a key to another database; 1 when it was moved.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -276,7 +276,7 @@ export const move = (key: RedisKey, db: Int): Command.Command<1 | 0> =>
   make(["MOVE", key, int(db, "db")], literal10Reply)
 
 /**
- * `OBJECT ENCODING`.
+ * `OBJECT ENCODING`: how the server keeps a value.
  *
  * - since 2.2.3
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -290,7 +290,7 @@ export const objectEncoding = (key: RedisKey): Command.Command<string | null, Ui
   make(["OBJECT", "ENCODING", key], nullableTextReply)
 
 /**
- * `OBJECT FREQ`.
+ * `OBJECT FREQ`: how often a key is used, as the server estimates it.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -304,7 +304,7 @@ export const objectFreq = (key: RedisKey): Command.Command<number | null> =>
   make(["OBJECT", "FREQ", key], nullableIntegerReply)
 
 /**
- * `OBJECT HELP`.
+ * `OBJECT HELP`: what its subcommands are for, as lines of text.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -317,7 +317,7 @@ export const objectFreq = (key: RedisKey): Command.Command<number | null> =>
 export const objectHelp = (): Command.Command<ReadonlyArray<string>> => make(["OBJECT", "HELP"], listWordReply)
 
 /**
- * `OBJECT IDLETIME`.
+ * `OBJECT IDLETIME`: for how long a key was not used, in seconds.
  *
  * - since 2.2.3
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -331,7 +331,7 @@ export const objectIdletime = (key: RedisKey): Command.Command<number | null> =>
   make(["OBJECT", "IDLETIME", key], nullableIntegerReply)
 
 /**
- * `OBJECT REFCOUNT`.
+ * `OBJECT REFCOUNT`: how many references a value has.
  *
  * - since 2.2.3
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -345,7 +345,7 @@ export const objectRefcount = (key: RedisKey): Command.Command<number | null> =>
   make(["OBJECT", "REFCOUNT", key], nullableIntegerReply)
 
 /**
- * `PERSIST`.
+ * `PERSIST`: removes the lifetime of a key; 1 when it had one.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -358,7 +358,7 @@ export const objectRefcount = (key: RedisKey): Command.Command<number | null> =>
 export const persist = (key: RedisKey): Command.Command<0 | 1> => make(["PERSIST", key], literal01Reply)
 
 /**
- * `PEXPIRE`.
+ * `PEXPIRE`: sets the lifetime of a key, in milliseconds; 1 when it was set.
  *
  * - since 2.6.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -398,7 +398,7 @@ export const pexpire = (
 }
 
 /**
- * `PEXPIREAT`.
+ * `PEXPIREAT`: sets when a key ends, in milliseconds since 1970; 1 when it was set.
  *
  * - since 2.6.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -438,7 +438,7 @@ export const pexpireat = (
 }
 
 /**
- * `PEXPIRETIME`.
+ * `PEXPIRETIME`: when a key ends, in milliseconds since 1970; -1 for never, -2 for no such key.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -451,7 +451,7 @@ export const pexpireat = (
 export const pexpiretime = (key: RedisKey): Command.Command<number> => make(["PEXPIRETIME", key], Reader.integer)
 
 /**
- * `PTTL`.
+ * `PTTL`: how long a key still lives, in milliseconds; -1 for ever, -2 for no such key.
  *
  * - since 2.6.0 (changed in 2.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -464,7 +464,7 @@ export const pexpiretime = (key: RedisKey): Command.Command<number> => make(["PE
 export const pttl = (key: RedisKey): Command.Command<number> => make(["PTTL", key], Reader.integer)
 
 /**
- * `RANDOMKEY`.
+ * `RANDOMKEY`: a key at random, or null.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -477,7 +477,7 @@ export const pttl = (key: RedisKey): Command.Command<number> => make(["PTTL", ke
 export const randomkey = (): Command.Command<string | null, Uint8Array | null> => make(["RANDOMKEY"], nullableTextReply)
 
 /**
- * `RENAME`.
+ * `RENAME`: renames a key, and replaces the one that has the name.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -491,7 +491,7 @@ export const rename = (key: RedisKey, newkey: RedisKey): Command.Command<"OK"> =
   make(["RENAME", key, newkey], literalOKReply)
 
 /**
- * `RENAMENX`.
+ * `RENAMENX`: renames a key, unless one has the name; 1 when it was renamed.
  *
  * - since 1.0.0 (changed in 3.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -505,7 +505,7 @@ export const renamenx = (key: RedisKey, newkey: RedisKey): Command.Command<1 | 0
   make(["RENAMENX", key, newkey], literal10Reply)
 
 /**
- * `RESTORE`.
+ * `RESTORE`: makes a key from what `DUMP` gave.
  *
  * - since 2.6.0 (changed in 3.0.0, 5.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -545,7 +545,7 @@ export const restore = (
 }
 
 /**
- * `SCAN`.
+ * `SCAN`: one page of the keys; `Redis.scan` walks all of them.
  *
  * - since 2.8.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -579,7 +579,7 @@ export const scan = (
 }
 
 /**
- * `SORT`.
+ * `SORT`: the elements of a list, set or sorted set in order, also by other keys; with `store` how many were stored.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -657,7 +657,7 @@ export function sort(
 }
 
 /**
- * `SORT_RO`.
+ * `SORT_RO`: as `SORT`, and stores nothing.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -709,7 +709,7 @@ export const sortRo = (
 }
 
 /**
- * `TOUCH`.
+ * `TOUCH`: marks keys as used; how many are there.
  *
  * - since 3.2.1
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -726,7 +726,7 @@ export const touch = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 }
 
 /**
- * `TTL`.
+ * `TTL`: how long a key still lives, in seconds; -1 for ever, -2 for no such key.
  *
  * - since 1.0.0 (changed in 2.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -739,7 +739,7 @@ export const touch = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 export const ttl = (key: RedisKey): Command.Command<number> => make(["TTL", key], Reader.integer)
 
 /**
- * `TYPE`.
+ * `TYPE`: the type of a key, `"none"` where there is none.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -752,7 +752,7 @@ export const ttl = (key: RedisKey): Command.Command<number> => make(["TTL", key]
 const type_ = (key: RedisKey): Command.Command<string> => make(["TYPE", key], wordReply)
 
 /**
- * `UNLINK`.
+ * `UNLINK`: deletes keys, and frees their memory in the background; how many were there.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -769,7 +769,7 @@ export const unlink = (keys: OneOrMany<RedisKey>): Command.Command<number> => {
 }
 
 /**
- * `WAIT`.
+ * `WAIT`: waits until replicas have the writes of this connection; how many have them.
  *
  * - since 3.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -785,7 +785,7 @@ export const wait = (numreplicas: Int, timeout: Int): Command.Command<number> =>
   make(["WAIT", int(numreplicas, "numreplicas"), int(timeout, "timeout")], Reader.integer)
 
 /**
- * `WAITAOF`.
+ * `WAITAOF`: waits until the writes of this connection are on disk, here and on replicas.
  *
  * - since 7.2.0
  * - servers: Redis 8, Valkey 8

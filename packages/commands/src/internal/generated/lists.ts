@@ -19,7 +19,7 @@ const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Re
 const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
- * `BLMOVE`.
+ * `BLMOVE`: moves an element from the end of one list to the end of another, and waits until there is one; null when the time is over. (Timeouts are in seconds, 0 for ever.)
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -40,7 +40,7 @@ export const blmove = (
   make(["BLMOVE", source, destination, wherefrom, whereto, timeout], nullableTextReply)
 
 /**
- * `BLMOVEM`.
+ * `BLMOVEM`: moves several elements from one list to another, and waits until there are some.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -86,7 +86,7 @@ export const blmovem = (
 }
 
 /**
- * `BLMPOP`.
+ * `BLMPOP`: takes elements from the first list that has any, and waits until one has; the key and its elements.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -118,7 +118,7 @@ export const blmpop = (
 }
 
 /**
- * `BLPOP`.
+ * `BLPOP`: takes the first element of the first list that has any, and waits until one has; the key and the element, null when the time is over.
  *
  * - since 2.0.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -140,7 +140,7 @@ export const blpop = (
 }
 
 /**
- * `BRPOP`.
+ * `BRPOP`: takes the last element of the first list that has any, and waits until one has; the key and the element, null when the time is over.
  *
  * - since 2.0.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -162,7 +162,7 @@ export const brpop = (
 }
 
 /**
- * `BRPOPLPUSH`.
+ * `BRPOPLPUSH`: moves the last element of one list to the head of another, and waits until there is one.
  *
  * - since 2.2.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -182,7 +182,7 @@ export const brpoplpush = (
   make(["BRPOPLPUSH", source, destination, timeout], nullableTextReply)
 
 /**
- * `LINDEX`.
+ * `LINDEX`: the element at a position of a list, or null; negative positions count from the end.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -196,7 +196,7 @@ export const lindex = (key: RedisKey, index: Int): Command.Command<string | null
   make(["LINDEX", key, int(index, "index")], nullableTextReply)
 
 /**
- * `LINSERT`.
+ * `LINSERT`: puts an element before or after another one; the new length, -1 when that one is not there.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -214,7 +214,7 @@ export const linsert = (
 ): Command.Command<number> => make(["LINSERT", key, where, pivot, element], Reader.integer)
 
 /**
- * `LLEN`.
+ * `LLEN`: how many elements a list has.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -227,7 +227,7 @@ export const linsert = (
 export const llen = (key: RedisKey): Command.Command<number> => make(["LLEN", key], Reader.integer)
 
 /**
- * `LMOVE`.
+ * `LMOVE`: moves an element from the end of one list to the end of another; the element, or null.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -246,7 +246,7 @@ export const lmove = (
   make(["LMOVE", source, destination, wherefrom, whereto], nullableTextReply)
 
 /**
- * `LMOVEM`.
+ * `LMOVEM`: moves several elements from one list to another; the elements, or null.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -290,7 +290,7 @@ export const lmovem = (
 }
 
 /**
- * `LMPOP`.
+ * `LMPOP`: takes elements from the first list that has any; the key and its elements, or null.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -320,7 +320,7 @@ export const lmpop = (
 }
 
 /**
- * `LPOP`.
+ * `LPOP`: takes the first element of a list, or several; null where there is no list.
  *
  * - since 1.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -344,7 +344,7 @@ export function lpop(key: RedisKey, count?: Int): Command.Command<unknown> {
 }
 
 /**
- * `LPOS`.
+ * `LPOS`: the position of an element in a list, or with `count` the positions of several.
  *
  * - since 6.0.6
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -385,7 +385,7 @@ export function lpos(
 }
 
 /**
- * `LPUSH`.
+ * `LPUSH`: puts elements at the head of a list, one after the other; the new length.
  *
  * - since 1.0.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -402,7 +402,7 @@ export const lpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.C
 }
 
 /**
- * `LPUSHX`.
+ * `LPUSHX`: puts elements at the head of a list that is there; the new length, 0 when it is not.
  *
  * - since 2.2.0 (changed in 4.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -419,7 +419,7 @@ export const lpushx = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `LRANGE`.
+ * `LRANGE`: elements of a list by positions, both included; negative ones count from the end.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -437,7 +437,7 @@ export const lrange = (
   make(["LRANGE", key, int(start, "start"), int(stop, "stop")], listTextReply)
 
 /**
- * `LREM`.
+ * `LREM`: removes equal elements: the first `count`, with a negative count the last, with 0 all; how many.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -451,7 +451,7 @@ export const lrem = (key: RedisKey, count: Int, element: RedisValue): Command.Co
   make(["LREM", key, int(count, "count"), element], Reader.integer)
 
 /**
- * `LSET`.
+ * `LSET`: replaces the element at a position.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -465,7 +465,7 @@ export const lset = (key: RedisKey, index: Int, element: RedisValue): Command.Co
   make(["LSET", key, int(index, "index"), element], literalOKReply)
 
 /**
- * `LTRIM`.
+ * `LTRIM`: keeps the elements between two positions, both included, and removes the others.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -479,7 +479,7 @@ export const ltrim = (key: RedisKey, start: Int, stop: Int): Command.Command<"OK
   make(["LTRIM", key, int(start, "start"), int(stop, "stop")], literalOKReply)
 
 /**
- * `RPOP`.
+ * `RPOP`: takes the last element of a list, or several; null where there is no list.
  *
  * - since 1.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -503,7 +503,7 @@ export function rpop(key: RedisKey, count?: Int): Command.Command<unknown> {
 }
 
 /**
- * `RPOPLPUSH`.
+ * `RPOPLPUSH`: moves the last element of one list to the head of another: use `LMOVE`.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -518,7 +518,7 @@ export const rpoplpush = (source: RedisKey, destination: RedisKey): Command.Comm
   make(["RPOPLPUSH", source, destination], nullableTextReply)
 
 /**
- * `RPUSH`.
+ * `RPUSH`: puts elements at the end of a list; the new length.
  *
  * - since 1.0.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -535,7 +535,7 @@ export const rpush = (key: RedisKey, elements: OneOrMany<RedisValue>): Command.C
 }
 
 /**
- * `RPUSHX`.
+ * `RPUSHX`: puts elements at the end of a list that is there; the new length, 0 when it is not.
  *
  * - since 2.2.0 (changed in 4.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -11,7 +11,7 @@ const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Re
 const recordIntegerReply = /* @__PURE__ */ Reader.record(Reader.integer)
 
 /**
- * `PUBLISH`.
+ * `PUBLISH`: sends a message to a channel; how many received it.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -25,7 +25,7 @@ export const publish = (channel: RedisValue, message: RedisValue): Command.Comma
   make(["PUBLISH", channel, message], Reader.integer)
 
 /**
- * `PUBSUB CHANNELS`.
+ * `PUBSUB CHANNELS`: the channels that have subscribers.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -46,7 +46,7 @@ export const pubsubChannels = (
 }
 
 /**
- * `PUBSUB HELP`.
+ * `PUBSUB HELP`: what its subcommands are for, as lines of text.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -59,7 +59,7 @@ export const pubsubChannels = (
 export const pubsubHelp = (): Command.Command<ReadonlyArray<string>> => make(["PUBSUB", "HELP"], listWordReply)
 
 /**
- * `PUBSUB NUMPAT`.
+ * `PUBSUB NUMPAT`: how many patterns are subscribed to.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -72,7 +72,7 @@ export const pubsubHelp = (): Command.Command<ReadonlyArray<string>> => make(["P
 export const pubsubNumpat = (): Command.Command<number> => make(["PUBSUB", "NUMPAT"], Reader.integer)
 
 /**
- * `PUBSUB NUMSUB`.
+ * `PUBSUB NUMSUB`: how many subscribers each of the channels has.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -89,7 +89,7 @@ export const pubsubNumsub = (channels?: OneOrMany<RedisValue>): Command.Command<
 }
 
 /**
- * `PUBSUB SHARDCHANNELS`.
+ * `PUBSUB SHARDCHANNELS`: the shard channels that have subscribers.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -110,7 +110,7 @@ export const pubsubShardchannels = (
 }
 
 /**
- * `PUBSUB SHARDNUMSUB`.
+ * `PUBSUB SHARDNUMSUB`: how many subscribers each of the shard channels has.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -129,7 +129,7 @@ export const pubsubShardnumsub = (
 }
 
 /**
- * `SPUBLISH`.
+ * `SPUBLISH`: sends a message to a shard channel; how many received it.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

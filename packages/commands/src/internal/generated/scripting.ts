@@ -40,7 +40,7 @@ const listLiteral10Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.li
 const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
 
 /**
- * `EVAL`.
+ * `EVAL`: runs a Lua script; `Redis.script` sends it by its digest.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -61,7 +61,7 @@ const eval_ = (
 }
 
 /**
- * `EVAL_RO`.
+ * `EVAL_RO`: runs a Lua script, which may only read.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -82,7 +82,7 @@ export const evalRo = (
 }
 
 /**
- * `EVALSHA`.
+ * `EVALSHA`: runs a Lua script that the server has, by its digest.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -103,7 +103,7 @@ export const evalsha = (
 }
 
 /**
- * `EVALSHA_RO`.
+ * `EVALSHA_RO`: runs a Lua script by its digest, which may only read.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -124,7 +124,7 @@ export const evalshaRo = (
 }
 
 /**
- * `FCALL`.
+ * `FCALL`: calls a function of a library.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -145,7 +145,7 @@ export const fcall = (
 }
 
 /**
- * `FCALL_RO`.
+ * `FCALL_RO`: calls a function of a library, which may only read.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -166,7 +166,7 @@ export const fcallRo = (
 }
 
 /**
- * `FUNCTION DELETE`.
+ * `FUNCTION DELETE`: deletes a library.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -180,7 +180,7 @@ export const functionDelete = (libraryName: RedisValue): Command.Command<"OK"> =
   make(["FUNCTION", "DELETE", libraryName], literalOKReply)
 
 /**
- * `FUNCTION DUMP`.
+ * `FUNCTION DUMP`: all libraries in the server's own form, for `FUNCTION RESTORE`; bytes: ask with `decode: "bytes"`.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -193,7 +193,7 @@ export const functionDelete = (libraryName: RedisValue): Command.Command<"OK"> =
 export const functionDump = (): Command.Command<string, Uint8Array> => make(["FUNCTION", "DUMP"], textReply)
 
 /**
- * `FUNCTION FLUSH`.
+ * `FUNCTION FLUSH`: deletes all libraries.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -221,7 +221,7 @@ export const functionFlush = (options?: OneOf<{ async: true; sync: true }>): Com
 }
 
 /**
- * `FUNCTION HELP`.
+ * `FUNCTION HELP`: what its subcommands are for, as lines of text.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -234,7 +234,7 @@ export const functionFlush = (options?: OneOf<{ async: true; sync: true }>): Com
 export const functionHelp = (): Command.Command<ReadonlyArray<string>> => make(["FUNCTION", "HELP"], listWordReply)
 
 /**
- * `FUNCTION KILL`.
+ * `FUNCTION KILL`: ends the function that runs, if it has not written.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -247,7 +247,7 @@ export const functionHelp = (): Command.Command<ReadonlyArray<string>> => make([
 export const functionKill = (): Command.Command<"OK"> => make(["FUNCTION", "KILL"], literalOKReply)
 
 /**
- * `FUNCTION LIST`.
+ * `FUNCTION LIST`: the libraries and their functions.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -299,7 +299,7 @@ export const functionList = (options?: {
 }
 
 /**
- * `FUNCTION LOAD`.
+ * `FUNCTION LOAD`: loads a library; its name.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -324,7 +324,7 @@ export const functionLoad = (
 }
 
 /**
- * `FUNCTION RESTORE`.
+ * `FUNCTION RESTORE`: loads what `FUNCTION DUMP` gave.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -359,7 +359,7 @@ export const functionRestore = (
 }
 
 /**
- * `FUNCTION STATS`.
+ * `FUNCTION STATS`: which function runs, and how many there are for each engine.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -401,7 +401,7 @@ export const functionStats = (): Command.Command<
 > => make(["FUNCTION", "STATS"], functionStatsReply)
 
 /**
- * `SCRIPT EXISTS`.
+ * `SCRIPT EXISTS`: for each digest whether the server has the script.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -418,7 +418,7 @@ export const scriptExists = (sha1s: OneOrMany<RedisValue>): Command.Command<Read
 }
 
 /**
- * `SCRIPT FLUSH`.
+ * `SCRIPT FLUSH`: forgets all scripts.
  *
  * - since 2.6.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -446,7 +446,7 @@ export const scriptFlush = (options?: OneOf<{ async: true; sync: true }>): Comma
 }
 
 /**
- * `SCRIPT HELP`.
+ * `SCRIPT HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -459,7 +459,7 @@ export const scriptFlush = (options?: OneOf<{ async: true; sync: true }>): Comma
 export const scriptHelp = (): Command.Command<ReadonlyArray<string>> => make(["SCRIPT", "HELP"], listWordReply)
 
 /**
- * `SCRIPT KILL`.
+ * `SCRIPT KILL`: ends the script that runs, if it has not written.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -472,7 +472,7 @@ export const scriptHelp = (): Command.Command<ReadonlyArray<string>> => make(["S
 export const scriptKill = (): Command.Command<"OK"> => make(["SCRIPT", "KILL"], literalOKReply)
 
 /**
- * `SCRIPT LOAD`.
+ * `SCRIPT LOAD`: loads a script; its digest.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -485,7 +485,7 @@ export const scriptKill = (): Command.Command<"OK"> => make(["SCRIPT", "KILL"], 
 export const scriptLoad = (script: RedisValue): Command.Command<string> => make(["SCRIPT", "LOAD", script], wordReply)
 
 /**
- * `SCRIPT SHOW`.
+ * `SCRIPT SHOW`: the text of a script, by its digest.
  *
  * - since 8.0.0
  * - servers: Valkey 8

@@ -31,7 +31,7 @@ const recordPlainReply = /* @__PURE__ */ Reader.record(Reader.plain)
 const recordListTextReply = /* @__PURE__ */ Reader.record(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
- * `FT.AGGREGATE`.
+ * `FT.AGGREGATE`: searches, and sends what was found through steps in their order: groups, sorts, computes.
  *
  * - since 1.1.0
  * - servers: Redis 8 with its modules
@@ -244,7 +244,7 @@ export function aggregate(
 }
 
 /**
- * `FT.ALIASADD`.
+ * `FT.ALIASADD`: gives an index another name.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -258,7 +258,7 @@ export const aliasadd = (alias: RedisValue, index: RedisValue): Command.Command<
   make(["FT.ALIASADD", alias, index], literalOKReply)
 
 /**
- * `FT.ALIASDEL`.
+ * `FT.ALIASDEL`: takes another name from an index.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -271,7 +271,7 @@ export const aliasadd = (alias: RedisValue, index: RedisValue): Command.Command<
 export const aliasdel = (alias: RedisValue): Command.Command<"OK"> => make(["FT.ALIASDEL", alias], literalOKReply)
 
 /**
- * `FT.ALIASLIST`.
+ * `FT.ALIASLIST`: the other names of an index.
  *
  * - since 8.10.0
  * - servers: Redis 8 with its modules
@@ -285,7 +285,7 @@ export const aliaslist = (index: RedisValue): Command.Command<ReadonlySet<string
   make(["FT.ALIASLIST", index], setTextReply)
 
 /**
- * `FT.ALIASUPDATE`.
+ * `FT.ALIASUPDATE`: moves another name to an index.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -299,7 +299,7 @@ export const aliasupdate = (alias: RedisValue, index: RedisValue): Command.Comma
   make(["FT.ALIASUPDATE", alias, index], literalOKReply)
 
 /**
- * `FT.ALTER`.
+ * `FT.ALTER`: adds fields to an index.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -404,7 +404,7 @@ export const alter = (
 }
 
 /**
- * `FT.CONFIG GET`.
+ * `FT.CONFIG GET`: settings of the search module.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -417,7 +417,7 @@ export const configGet = (option: RedisValue): Command.Command<Rec<string | null
   make(["FT.CONFIG", "GET", option], recordNullableTextReply)
 
 /**
- * `FT.CONFIG HELP`.
+ * `FT.CONFIG HELP`: what a setting of the search module means.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -430,7 +430,7 @@ export const configHelp = (option: RedisValue): Command.Command<Resp.Reply> =>
   make(["FT.CONFIG", "HELP", option], plainReply)
 
 /**
- * `FT.CONFIG SET`.
+ * `FT.CONFIG SET`: changes a setting of the search module.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -443,7 +443,7 @@ export const configSet = (option: RedisValue, value: RedisValue): Command.Comman
   make(["FT.CONFIG", "SET", option, value], literalOKReply)
 
 /**
- * `FT.CREATE`.
+ * `FT.CREATE`: makes an index over hashes or JSON documents.
  *
  * - since 1.0.0 (changed in 2.0.0)
  * - servers: Redis 8 with its modules
@@ -617,7 +617,7 @@ export const create = (
 }
 
 /**
- * `FT.CURSOR DEL`.
+ * `FT.CURSOR DEL`: closes a cursor.
  *
  * - since 1.1.0
  * - servers: Redis 8 with its modules
@@ -630,7 +630,7 @@ export const cursorDel = (index: RedisValue, cursorId: Int): Command.Command<"OK
   make(["FT.CURSOR", "DEL", index, int(cursorId, "cursorId")], literalOKReply)
 
 /**
- * `FT.CURSOR READ`.
+ * `FT.CURSOR READ`: the next rows of a cursor, and the cursor to go on with (0 at the end).
  *
  * - since 1.1.0
  * - servers: Redis 8 with its modules
@@ -657,7 +657,7 @@ export const cursorRead = (
 }
 
 /**
- * `FT.DICTADD`.
+ * `FT.DICTADD`: adds terms to a dictionary; how many are new.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules
@@ -674,7 +674,7 @@ export const dictadd = (dict: RedisValue, terms: OneOrMany<RedisValue>): Command
 }
 
 /**
- * `FT.DICTDEL`.
+ * `FT.DICTDEL`: removes terms from a dictionary; how many were there.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules
@@ -691,7 +691,7 @@ export const dictdel = (dict: RedisValue, terms: OneOrMany<RedisValue>): Command
 }
 
 /**
- * `FT.DICTDUMP`.
+ * `FT.DICTDUMP`: the terms of a dictionary.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules
@@ -705,7 +705,7 @@ export const dictdump = (dict: RedisValue): Command.Command<ReadonlySet<string>,
   make(["FT.DICTDUMP", dict], setTextReply)
 
 /**
- * `FT.DROPINDEX`.
+ * `FT.DROPINDEX`: deletes an index; with `dd` its documents, too.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -729,7 +729,7 @@ export const dropindex = (
 }
 
 /**
- * `FT.EXPLAIN`.
+ * `FT.EXPLAIN`: how a query is understood, as text.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -762,7 +762,7 @@ export const explain = (
 }
 
 /**
- * `FT.EXPLAINCLI`.
+ * `FT.EXPLAINCLI`: how a query is understood, as lines.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -787,7 +787,7 @@ export const explaincli = (
 }
 
 /**
- * `FT.HYBRID`.
+ * `FT.HYBRID`: searches by text and by vector at once; the clauses are given word by word.
  *
  * - since 8.4.4
  * - servers: Redis 8 with its modules
@@ -807,7 +807,7 @@ export const hybrid = (
 }
 
 /**
- * `FT.INFO`.
+ * `FT.INFO`: what is known of an index.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -821,7 +821,7 @@ export const info = (index: RedisValue): Command.Command<Rec<Resp.Reply>, PairsB
   make(["FT.INFO", index], recordPlainReply)
 
 /**
- * `FT._LIST`.
+ * `FT._LIST`: the names of all indexes.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -835,7 +835,7 @@ export const list = (): Command.Command<ReadonlySet<string>, ReadonlyArray<Uint8
   make(["FT._LIST"], setTextReply)
 
 /**
- * `FT.PROFILE`.
+ * `FT.PROFILE`: runs a query, and says how long its parts took.
  *
  * - since 2.2.0
  * - servers: Redis 8 with its modules
@@ -864,7 +864,7 @@ export const profile = (
 }
 
 /**
- * `FT.SEARCH`.
+ * `FT.SEARCH`: the documents that match a query.
  *
  * - since 1.0.0 (changed in 2.0.0)
  * - servers: Redis 8 with its modules
@@ -1061,7 +1061,7 @@ export const search = (
 }
 
 /**
- * `FT.SPELLCHECK`.
+ * `FT.SPELLCHECK`: for each misspelt term of a query what it may mean.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules
@@ -1103,7 +1103,7 @@ export const spellcheck = (
 }
 
 /**
- * `FT.SYNDUMP`.
+ * `FT.SYNDUMP`: the groups of synonyms that each term is in.
  *
  * - since 1.2.0
  * - servers: Redis 8 with its modules
@@ -1119,7 +1119,7 @@ export const syndump = (
   make(["FT.SYNDUMP", index], recordListTextReply)
 
 /**
- * `FT.SYNUPDATE`.
+ * `FT.SYNUPDATE`: makes a group of synonyms, or adds to it.
  *
  * - since 1.2.0
  * - servers: Redis 8 with its modules
@@ -1146,7 +1146,7 @@ export const synupdate = (
 }
 
 /**
- * `FT.TAGVALS`.
+ * `FT.TAGVALS`: all values of a tag field.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules

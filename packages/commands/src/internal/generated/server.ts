@@ -94,7 +94,7 @@ const listSlowlogReply = /* @__PURE__ */ Reader.list(server.slowlog)
 const pairWordWordReply = /* @__PURE__ */ Reader.pair(Reader.word, Reader.word)
 
 /**
- * `ACL CAT`.
+ * `ACL CAT`: the categories of commands, or the commands of one.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -113,7 +113,7 @@ export const aclCat = (category?: RedisValue): Command.Command<ReadonlyArray<str
 }
 
 /**
- * `ACL DELUSER`.
+ * `ACL DELUSER`: deletes users; how many.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -130,7 +130,7 @@ export const aclDeluser = (usernames: OneOrMany<RedisValue>): Command.Command<nu
 }
 
 /**
- * `ACL DRYRUN`.
+ * `ACL DRYRUN`: whether a user may run a command: `"OK"`, or why not.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -151,7 +151,7 @@ export const aclDryrun = (
 }
 
 /**
- * `ACL GENPASS`.
+ * `ACL GENPASS`: a new password.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -170,7 +170,7 @@ export const aclGenpass = (bits?: Int): Command.Command<string, Uint8Array> => {
 }
 
 /**
- * `ACL GETUSER`.
+ * `ACL GETUSER`: the rules of a user, or null.
  *
  * - since 6.0.0 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -214,7 +214,7 @@ export const aclGetuser = (
 > => make(["ACL", "GETUSER", username], aclGetuserReply)
 
 /**
- * `ACL HELP`.
+ * `ACL HELP`: what its subcommands are for, as lines of text.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -227,7 +227,7 @@ export const aclGetuser = (
 export const aclHelp = (): Command.Command<ReadonlyArray<string>> => make(["ACL", "HELP"], listWordReply)
 
 /**
- * `ACL LIST`.
+ * `ACL LIST`: the rules of all users, as text.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -241,7 +241,7 @@ export const aclList = (): Command.Command<ReadonlyArray<string>, ReadonlyArray<
   make(["ACL", "LIST"], listTextReply)
 
 /**
- * `ACL LOAD`.
+ * `ACL LOAD`: reads the users from their file again.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -254,7 +254,7 @@ export const aclList = (): Command.Command<ReadonlyArray<string>, ReadonlyArray<
 export const aclLoad = (): Command.Command<"OK"> => make(["ACL", "LOAD"], literalOKReply)
 
 /**
- * `ACL LOG`.
+ * `ACL LOG`: what was refused of late.
  *
  * - since 6.0.0 (changed in 7.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -314,7 +314,7 @@ export function aclLog(options?: {
 }
 
 /**
- * `ACL SAVE`.
+ * `ACL SAVE`: writes the users to their file.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -327,7 +327,7 @@ export function aclLog(options?: {
 export const aclSave = (): Command.Command<"OK"> => make(["ACL", "SAVE"], literalOKReply)
 
 /**
- * `ACL SETUSER`.
+ * `ACL SETUSER`: makes a user, or changes its rules.
  *
  * - since 6.0.0 (changed in 6.2.0, 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -344,7 +344,7 @@ export const aclSetuser = (username: RedisValue, rules?: OneOrMany<RedisValue>):
 }
 
 /**
- * `ACL USERS`.
+ * `ACL USERS`: the names of all users.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -358,7 +358,7 @@ export const aclUsers = (): Command.Command<ReadonlyArray<string>, ReadonlyArray
   make(["ACL", "USERS"], listTextReply)
 
 /**
- * `ACL WHOAMI`.
+ * `ACL WHOAMI`: the name of the connection's user.
  *
  * - since 6.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -371,7 +371,7 @@ export const aclUsers = (): Command.Command<ReadonlyArray<string>, ReadonlyArray
 export const aclWhoami = (): Command.Command<string, Uint8Array> => make(["ACL", "WHOAMI"], textReply)
 
 /**
- * `BACKUP ABORT`.
+ * `BACKUP ABORT`: ends a backup that is under way.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -384,7 +384,7 @@ export const aclWhoami = (): Command.Command<string, Uint8Array> => make(["ACL",
 export const backupAbort = (): Command.Command<Resp.Reply> => make(["BACKUP", "ABORT"], plainReply)
 
 /**
- * `BACKUP CLEANUP`.
+ * `BACKUP CLEANUP`: removes what a backup has left.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -397,7 +397,7 @@ export const backupAbort = (): Command.Command<Resp.Reply> => make(["BACKUP", "A
 export const backupCleanup = (): Command.Command<Resp.Reply> => make(["BACKUP", "CLEANUP"], plainReply)
 
 /**
- * `BACKUP HELP`.
+ * `BACKUP HELP`: what its subcommands are for, as lines of text.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -410,7 +410,7 @@ export const backupCleanup = (): Command.Command<Resp.Reply> => make(["BACKUP", 
 export const backupHelp = (): Command.Command<ReadonlyArray<string>> => make(["BACKUP", "HELP"], listWordReply)
 
 /**
- * `BACKUP LIST`.
+ * `BACKUP LIST`: the backups that there are.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -423,7 +423,7 @@ export const backupHelp = (): Command.Command<ReadonlyArray<string>> => make(["B
 export const backupList = (): Command.Command<Resp.Reply> => make(["BACKUP", "LIST"], plainReply)
 
 /**
- * `BACKUP SEAL`.
+ * `BACKUP SEAL`: finishes a backup.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -436,7 +436,7 @@ export const backupList = (): Command.Command<Resp.Reply> => make(["BACKUP", "LI
 export const backupSeal = (): Command.Command<Resp.Reply> => make(["BACKUP", "SEAL"], plainReply)
 
 /**
- * `BACKUP START`.
+ * `BACKUP START`: begins a backup.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -449,7 +449,7 @@ export const backupSeal = (): Command.Command<Resp.Reply> => make(["BACKUP", "SE
 export const backupStart = (): Command.Command<Resp.Reply> => make(["BACKUP", "START"], plainReply)
 
 /**
- * `BACKUP STATUS`.
+ * `BACKUP STATUS`: how far a backup is.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -462,7 +462,7 @@ export const backupStart = (): Command.Command<Resp.Reply> => make(["BACKUP", "S
 export const backupStatus = (): Command.Command<Resp.Reply> => make(["BACKUP", "STATUS"], plainReply)
 
 /**
- * `BGREWRITEAOF`.
+ * `BGREWRITEAOF`: begins to write the append-only file anew.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -475,7 +475,7 @@ export const backupStatus = (): Command.Command<Resp.Reply> => make(["BACKUP", "
 export const bgrewriteaof = (): Command.Command<string, Uint8Array> => make(["BGREWRITEAOF"], textReply)
 
 /**
- * `BGSAVE`.
+ * `BGSAVE`: begins to save a snapshot in the background.
  *
  * - since 1.0.0 (changed in 3.2.2)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -496,7 +496,7 @@ export const bgsave = (options?: { readonly schedule?: boolean | undefined }): C
 }
 
 /**
- * `COMMAND`.
+ * `COMMAND`: what the server knows of all its commands.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -509,7 +509,7 @@ export const bgsave = (options?: { readonly schedule?: boolean | undefined }): C
 export const command = (): Command.Command<ReadonlyArray<CommandInfo>> => make(["COMMAND"], listCommandInfoReply)
 
 /**
- * `COMMAND COUNT`.
+ * `COMMAND COUNT`: how many commands the server has.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -522,7 +522,7 @@ export const command = (): Command.Command<ReadonlyArray<CommandInfo>> => make([
 export const commandCount = (): Command.Command<number> => make(["COMMAND", "COUNT"], Reader.integer)
 
 /**
- * `COMMAND DOCS`.
+ * `COMMAND DOCS`: what the server says of commands: since when, how long they take, their arguments.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -541,7 +541,7 @@ export const commandDocs = (
 }
 
 /**
- * `COMMAND GETKEYS`.
+ * `COMMAND GETKEYS`: the keys of a command line.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -561,7 +561,7 @@ export const commandGetkeys = (
 }
 
 /**
- * `COMMAND GETKEYSANDFLAGS`.
+ * `COMMAND GETKEYSANDFLAGS`: the keys of a command line, and what is done with each.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -584,7 +584,7 @@ export const commandGetkeysandflags = (
 }
 
 /**
- * `COMMAND HELP`.
+ * `COMMAND HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -597,7 +597,7 @@ export const commandGetkeysandflags = (
 export const commandHelp = (): Command.Command<ReadonlyArray<string>> => make(["COMMAND", "HELP"], listWordReply)
 
 /**
- * `COMMAND INFO`.
+ * `COMMAND INFO`: what the server knows of commands, null for each that it does not know.
  *
  * - since 2.8.13 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -616,7 +616,7 @@ export const commandInfo = (
 }
 
 /**
- * `COMMAND LIST`.
+ * `COMMAND LIST`: the names of the server's commands.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -650,7 +650,7 @@ export const commandList = (options?: {
 }
 
 /**
- * `CONFIG GET`.
+ * `CONFIG GET`: settings of the server whose names match.
  *
  * - since 2.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -667,7 +667,7 @@ export const configGet = (parameters: OneOrMany<RedisValue>): Command.Command<Re
 }
 
 /**
- * `CONFIG HELP`.
+ * `CONFIG HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -680,7 +680,7 @@ export const configGet = (parameters: OneOrMany<RedisValue>): Command.Command<Re
 export const configHelp = (): Command.Command<ReadonlyArray<string>> => make(["CONFIG", "HELP"], listWordReply)
 
 /**
- * `CONFIG RESETSTAT`.
+ * `CONFIG RESETSTAT`: sets the server's counters back.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -693,7 +693,7 @@ export const configHelp = (): Command.Command<ReadonlyArray<string>> => make(["C
 export const configResetstat = (): Command.Command<"OK"> => make(["CONFIG", "RESETSTAT"], literalOKReply)
 
 /**
- * `CONFIG REWRITE`.
+ * `CONFIG REWRITE`: writes the settings to their file.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -706,7 +706,7 @@ export const configResetstat = (): Command.Command<"OK"> => make(["CONFIG", "RES
 export const configRewrite = (): Command.Command<"OK"> => make(["CONFIG", "REWRITE"], literalOKReply)
 
 /**
- * `CONFIG SET`.
+ * `CONFIG SET`: changes settings of the server.
  *
  * - since 2.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -725,7 +725,7 @@ export const configSet = (entries_: Relation<RedisValue, RedisValue>): Command.C
 }
 
 /**
- * `DBSIZE`.
+ * `DBSIZE`: how many keys the database has.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -738,7 +738,7 @@ export const configSet = (entries_: Relation<RedisValue, RedisValue>): Command.C
 export const dbsize = (): Command.Command<number> => make(["DBSIZE"], Reader.integer)
 
 /**
- * `FAILOVER`.
+ * `FAILOVER`: hands the role of the primary to a replica.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -774,7 +774,7 @@ export const failover = (options?: {
 }
 
 /**
- * `FLUSHALL`.
+ * `FLUSHALL`: deletes all keys of all databases.
  *
  * - since 1.0.0 (changed in 4.0.0, 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -802,7 +802,7 @@ export const flushall = (options?: OneOf<{ async: true; sync: true }>): Command.
 }
 
 /**
- * `FLUSHDB`.
+ * `FLUSHDB`: deletes all keys of the database.
  *
  * - since 1.0.0 (changed in 4.0.0, 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -830,7 +830,7 @@ export const flushdb = (options?: OneOf<{ async: true; sync: true }>): Command.C
 }
 
 /**
- * `HOTKEYS GET`.
+ * `HOTKEYS GET`: what was found of keys that are used much.
  *
  * - since 8.6.0
  * - servers: Redis 8
@@ -843,7 +843,7 @@ export const flushdb = (options?: OneOf<{ async: true; sync: true }>): Command.C
 export const hotkeysGet = (): Command.Command<Resp.Reply | null> => make(["HOTKEYS", "GET"], nullablePlainReply)
 
 /**
- * `HOTKEYS HELP`.
+ * `HOTKEYS HELP`: what its subcommands are for, as lines of text.
  *
  * - since 8.6.1
  * - servers: Redis 8
@@ -856,7 +856,7 @@ export const hotkeysGet = (): Command.Command<Resp.Reply | null> => make(["HOTKE
 export const hotkeysHelp = (): Command.Command<ReadonlyArray<string>> => make(["HOTKEYS", "HELP"], listWordReply)
 
 /**
- * `HOTKEYS RESET`.
+ * `HOTKEYS RESET`: forgets what was found.
  *
  * - since 8.6.0
  * - servers: Redis 8
@@ -869,7 +869,7 @@ export const hotkeysHelp = (): Command.Command<ReadonlyArray<string>> => make(["
 export const hotkeysReset = (): Command.Command<"OK"> => make(["HOTKEYS", "RESET"], literalOKReply)
 
 /**
- * `HOTKEYS START`.
+ * `HOTKEYS START`: begins to look for keys that are used much.
  *
  * - since 8.6.0
  * - servers: Redis 8
@@ -913,7 +913,7 @@ export const hotkeysStart = (
 }
 
 /**
- * `HOTKEYS STOP`.
+ * `HOTKEYS STOP`: ends the look for keys that are used much.
  *
  * - since 8.6.0
  * - servers: Redis 8
@@ -926,7 +926,7 @@ export const hotkeysStart = (
 export const hotkeysStop = (): Command.Command<"OK"> => make(["HOTKEYS", "STOP"], literalOKReply)
 
 /**
- * `INFO`.
+ * `INFO`: what the server knows of itself, as text by sections.
  *
  * - since 1.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -943,7 +943,7 @@ export const info = (sections?: OneOrMany<RedisValue>): Command.Command<string, 
 }
 
 /**
- * `LASTSAVE`.
+ * `LASTSAVE`: when the last snapshot was saved, in seconds since 1970.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -956,7 +956,7 @@ export const info = (sections?: OneOrMany<RedisValue>): Command.Command<string, 
 export const lastsave = (): Command.Command<number> => make(["LASTSAVE"], Reader.integer)
 
 /**
- * `LATENCY DOCTOR`.
+ * `LATENCY DOCTOR`: what the server thinks of its slow events, as text.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -969,7 +969,7 @@ export const lastsave = (): Command.Command<number> => make(["LASTSAVE"], Reader
 export const latencyDoctor = (): Command.Command<string, Uint8Array> => make(["LATENCY", "DOCTOR"], textReply)
 
 /**
- * `LATENCY GRAPH`.
+ * `LATENCY GRAPH`: how slow an event was over time, as a drawing in text.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -983,7 +983,7 @@ export const latencyGraph = (event: RedisValue): Command.Command<string, Uint8Ar
   make(["LATENCY", "GRAPH", event], textReply)
 
 /**
- * `LATENCY HELP`.
+ * `LATENCY HELP`: what its subcommands are for, as lines of text.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -996,7 +996,7 @@ export const latencyGraph = (event: RedisValue): Command.Command<string, Uint8Ar
 export const latencyHelp = (): Command.Command<ReadonlyArray<string>> => make(["LATENCY", "HELP"], listWordReply)
 
 /**
- * `LATENCY HISTOGRAM`.
+ * `LATENCY HISTOGRAM`: how long commands took.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1018,7 +1018,7 @@ export const latencyHistogram = (
 }
 
 /**
- * `LATENCY HISTORY`.
+ * `LATENCY HISTORY`: when an event was slow, and for how many milliseconds.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1032,7 +1032,7 @@ export const latencyHistory = (event: RedisValue): Command.Command<ReadonlyArray
   make(["LATENCY", "HISTORY", event], listPairIntegerIntegerReply)
 
 /**
- * `LATENCY LATEST`.
+ * `LATENCY LATEST`: the events that were slow: name, time, milliseconds, and the most milliseconds.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1048,7 +1048,7 @@ export const latencyLatest = (): Command.Command<
 > => make(["LATENCY", "LATEST"], latencyLatestReply)
 
 /**
- * `LATENCY RESET`.
+ * `LATENCY RESET`: forgets slow events; how many.
  *
  * - since 2.8.13
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1065,7 +1065,7 @@ export const latencyReset = (events?: OneOrMany<RedisValue>): Command.Command<nu
 }
 
 /**
- * `LOLWUT`.
+ * `LOLWUT`: a drawing, and the version of the server.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1093,7 +1093,7 @@ export const lolwut = (options?: {
 }
 
 /**
- * `MEMORY DOCTOR`.
+ * `MEMORY DOCTOR`: what the server thinks of its memory, as text.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1106,7 +1106,7 @@ export const lolwut = (options?: {
 export const memoryDoctor = (): Command.Command<string, Uint8Array> => make(["MEMORY", "DOCTOR"], textReply)
 
 /**
- * `MEMORY HELP`.
+ * `MEMORY HELP`: what its subcommands are for, as lines of text.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1119,7 +1119,7 @@ export const memoryDoctor = (): Command.Command<string, Uint8Array> => make(["ME
 export const memoryHelp = (): Command.Command<ReadonlyArray<string>> => make(["MEMORY", "HELP"], listWordReply)
 
 /**
- * `MEMORY MALLOC-STATS`.
+ * `MEMORY MALLOC-STATS`: what the allocator says of itself, as text.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1131,7 +1131,7 @@ export const memoryHelp = (): Command.Command<ReadonlyArray<string>> => make(["M
 export const memoryMallocStats = (): Command.Command<string, Uint8Array> => make(["MEMORY", "MALLOC-STATS"], textReply)
 
 /**
- * `MEMORY PURGE`.
+ * `MEMORY PURGE`: asks the allocator to give memory back.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1143,7 +1143,7 @@ export const memoryMallocStats = (): Command.Command<string, Uint8Array> => make
 export const memoryPurge = (): Command.Command<"OK"> => make(["MEMORY", "PURGE"], literalOKReply)
 
 /**
- * `MEMORY STATS`.
+ * `MEMORY STATS`: what the server's memory is used for.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1156,7 +1156,7 @@ export const memoryPurge = (): Command.Command<"OK"> => make(["MEMORY", "PURGE"]
 export const memoryStats = (): Command.Command<MemoryStats> => make(["MEMORY", "STATS"], server.memoryStats)
 
 /**
- * `MEMORY USAGE`.
+ * `MEMORY USAGE`: how many bytes a key takes, or null.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1180,7 +1180,7 @@ export const memoryUsage = (
 }
 
 /**
- * `MODULE HELP`.
+ * `MODULE HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1193,7 +1193,7 @@ export const memoryUsage = (
 export const moduleHelp = (): Command.Command<ReadonlyArray<string>> => make(["MODULE", "HELP"], listWordReply)
 
 /**
- * `MODULE LIST`.
+ * `MODULE LIST`: the modules of the server.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1221,7 +1221,7 @@ export const moduleList = (): Command.Command<
 > => make(["MODULE", "LIST"], moduleListReply)
 
 /**
- * `MODULE LOAD`.
+ * `MODULE LOAD`: loads a module.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1238,7 +1238,7 @@ export const moduleLoad = (path: RedisValue, args_?: OneOrMany<RedisValue>): Com
 }
 
 /**
- * `MODULE LOADEX`.
+ * `MODULE LOADEX`: loads a module with settings of its own.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1273,7 +1273,7 @@ export const moduleLoadex = (
 }
 
 /**
- * `MODULE UNLOAD`.
+ * `MODULE UNLOAD`: unloads a module.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1287,7 +1287,7 @@ export const moduleUnload = (name: RedisValue): Command.Command<"OK"> =>
   make(["MODULE", "UNLOAD", name], literalOKReply)
 
 /**
- * `REPLICAOF`.
+ * `REPLICAOF`: makes the server a replica of another; `("NO", "ONE")` makes it a primary.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1301,7 +1301,7 @@ export const replicaof = (host: RedisValue, port: RedisValue): Command.Command<s
   make(["REPLICAOF", host, port], textReply)
 
 /**
- * `ROLE`.
+ * `ROLE`: what the server is among others: primary, replica or Sentinel.
  *
  * - since 2.8.12
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1314,7 +1314,7 @@ export const replicaof = (host: RedisValue, port: RedisValue): Command.Command<s
 export const role = (): Command.Command<Role, RoleBytes> => make(["ROLE"], server.role)
 
 /**
- * `SAVE`.
+ * `SAVE`: saves a snapshot, and holds up the server until that is done.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1327,7 +1327,7 @@ export const role = (): Command.Command<Role, RoleBytes> => make(["ROLE"], serve
 export const save = (): Command.Command<"OK"> => make(["SAVE"], literalOKReply)
 
 /**
- * `SHUTDOWN`.
+ * `SHUTDOWN`: ends the server.
  *
  * - since 1.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1370,7 +1370,7 @@ export const shutdown = (
 }
 
 /**
- * `SLAVEOF`.
+ * `SLAVEOF`: the old name of `REPLICAOF`.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1385,7 +1385,7 @@ export const slaveof = (host: RedisValue, port: RedisValue): Command.Command<str
   make(["SLAVEOF", host, port], textReply)
 
 /**
- * `SLOWLOG GET`.
+ * `SLOWLOG GET`: the slowest commands of late.
  *
  * - since 2.2.12 (changed in 4.0.0, 8.10.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1406,7 +1406,7 @@ export const slowlogGet = (
 }
 
 /**
- * `SLOWLOG HELP`.
+ * `SLOWLOG HELP`: what its subcommands are for, as lines of text.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1419,7 +1419,7 @@ export const slowlogGet = (
 export const slowlogHelp = (): Command.Command<ReadonlyArray<string>> => make(["SLOWLOG", "HELP"], listWordReply)
 
 /**
- * `SLOWLOG LEN`.
+ * `SLOWLOG LEN`: how many slow commands are noted.
  *
  * - since 2.2.12
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1432,7 +1432,7 @@ export const slowlogHelp = (): Command.Command<ReadonlyArray<string>> => make(["
 export const slowlogLen = (): Command.Command<number> => make(["SLOWLOG", "LEN"], Reader.integer)
 
 /**
- * `SLOWLOG RESET`.
+ * `SLOWLOG RESET`: forgets the slow commands.
  *
  * - since 2.2.12
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1445,7 +1445,7 @@ export const slowlogLen = (): Command.Command<number> => make(["SLOWLOG", "LEN"]
 export const slowlogReset = (): Command.Command<"OK"> => make(["SLOWLOG", "RESET"], literalOKReply)
 
 /**
- * `SWAPDB`.
+ * `SWAPDB`: swaps two databases.
  *
  * - since 4.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1459,7 +1459,7 @@ export const swapdb = (index1: Int, index2: Int): Command.Command<"OK"> =>
   make(["SWAPDB", int(index1, "index1"), int(index2, "index2")], literalOKReply)
 
 /**
- * `TIME`.
+ * `TIME`: the server's clock: seconds since 1970, and microseconds, as text.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -14,7 +14,7 @@ const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Re
 const pairTextListTextReply = /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.list(Reader.text))
 
 /**
- * `SADD`.
+ * `SADD`: adds members to a set; how many are new.
  *
  * - since 1.0.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -31,7 +31,7 @@ export const sadd = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
 }
 
 /**
- * `SCARD`.
+ * `SCARD`: how many members a set has.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -44,7 +44,7 @@ export const sadd = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
 export const scard = (key: RedisKey): Command.Command<number> => make(["SCARD", key], Reader.integer)
 
 /**
- * `SDIFF`.
+ * `SDIFF`: the members of the first set that no other one has.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -61,7 +61,7 @@ export const sdiff = (keys: OneOrMany<RedisKey>): Command.Command<ReadonlySet<st
 }
 
 /**
- * `SDIFFCARD`.
+ * `SDIFFCARD`: how many members the first set has that no other one has.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -86,7 +86,7 @@ export const sdiffcard = (
 }
 
 /**
- * `SDIFFSTORE`.
+ * `SDIFFSTORE`: stores the members of the first set that no other one has; how many.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -103,7 +103,7 @@ export const sdiffstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Co
 }
 
 /**
- * `SINTER`.
+ * `SINTER`: the members that all the sets have.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -120,7 +120,7 @@ export const sinter = (keys: OneOrMany<RedisKey>): Command.Command<ReadonlySet<s
 }
 
 /**
- * `SINTERCARD`.
+ * `SINTERCARD`: how many members all the sets have in common, counted up to a limit.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -145,7 +145,7 @@ export const sintercard = (
 }
 
 /**
- * `SINTERSTORE`.
+ * `SINTERSTORE`: stores the members that all the sets have; how many.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -162,7 +162,7 @@ export const sinterstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): C
 }
 
 /**
- * `SISMEMBER`.
+ * `SISMEMBER`: whether a set has a member.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -176,7 +176,7 @@ export const sismember = (key: RedisKey, member: RedisValue): Command.Command<0 
   make(["SISMEMBER", key, member], literal01Reply)
 
 /**
- * `SMEMBERS`.
+ * `SMEMBERS`: all members of a set; empty where there is none.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -190,7 +190,7 @@ export const smembers = (key: RedisKey): Command.Command<ReadonlySet<string>, Re
   make(["SMEMBERS", key], setTextReply)
 
 /**
- * `SMISMEMBER`.
+ * `SMISMEMBER`: for each of several members whether a set has it.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -207,7 +207,7 @@ export const smismember = (key: RedisKey, members: OneOrMany<RedisValue>): Comma
 }
 
 /**
- * `SMOVE`.
+ * `SMOVE`: moves a member from one set to another; 1 when it was there.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -221,7 +221,7 @@ export const smove = (source: RedisKey, destination: RedisKey, member: RedisValu
   make(["SMOVE", source, destination, member], literal10Reply)
 
 /**
- * `SPOP`.
+ * `SPOP`: takes a member at random, or several.
  *
  * - since 1.0.0 (changed in 3.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -242,7 +242,7 @@ export function spop(key: RedisKey, count?: Int): Command.Command<unknown> {
 }
 
 /**
- * `SRANDMEMBER`.
+ * `SRANDMEMBER`: a member at random, or several (with a negative count the same one may come twice).
  *
  * - since 1.0.0 (changed in 2.6.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -266,7 +266,7 @@ export function srandmember(key: RedisKey, count?: Int): Command.Command<unknown
 }
 
 /**
- * `SREM`.
+ * `SREM`: removes members from a set; how many were there.
  *
  * - since 1.0.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -283,7 +283,7 @@ export const srem = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
 }
 
 /**
- * `SSCAN`.
+ * `SSCAN`: one page of a set's members; `Redis.sscan` walks all of them.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -311,7 +311,7 @@ export const sscan = (
 }
 
 /**
- * `SUNION`.
+ * `SUNION`: the members that any of the sets has.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -328,7 +328,7 @@ export const sunion = (keys: OneOrMany<RedisKey>): Command.Command<ReadonlySet<s
 }
 
 /**
- * `SUNIONCARD`.
+ * `SUNIONCARD`: how many members any of the sets has.
  *
  * - since 8.10.0
  * - servers: Redis 8
@@ -356,7 +356,7 @@ export const sunioncard = (
 }
 
 /**
- * `SUNIONSTORE`.
+ * `SUNIONSTORE`: stores the members that any of the sets has; how many.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -24,7 +24,7 @@ const nullableIntegerReply = /* @__PURE__ */ Reader.nullable(Reader.integer)
 const pairTextScoredReply = /* @__PURE__ */ Reader.pair(Reader.text, core.scored)
 
 /**
- * `BZMPOP`.
+ * `BZMPOP`: takes members from the first sorted set that has any, and waits until one has.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -56,7 +56,7 @@ export const bzmpop = (
 }
 
 /**
- * `BZPOPMAX`.
+ * `BZPOPMAX`: takes the member with the highest score of the first sorted set that has any, and waits until one has; key, member and score.
  *
  * - since 5.0.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -78,7 +78,7 @@ export const bzpopmax = (
 }
 
 /**
- * `BZPOPMIN`.
+ * `BZPOPMIN`: takes the member with the lowest score of the first sorted set that has any, and waits until one has; key, member and score.
  *
  * - since 5.0.0 (changed in 6.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -100,7 +100,7 @@ export const bzpopmin = (
 }
 
 /**
- * `ZADD`.
+ * `ZADD`: adds members with their scores, or changes scores; how many are new (with `ch`: changed). With `incr` it adds to one score and gives it.
  *
  * - since 1.2.0 (changed in 2.4.0, 3.0.2, 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -171,7 +171,7 @@ export function zadd(
 }
 
 /**
- * `ZCARD`.
+ * `ZCARD`: how many members a sorted set has.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -184,7 +184,7 @@ export function zadd(
 export const zcard = (key: RedisKey): Command.Command<number> => make(["ZCARD", key], Reader.integer)
 
 /**
- * `ZCOUNT`.
+ * `ZCOUNT`: how many members have a score between two bounds.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -198,7 +198,7 @@ export const zcount = (key: RedisKey, min: Score, max: Score): Command.Command<n
   make(["ZCOUNT", key, min, max], Reader.integer)
 
 /**
- * `ZDIFF`.
+ * `ZDIFF`: the members of the first sorted set that no other one has.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -231,7 +231,7 @@ export function zdiff(
 }
 
 /**
- * `ZDIFFSTORE`.
+ * `ZDIFFSTORE`: stores the members of the first sorted set that no other one has; how many.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -248,7 +248,7 @@ export const zdiffstore = (destination: RedisKey, keys: OneOrMany<RedisKey>): Co
 }
 
 /**
- * `ZINCRBY`.
+ * `ZINCRBY`: adds to the score of a member, which is added if it is not there; the new score.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -262,7 +262,7 @@ export const zincrby = (key: RedisKey, increment: number, member: RedisValue): C
   make(["ZINCRBY", key, increment, member], Reader.double)
 
 /**
- * `ZINTER`.
+ * `ZINTER`: the members that all the sorted sets have, with scores put together.
  *
  * - since 6.2.0 (changed in 8.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -314,7 +314,7 @@ export function zinter(
 }
 
 /**
- * `ZINTERCARD`.
+ * `ZINTERCARD`: how many members all the sorted sets have in common, counted up to a limit.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -339,7 +339,7 @@ export const zintercard = (
 }
 
 /**
- * `ZINTERSTORE`.
+ * `ZINTERSTORE`: stores the members that all the sorted sets have; how many.
  *
  * - since 2.0.0 (changed in 8.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -372,7 +372,7 @@ export const zinterstore = (
 }
 
 /**
- * `ZLEXCOUNT`.
+ * `ZLEXCOUNT`: how many members are between two others, where all have the same score.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -386,7 +386,7 @@ export const zlexcount = (key: RedisKey, min: Lex, max: Lex): Command.Command<nu
   make(["ZLEXCOUNT", key, min, max], Reader.integer)
 
 /**
- * `ZMPOP`.
+ * `ZMPOP`: takes the members with the lowest or highest scores from the first sorted set that has any.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -416,7 +416,7 @@ export const zmpop = (
 }
 
 /**
- * `ZMSCORE`.
+ * `ZMSCORE`: the scores of several members, null for each that is not there.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -436,7 +436,7 @@ export const zmscore = (
 }
 
 /**
- * `ZPOPMAX`.
+ * `ZPOPMAX`: takes the member with the highest score, or several, the highest first.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -457,7 +457,7 @@ export function zpopmax(key: RedisKey, count?: Int): Command.Command<unknown> {
 }
 
 /**
- * `ZPOPMIN`.
+ * `ZPOPMIN`: takes the member with the lowest score, or several, the lowest first.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -478,7 +478,7 @@ export function zpopmin(key: RedisKey, count?: Int): Command.Command<unknown> {
 }
 
 /**
- * `ZRANDMEMBER`.
+ * `ZRANDMEMBER`: a member at random, or several (with a negative count the same one may come twice).
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -524,7 +524,7 @@ export function zrandmember(
 }
 
 /**
- * `ZRANGE`.
+ * `ZRANGE`: members between two positions, scores or names, both included unless the bound says otherwise.
  *
  * - since 1.2.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -594,7 +594,7 @@ export function zrange(
 }
 
 /**
- * `ZRANGEBYLEX`.
+ * `ZRANGEBYLEX`: members between two names: use `ZRANGE` with `byLex`.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -623,7 +623,7 @@ export const zrangebylex = (
 }
 
 /**
- * `ZRANGEBYSCORE`.
+ * `ZRANGEBYSCORE`: members between two scores: use `ZRANGE` with `byScore`.
  *
  * - since 1.0.5 (changed in 2.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -673,7 +673,7 @@ export function zrangebyscore(
 }
 
 /**
- * `ZRANGESTORE`.
+ * `ZRANGESTORE`: stores members between two positions, scores or names; how many.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -718,7 +718,7 @@ export const zrangestore = (
 }
 
 /**
- * `ZRANK`.
+ * `ZRANK`: the position of a member, the lowest score first; null when it is not there.
  *
  * - since 2.0.0 (changed in 7.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -756,7 +756,7 @@ export function zrank(
 }
 
 /**
- * `ZREM`.
+ * `ZREM`: removes members; how many were there.
  *
  * - since 1.2.0 (changed in 2.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -773,7 +773,7 @@ export const zrem = (key: RedisKey, members: OneOrMany<RedisValue>): Command.Com
 }
 
 /**
- * `ZREMRANGEBYLEX`.
+ * `ZREMRANGEBYLEX`: removes members between two names; how many.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -787,7 +787,7 @@ export const zremrangebylex = (key: RedisKey, min: Lex, max: Lex): Command.Comma
   make(["ZREMRANGEBYLEX", key, min, max], Reader.integer)
 
 /**
- * `ZREMRANGEBYRANK`.
+ * `ZREMRANGEBYRANK`: removes members between two positions; how many.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -801,7 +801,7 @@ export const zremrangebyrank = (key: RedisKey, start: Int, stop: Int): Command.C
   make(["ZREMRANGEBYRANK", key, int(start, "start"), int(stop, "stop")], Reader.integer)
 
 /**
- * `ZREMRANGEBYSCORE`.
+ * `ZREMRANGEBYSCORE`: removes members between two scores; how many.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -815,7 +815,7 @@ export const zremrangebyscore = (key: RedisKey, min: Score, max: Score): Command
   make(["ZREMRANGEBYSCORE", key, min, max], Reader.integer)
 
 /**
- * `ZREVRANGE`.
+ * `ZREVRANGE`: members between two positions, the highest first: use `ZRANGE` with `rev`.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -854,7 +854,7 @@ export function zrevrange(
 }
 
 /**
- * `ZREVRANGEBYLEX`.
+ * `ZREVRANGEBYLEX`: members between two names, the last first: use `ZRANGE` with `byLex` and `rev`.
  *
  * - since 2.8.9
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -883,7 +883,7 @@ export const zrevrangebylex = (
 }
 
 /**
- * `ZREVRANGEBYSCORE`.
+ * `ZREVRANGEBYSCORE`: members between two scores, the highest first: use `ZRANGE` with `byScore` and `rev`.
  *
  * - since 2.2.0 (changed in 2.1.6)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -933,7 +933,7 @@ export function zrevrangebyscore(
 }
 
 /**
- * `ZREVRANK`.
+ * `ZREVRANK`: the position of a member, the highest score first; null when it is not there.
  *
  * - since 2.0.0 (changed in 7.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -971,7 +971,7 @@ export function zrevrank(
 }
 
 /**
- * `ZSCAN`.
+ * `ZSCAN`: one page of a sorted set's members; `Redis.zscan` walks all of them.
  *
  * - since 2.8.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -999,7 +999,7 @@ export const zscan = (
 }
 
 /**
- * `ZSCORE`.
+ * `ZSCORE`: the score of a member, or null.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1013,7 +1013,7 @@ export const zscore = (key: RedisKey, member: RedisValue): Command.Command<numbe
   make(["ZSCORE", key, member], nullableDoubleReply)
 
 /**
- * `ZUNION`.
+ * `ZUNION`: the members that any of the sorted sets has, with scores put together.
  *
  * - since 6.2.0 (changed in 8.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1065,7 +1065,7 @@ export function zunion(
 }
 
 /**
- * `ZUNIONSTORE`.
+ * `ZUNIONSTORE`: stores the members that any of the sorted sets has; how many.
  *
  * - since 2.0.0 (changed in 8.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8

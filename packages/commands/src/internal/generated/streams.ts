@@ -146,7 +146,7 @@ const nullableRecordListMaybeEntryReply = /* @__PURE__ */ Reader.nullable(
 )
 
 /**
- * `XACK`.
+ * `XACK`: acknowledges entries of a group; how many were pending.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -163,7 +163,7 @@ export const xack = (key: RedisKey, group: RedisValue, ids: OneOrMany<RedisValue
 }
 
 /**
- * `XACKDEL`.
+ * `XACKDEL`: acknowledges entries and deletes them; for each 1 (deleted), -1 (not there) or 2 (acknowledged, and kept for other groups).
  *
  * - since 8.2.0
  * - servers: Redis 8
@@ -202,7 +202,7 @@ export const xackdel = (
 }
 
 /**
- * `XADD`.
+ * `XADD`: adds an entry to a stream (`"*"` lets the server choose its id), and trims the stream; the id.
  *
  * - since 5.0.0 (changed in 6.2.0, 7.0.0, 8.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -317,7 +317,7 @@ export function xadd(
 }
 
 /**
- * `XAUTOCLAIM`.
+ * `XAUTOCLAIM`: takes over entries that have been pending for long, page by page: where to go on, the entries, and ids that were deleted.
  *
  * - since 6.2.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -408,7 +408,7 @@ export function xautoclaim(
 }
 
 /**
- * `XCFGSET`.
+ * `XCFGSET`: changes how long and how many producer ids a stream remembers.
  *
  * - since 8.6.0
  * - servers: Redis 8
@@ -435,7 +435,7 @@ export const xcfgset = (
 }
 
 /**
- * `XCLAIM`.
+ * `XCLAIM`: takes over pending entries by their ids; the entries, or with `justId` their ids.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -548,7 +548,7 @@ export function xclaim(
 }
 
 /**
- * `XDEL`.
+ * `XDEL`: deletes entries; how many were there.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -565,7 +565,7 @@ export const xdel = (key: RedisKey, ids: OneOrMany<RedisValue>): Command.Command
 }
 
 /**
- * `XDELEX`.
+ * `XDELEX`: deletes entries with regard to the groups that refer to them; see `XACKDEL` for the results.
  *
  * - since 8.2.0
  * - servers: Redis 8
@@ -603,7 +603,7 @@ export const xdelex = (
 }
 
 /**
- * `XGROUP CREATE`.
+ * `XGROUP CREATE`: makes a group of consumers that reads from an id on (`"$"`: from now on).
  *
  * - since 5.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -632,7 +632,7 @@ export const xgroupCreate = (
 }
 
 /**
- * `XGROUP CREATECONSUMER`.
+ * `XGROUP CREATECONSUMER`: makes a consumer; 1 when it is new.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -646,7 +646,7 @@ export const xgroupCreateconsumer = (key: RedisKey, group: RedisValue, consumer:
   make(["XGROUP", "CREATECONSUMER", key, group, consumer], literal10Reply)
 
 /**
- * `XGROUP DELCONSUMER`.
+ * `XGROUP DELCONSUMER`: deletes a consumer; how many entries it had pending.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -660,7 +660,7 @@ export const xgroupDelconsumer = (key: RedisKey, group: RedisValue, consumer: Re
   make(["XGROUP", "DELCONSUMER", key, group, consumer], Reader.integer)
 
 /**
- * `XGROUP DESTROY`.
+ * `XGROUP DESTROY`: deletes a group; 1 when it was there.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -674,7 +674,7 @@ export const xgroupDestroy = (key: RedisKey, group: RedisValue): Command.Command
   make(["XGROUP", "DESTROY", key, group], literal10Reply)
 
 /**
- * `XGROUP HELP`.
+ * `XGROUP HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -687,7 +687,7 @@ export const xgroupDestroy = (key: RedisKey, group: RedisValue): Command.Command
 export const xgroupHelp = (): Command.Command<ReadonlyArray<string>> => make(["XGROUP", "HELP"], listWordReply)
 
 /**
- * `XGROUP SETID`.
+ * `XGROUP SETID`: sets from which id on a group reads.
  *
  * - since 5.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -713,7 +713,7 @@ export const xgroupSetid = (
 }
 
 /**
- * `XIDMPRECORD`.
+ * `XIDMPRECORD`: notes a producer's id for an entry, so that it is not added twice.
  *
  * - since 8.6.2
  * - servers: Redis 8
@@ -731,7 +731,7 @@ export const xidmprecord = (
 ): Command.Command<"OK"> => make(["XIDMPRECORD", key, pid, iid, streamId], literalOKReply)
 
 /**
- * `XINFO CONSUMERS`.
+ * `XINFO CONSUMERS`: the consumers of a group.
  *
  * - since 5.0.0 (changed in 7.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -762,7 +762,7 @@ export const xinfoConsumers = (
 > => make(["XINFO", "CONSUMERS", key, group], xinfoConsumersReply)
 
 /**
- * `XINFO GROUPS`.
+ * `XINFO GROUPS`: the groups of a stream.
  *
  * - since 5.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -796,7 +796,7 @@ export const xinfoGroups = (
 > => make(["XINFO", "GROUPS", key], xinfoGroupsReply)
 
 /**
- * `XINFO HELP`.
+ * `XINFO HELP`: what its subcommands are for, as lines of text.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -809,7 +809,7 @@ export const xinfoGroups = (
 export const xinfoHelp = (): Command.Command<ReadonlyArray<string>> => make(["XINFO", "HELP"], listWordReply)
 
 /**
- * `XINFO STREAM`.
+ * `XINFO STREAM`: what is known of a stream; with `full` its entries and groups, too.
  *
  * - since 5.0.0 (changed in 6.0.0, 7.0.0, 7.2.0, 8.6.0, 8.8.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1033,7 +1033,7 @@ export function xinfoStream(
 }
 
 /**
- * `XLEN`.
+ * `XLEN`: how many entries a stream has.
  *
  * - since 5.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1046,7 +1046,7 @@ export function xinfoStream(
 export const xlen = (key: RedisKey): Command.Command<number> => make(["XLEN", key], Reader.integer)
 
 /**
- * `XNACK`.
+ * `XNACK`: gives pending entries back to their group; how many.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -1077,7 +1077,7 @@ export const xnack = (
 }
 
 /**
- * `XPENDING`.
+ * `XPENDING`: how many entries of a group are pending, and with whom; with `range` which ones.
  *
  * - since 5.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1145,7 +1145,7 @@ export function xpending(
 }
 
 /**
- * `XRANGE`.
+ * `XRANGE`: entries between two ids, the oldest first (`"-"` and `"+"` for the ends).
  *
  * - since 5.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1183,7 +1183,7 @@ export function xrange(
 }
 
 /**
- * `XREAD`.
+ * `XREAD`: entries of streams after an id each, and with `block` waits for new ones (`"$"`); null when there are none.
  *
  * - since 5.0.0 (changed in 8.10.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1247,7 +1247,7 @@ export function xread(
 }
 
 /**
- * `XREADGROUP`.
+ * `XREADGROUP`: entries of streams for a consumer of a group (`">"`: new ones), which are pending until `XACK`; null when there are none.
  *
  * - since 5.0.0 (changed in 8.4.0, 8.10.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1333,7 +1333,7 @@ export function xreadgroup(
 }
 
 /**
- * `XREVRANGE`.
+ * `XREVRANGE`: entries between two ids, the newest first.
  *
  * - since 5.0.0 (changed in 6.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1371,7 +1371,7 @@ export function xrevrange(
 }
 
 /**
- * `XSETID`.
+ * `XSETID`: sets the last id of a stream: for replication and repair.
  *
  * - since 5.0.0 (changed in 7.0.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -1399,7 +1399,7 @@ export const xsetid = (
 }
 
 /**
- * `XTRIM`.
+ * `XTRIM`: removes old entries down to a number or an id; how many.
  *
  * - since 5.0.0 (changed in 6.2.0, 8.2.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -24,7 +24,7 @@ const nullableLiteralOKReply = /* @__PURE__ */ Reader.asIs(
 )
 
 /**
- * `APPEND`.
+ * `APPEND`: adds text at the end of a string, which is made if it is not there; the new length.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -38,7 +38,7 @@ export const append = (key: RedisKey, value: RedisValue): Command.Command<number
   make(["APPEND", key, value], Reader.integer)
 
 /**
- * `DECR`.
+ * `DECR`: takes 1 from a counter; the new value.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -51,7 +51,7 @@ export const append = (key: RedisKey, value: RedisValue): Command.Command<number
 export const decr = (key: RedisKey): Command.Command<number> => make(["DECR", key], Reader.integer)
 
 /**
- * `DECRBY`.
+ * `DECRBY`: takes a number from a counter; the new value.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -65,7 +65,7 @@ export const decrby = (key: RedisKey, decrement: Int): Command.Command<number> =
   make(["DECRBY", key, int(decrement, "decrement")], Reader.integer)
 
 /**
- * `DELEX`.
+ * `DELEX`: deletes a string if a condition on its value holds; how many were deleted.
  *
  * - since 8.4.0
  * - servers: Redis 8
@@ -104,7 +104,7 @@ export const delex = (
 }
 
 /**
- * `DIGEST`.
+ * `DIGEST`: a digest of a string, for the conditions of `SET` and `DELEX`.
  *
  * - since 8.4.0
  * - servers: Redis 8
@@ -118,7 +118,7 @@ export const digest = (key: RedisKey): Command.Command<string | null, Uint8Array
   make(["DIGEST", key], nullableTextReply)
 
 /**
- * `GET`.
+ * `GET`: the value of a string, or null.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -132,7 +132,7 @@ export const get = (key: RedisKey): Command.Command<string | null, Uint8Array | 
   make(["GET", key], nullableTextReply)
 
 /**
- * `GETDEL`.
+ * `GETDEL`: the value of a string, which is deleted in the same step.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -146,7 +146,7 @@ export const getdel = (key: RedisKey): Command.Command<string | null, Uint8Array
   make(["GETDEL", key], nullableTextReply)
 
 /**
- * `GETEX`.
+ * `GETEX`: the value of a string, whose lifetime is set or removed in the same step.
  *
  * - since 6.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -189,7 +189,7 @@ export const getex = (
 }
 
 /**
- * `GETRANGE`.
+ * `GETRANGE`: a part of a string, by byte positions, both included; negative ones count from the end.
  *
  * - since 2.4.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -203,7 +203,7 @@ export const getrange = (key: RedisKey, start: Int, end: Int): Command.Command<s
   make(["GETRANGE", key, int(start, "start"), int(end, "end")], textReply)
 
 /**
- * `GETSET`.
+ * `GETSET`: sets a string and gives what it was.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -218,7 +218,7 @@ export const getset = (key: RedisKey, value: RedisValue): Command.Command<string
   make(["GETSET", key, value], nullableTextReply)
 
 /**
- * `INCR`.
+ * `INCR`: adds 1 to a counter; the new value.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -231,7 +231,7 @@ export const getset = (key: RedisKey, value: RedisValue): Command.Command<string
 export const incr = (key: RedisKey): Command.Command<number> => make(["INCR", key], Reader.integer)
 
 /**
- * `INCRBY`.
+ * `INCRBY`: adds a number to a counter; the new value.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -245,7 +245,7 @@ export const incrby = (key: RedisKey, increment: Int): Command.Command<number> =
   make(["INCRBY", key, int(increment, "increment")], Reader.integer)
 
 /**
- * `INCRBYFLOAT`.
+ * `INCRBYFLOAT`: adds a number with a fraction to a counter; the new value, as text with all its digits.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -259,7 +259,7 @@ export const incrbyfloat = (key: RedisKey, increment: RedisValue): Command.Comma
   make(["INCRBYFLOAT", key, increment], textReply)
 
 /**
- * `INCREX`.
+ * `INCREX`: adds to a counter within bounds, and sets its lifetime; the new value, and what was added.
  *
  * - since 8.8.0
  * - servers: Redis 8
@@ -330,7 +330,7 @@ export const increx = (
 }
 
 /**
- * `LCS`.
+ * `LCS`: the longest common subsequence of two strings: its text, its length, or where the parts are.
  *
  * - since 7.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -406,7 +406,7 @@ export function lcs(
 }
 
 /**
- * `MGET`.
+ * `MGET`: the values of several strings, null for each that is not there.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -425,7 +425,7 @@ export const mget = (
 }
 
 /**
- * `MSET`.
+ * `MSET`: sets several strings in one step.
  *
  * - since 1.0.1
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -444,7 +444,7 @@ export const mset = (entries_: Relation<RedisKey, RedisValue>): Command.Command<
 }
 
 /**
- * `MSETEX`.
+ * `MSETEX`: sets several strings in one step, with a lifetime and on a condition; 1 when they were set.
  *
  * - since 8.4.0
  * - servers: Redis 8
@@ -502,7 +502,7 @@ export const msetex = (
 }
 
 /**
- * `MSETNX`.
+ * `MSETNX`: sets several strings, if none of them is there; 1 when they were set.
  *
  * - since 1.0.1
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -521,7 +521,7 @@ export const msetnx = (entries_: Relation<RedisKey, RedisValue>): Command.Comman
 }
 
 /**
- * `PSETEX`.
+ * `PSETEX`: sets a string with a lifetime in milliseconds.
  *
  * - since 2.6.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -536,7 +536,7 @@ export const psetex = (key: RedisKey, milliseconds: Int, value: RedisValue): Com
   make(["PSETEX", key, int(milliseconds, "milliseconds"), value], literalOKReply)
 
 /**
- * `SET`.
+ * `SET`: sets a string: with a lifetime, on a condition, or giving what was there.
  *
  * - since 1.0.0 (changed in 2.6.12, 6.0.0, 6.2.0, 7.0.0, 8.4.0)
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -649,7 +649,7 @@ export function set(
 }
 
 /**
- * `SETEX`.
+ * `SETEX`: sets a string with a lifetime in seconds.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -664,7 +664,7 @@ export const setex = (key: RedisKey, seconds: Int, value: RedisValue): Command.C
   make(["SETEX", key, int(seconds, "seconds"), value], literalOKReply)
 
 /**
- * `SETNX`.
+ * `SETNX`: sets a string that is not there yet; 1 when it was set.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -679,7 +679,7 @@ export const setnx = (key: RedisKey, value: RedisValue): Command.Command<0 | 1> 
   make(["SETNX", key, value], literal01Reply)
 
 /**
- * `SETRANGE`.
+ * `SETRANGE`: overwrites a part of a string from a byte position on; the new length.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -693,7 +693,7 @@ export const setrange = (key: RedisKey, offset: Int, value: RedisValue): Command
   make(["SETRANGE", key, int(offset, "offset"), value], Reader.integer)
 
 /**
- * `STRLEN`.
+ * `STRLEN`: the length of a string in bytes, 0 where there is none.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -706,7 +706,7 @@ export const setrange = (key: RedisKey, offset: Int, value: RedisValue): Command
 export const strlen = (key: RedisKey): Command.Command<number> => make(["STRLEN", key], Reader.integer)
 
 /**
- * `SUBSTR`.
+ * `SUBSTR`: a part of a string: the old name of `GETRANGE`.
  *
  * - since 1.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -16,7 +16,7 @@ const nullablePairsTextNullableTextReply = /* @__PURE__ */ Reader.nullable(
 const nullableListTextReply = /* @__PURE__ */ Reader.nullable(/* @__PURE__ */ Reader.list(Reader.text))
 
 /**
- * `FT.SUGADD`.
+ * `FT.SUGADD`: adds a suggestion with its score; how many there are.
  *
  * - since 1.0.0 (changed in 2.0.0)
  * - servers: Redis 8 with its modules
@@ -45,7 +45,7 @@ export const sugadd = (
 }
 
 /**
- * `FT.SUGDEL`.
+ * `FT.SUGDEL`: removes a suggestion; 1 when it was there.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -59,7 +59,7 @@ export const sugdel = (key: RedisValue, string: RedisValue): Command.Command<num
   make(["FT.SUGDEL", key, string], Reader.integer)
 
 /**
- * `FT.SUGGET`.
+ * `FT.SUGGET`: the suggestions that begin with a prefix.
  *
  * - since 1.0.0 (changed in 2.0.0)
  * - servers: Redis 8 with its modules
@@ -156,7 +156,7 @@ export function sugget(
 }
 
 /**
- * `FT.SUGLEN`.
+ * `FT.SUGLEN`: how many suggestions there are.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules

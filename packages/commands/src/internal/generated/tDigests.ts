@@ -21,7 +21,7 @@ const tdigestInfoReply = /* @__PURE__ */ Reader.struct({
 const listIntegerReply = /* @__PURE__ */ Reader.list(Reader.integer)
 
 /**
- * `TDIGEST.ADD`.
+ * `TDIGEST.ADD`: adds values to a t-digest.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -38,7 +38,7 @@ export const tdigestAdd = (key: RedisKey, values: OneOrMany<number>): Command.Co
 }
 
 /**
- * `TDIGEST.BYRANK`.
+ * `TDIGEST.BYRANK`: the values at ranks, the lowest at 0.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -55,7 +55,7 @@ export const tdigestByrank = (key: RedisKey, ranks: OneOrMany<number>): Command.
 }
 
 /**
- * `TDIGEST.BYREVRANK`.
+ * `TDIGEST.BYREVRANK`: the values at ranks, the highest at 0.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -75,7 +75,7 @@ export const tdigestByrevrank = (
 }
 
 /**
- * `TDIGEST.CDF`.
+ * `TDIGEST.CDF`: for each value what part of all is at most as high.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -92,7 +92,7 @@ export const tdigestCdf = (key: RedisKey, values: OneOrMany<number>): Command.Co
 }
 
 /**
- * `TDIGEST.CREATE`.
+ * `TDIGEST.CREATE`: makes a t-digest.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -116,7 +116,7 @@ export const tdigestCreate = (
 }
 
 /**
- * `TDIGEST.INFO`.
+ * `TDIGEST.INFO`: what is known of a t-digest.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -142,7 +142,7 @@ export const tdigestInfo = (
 }> => make(["TDIGEST.INFO", key], tdigestInfoReply)
 
 /**
- * `TDIGEST.MAX`.
+ * `TDIGEST.MAX`: the highest value, `NaN` where there is none.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -155,7 +155,7 @@ export const tdigestInfo = (
 export const tdigestMax = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MAX", key], Reader.double)
 
 /**
- * `TDIGEST.MERGE`.
+ * `TDIGEST.MERGE`: stores the values of several t-digests together.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -184,7 +184,7 @@ export const tdigestMerge = (
 }
 
 /**
- * `TDIGEST.MIN`.
+ * `TDIGEST.MIN`: the lowest value, `NaN` where there is none.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -197,7 +197,7 @@ export const tdigestMerge = (
 export const tdigestMin = (key: RedisKey): Command.Command<number> => make(["TDIGEST.MIN", key], Reader.double)
 
 /**
- * `TDIGEST.QUANTILE`.
+ * `TDIGEST.QUANTILE`: the values at quantiles: 0.5 is the median.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -217,7 +217,7 @@ export const tdigestQuantile = (
 }
 
 /**
- * `TDIGEST.RANK`.
+ * `TDIGEST.RANK`: the ranks of values, the lowest at 0.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -234,7 +234,7 @@ export const tdigestRank = (key: RedisKey, values: OneOrMany<number>): Command.C
 }
 
 /**
- * `TDIGEST.RESET`.
+ * `TDIGEST.RESET`: empties a t-digest.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -247,7 +247,7 @@ export const tdigestRank = (key: RedisKey, values: OneOrMany<number>): Command.C
 export const tdigestReset = (key: RedisKey): Command.Command<"OK"> => make(["TDIGEST.RESET", key], literalOKReply)
 
 /**
- * `TDIGEST.REVRANK`.
+ * `TDIGEST.REVRANK`: the ranks of values, the highest at 0.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules
@@ -264,7 +264,7 @@ export const tdigestRevrank = (key: RedisKey, values: OneOrMany<number>): Comman
 }
 
 /**
- * `TDIGEST.TRIMMED_MEAN`.
+ * `TDIGEST.TRIMMED_MEAN`: the mean of the values between two quantiles.
  *
  * - since 2.4.0
  * - servers: Redis 8 with its modules

@@ -47,7 +47,7 @@ const listOrErrorIntegerReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Read
 const setTextReply = /* @__PURE__ */ Reader.set(Reader.text)
 
 /**
- * `TS.ADD`.
+ * `TS.ADD`: adds a sample (`"*"`: now) to a series, which is made if it is not there; its time.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -104,7 +104,7 @@ export const add = (
 }
 
 /**
- * `TS.ALTER`.
+ * `TS.ALTER`: changes the settings of a series.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -151,7 +151,7 @@ export const alter = (
 }
 
 /**
- * `TS.CREATE`.
+ * `TS.CREATE`: makes a series.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -202,7 +202,7 @@ export const create = (
 }
 
 /**
- * `TS.CREATERULE`.
+ * `TS.CREATERULE`: has a series aggregated into another one.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -249,7 +249,7 @@ export const createrule = (
 }
 
 /**
- * `TS.DECRBY`.
+ * `TS.DECRBY`: takes from the last value, as a new sample; its time.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -309,7 +309,7 @@ export const decrby = (
 }
 
 /**
- * `TS.DEL`.
+ * `TS.DEL`: deletes samples between two times; how many.
  *
  * - since 1.6.0
  * - servers: Redis 8 with its modules
@@ -323,7 +323,7 @@ export const del = (key: RedisKey, from: RedisValue, to: RedisValue): Command.Co
   make(["TS.DEL", key, from, to], Reader.integer)
 
 /**
- * `TS.DELETERULE`.
+ * `TS.DELETERULE`: ends the aggregation of a series into another one.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -337,7 +337,7 @@ export const deleterule = (sourceKey: RedisKey, destKey: RedisKey): Command.Comm
   make(["TS.DELETERULE", sourceKey, destKey], literalOKReply)
 
 /**
- * `TS.GET`.
+ * `TS.GET`: the last sample of a series, or null.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -361,7 +361,7 @@ export const get = (
 }
 
 /**
- * `TS.INCRBY`.
+ * `TS.INCRBY`: adds to the last value, as a new sample; its time.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -421,7 +421,7 @@ export const incrby = (
 }
 
 /**
- * `TS.INFO`.
+ * `TS.INFO`: what is known of a series.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -445,7 +445,7 @@ export const info = (
 }
 
 /**
- * `TS.MADD`.
+ * `TS.MADD`: adds samples to several series; for each its time, or an error.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -468,7 +468,7 @@ export const madd = (
 }
 
 /**
- * `TS.MGET`.
+ * `TS.MGET`: the last samples of all series whose labels match.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -508,7 +508,7 @@ export const mget = (
 }
 
 /**
- * `TS.MRANGE`.
+ * `TS.MRANGE`: samples between two times of all series whose labels match, the oldest first.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -598,7 +598,7 @@ export const mrange = (
 }
 
 /**
- * `TS.MREVRANGE`.
+ * `TS.MREVRANGE`: samples between two times of all series whose labels match, the newest first.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules
@@ -688,7 +688,7 @@ export const mrevrange = (
 }
 
 /**
- * `TS.NRANGE`.
+ * `TS.NRANGE`: samples between two times of several series side by side, the oldest first.
  *
  * - since 8.10.0
  * - servers: Redis 8 with its modules
@@ -757,7 +757,7 @@ export const nrange = (
 }
 
 /**
- * `TS.NREVRANGE`.
+ * `TS.NREVRANGE`: samples between two times of several series side by side, the newest first.
  *
  * - since 8.10.0
  * - servers: Redis 8 with its modules
@@ -826,7 +826,7 @@ export const nrevrange = (
 }
 
 /**
- * `TS.QUERYINDEX`.
+ * `TS.QUERYINDEX`: the keys of all series whose labels match.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -845,7 +845,7 @@ export const queryindex = (
 }
 
 /**
- * `TS.QUERYLABELS`.
+ * `TS.QUERYLABELS`: the labels that there are, or the values of one.
  *
  * - since 8.10.0
  * - servers: Redis 8 with its modules
@@ -877,7 +877,7 @@ export const querylabels = (
 }
 
 /**
- * `TS.RANGE`.
+ * `TS.RANGE`: samples between two times, the oldest first; aggregated where that is asked for.
  *
  * - since 1.0.0
  * - servers: Redis 8 with its modules
@@ -942,7 +942,7 @@ export const range = (
 }
 
 /**
- * `TS.READ`.
+ * `TS.READ`: samples after a time, and waits for new ones.
  *
  * - since 8.10.0
  * - servers: Redis 8 with its modules
@@ -975,7 +975,7 @@ export const read = (
 }
 
 /**
- * `TS.REVRANGE`.
+ * `TS.REVRANGE`: samples between two times, the newest first; aggregated where that is asked for.
  *
  * - since 1.4.0
  * - servers: Redis 8 with its modules

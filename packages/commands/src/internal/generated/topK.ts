@@ -20,7 +20,7 @@ const listBooleanReply = /* @__PURE__ */ Reader.list(Reader.boolean)
 const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 
 /**
- * `TOPK.ADD`.
+ * `TOPK.ADD`: counts items; for each the one that it drove out of the list, or null.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -40,7 +40,7 @@ export const topkAdd = (
 }
 
 /**
- * `TOPK.COUNT`.
+ * `TOPK.COUNT`: about how often items were counted.
  *
  * - since 2.0.0 (changed in 2.4.0)
  * - servers: Redis 8 with its modules
@@ -57,7 +57,7 @@ export const topkCount = (key: RedisKey, items: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `TOPK.INCRBY`.
+ * `TOPK.INCRBY`: counts items several times; for each the one that it drove out of the list, or null.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -79,7 +79,7 @@ export const topkIncrby = (
 }
 
 /**
- * `TOPK.INFO`.
+ * `TOPK.INFO`: what is known of a top-k list.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -100,7 +100,7 @@ export const topkInfo = (
 }> => make(["TOPK.INFO", key], topkInfoReply)
 
 /**
- * `TOPK.LIST`.
+ * `TOPK.LIST`: the items that were counted most.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -132,7 +132,7 @@ export function topkList(
 }
 
 /**
- * `TOPK.QUERY`.
+ * `TOPK.QUERY`: for each item whether it is among those that were counted most.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules
@@ -149,7 +149,7 @@ export const topkQuery = (key: RedisKey, items: OneOrMany<RedisValue>): Command.
 }
 
 /**
- * `TOPK.RESERVE`.
+ * `TOPK.RESERVE`: makes a list of the items that are counted most.
  *
  * - since 2.0.0
  * - servers: Redis 8 with its modules

@@ -11,7 +11,7 @@ const nullableListPlainReply = /* @__PURE__ */ Reader.asIs(
 )
 
 /**
- * `DISCARD`.
+ * `DISCARD`: drops the commands that were queued since `MULTI`.
  *
  * - since 2.0.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -25,7 +25,7 @@ const nullableListPlainReply = /* @__PURE__ */ Reader.asIs(
 export const discard = (): Command.Command<"OK"> => make(["DISCARD"], literalOKReply)
 
 /**
- * `EXEC`.
+ * `EXEC`: runs the commands that were queued since `MULTI`: use `Redis.transaction`.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -38,7 +38,7 @@ export const discard = (): Command.Command<"OK"> => make(["DISCARD"], literalOKR
 export const exec = (): Command.Command<ReadonlyArray<Resp.Reply> | null> => make(["EXEC"], nullableListPlainReply)
 
 /**
- * `MULTI`.
+ * `MULTI`: begins a transaction: use `Redis.transaction`.
  *
  * - since 1.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -52,7 +52,7 @@ export const exec = (): Command.Command<ReadonlyArray<Resp.Reply> | null> => mak
 export const multi = (): Command.Command<"OK"> => make(["MULTI"], literalOKReply)
 
 /**
- * `UNWATCH`.
+ * `UNWATCH`: watches no key any more.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8
@@ -66,7 +66,7 @@ export const multi = (): Command.Command<"OK"> => make(["MULTI"], literalOKReply
 export const unwatch = (): Command.Command<"OK"> => make(["UNWATCH"], literalOKReply)
 
 /**
- * `WATCH`.
+ * `WATCH`: makes the next transaction depend on keys: use `Redis.watch`.
  *
  * - since 2.2.0
  * - servers: Redis 7.0, Redis 8, Valkey 8

@@ -25,7 +25,7 @@ const pairsTextNullableTextReply = /* @__PURE__ */ Reader.pairs(
 )
 
 /**
- * `VADD`.
+ * `VADD`: adds an element with its vector; whether it is new.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -85,7 +85,7 @@ export const vadd = (
 }
 
 /**
- * `VCARD`.
+ * `VCARD`: how many elements a vector set has.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -96,7 +96,7 @@ export const vadd = (
 export const vcard = (key: RedisKey): Command.Command<number> => make(["VCARD", key], Reader.integer)
 
 /**
- * `VDIM`.
+ * `VDIM`: how many dimensions the vectors have.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -107,7 +107,7 @@ export const vcard = (key: RedisKey): Command.Command<number> => make(["VCARD", 
 export const vdim = (key: RedisKey): Command.Command<number> => make(["VDIM", key], Reader.integer)
 
 /**
- * `VEMB`.
+ * `VEMB`: the vector of an element; with `raw` as the server keeps it.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -140,7 +140,7 @@ export function vemb(
 }
 
 /**
- * `VGETATTR`.
+ * `VGETATTR`: the attributes of an element, as JSON text, or null.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -152,7 +152,7 @@ export const vgetattr = (key: RedisKey, element: RedisValue): Command.Command<st
   make(["VGETATTR", key, element], nullableTextReply)
 
 /**
- * `VINFO`.
+ * `VINFO`: what is known of a vector set, or null.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -164,7 +164,7 @@ export const vinfo = (key: RedisKey): Command.Command<Rec<Resp.Reply> | null, Pa
   make(["VINFO", key], nullableRecordPlainReply)
 
 /**
- * `VISMEMBER`.
+ * `VISMEMBER`: whether a vector set has an element.
  *
  * - since 8.2.0
  * - servers: Redis 8
@@ -176,7 +176,7 @@ export const vismember = (key: RedisKey, element: RedisValue): Command.Command<b
   make(["VISMEMBER", key, element], Reader.boolean)
 
 /**
- * `VLINKS`.
+ * `VLINKS`: the neighbours of an element, for each layer of the graph.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -212,7 +212,7 @@ export function vlinks(
 }
 
 /**
- * `VRANDMEMBER`.
+ * `VRANDMEMBER`: an element at random, or several.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -234,7 +234,7 @@ export function vrandmember(key: RedisKey, count?: Int): Command.Command<unknown
 }
 
 /**
- * `VRANGE`.
+ * `VRANGE`: elements between two names.
  *
  * - since 8.4.0
  * - servers: Redis 8
@@ -256,7 +256,7 @@ export const vrange = (
 }
 
 /**
- * `VREM`.
+ * `VREM`: removes an element; whether it was there.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -268,7 +268,7 @@ export const vrem = (key: RedisKey, element: RedisValue): Command.Command<boolea
   make(["VREM", key, element], Reader.boolean)
 
 /**
- * `VSETATTR`.
+ * `VSETATTR`: sets the attributes of an element, as JSON text; whether it is there.
  *
  * - since 8.0.0
  * - servers: Redis 8
@@ -280,7 +280,7 @@ export const vsetattr = (key: RedisKey, element: RedisValue, json: RedisValue): 
   make(["VSETATTR", key, element, json], Reader.boolean)
 
 /**
- * `VSIM`.
+ * `VSIM`: the elements that are most similar to an element or a vector.
  *
  * - since 8.0.0
  * - servers: Redis 8
