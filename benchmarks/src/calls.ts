@@ -13,6 +13,8 @@ export interface Calls<P> {
   readonly getBytes: (key: string) => P
   /** `SET key value`. */
   readonly set: (key: string, value: string) => P
+  /** `PUBLISH channel message`, to nobody. */
+  readonly publish: (channel: string, message: string) => P
   /** `LRANGE key 0 -1`. */
   readonly list: (key: string) => P
   /** `HGETALL key`, in the richest shape that the client has for it (a map or an object). */

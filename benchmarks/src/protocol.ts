@@ -18,6 +18,13 @@ export interface Grown {
   readonly heap: number
 }
 
+/** What a burst of messages took, from the first to the last that was told, and how many were not the next ones. */
+export interface Received {
+  readonly milliseconds: number
+  readonly cpuMicros: number
+  readonly wrong: number
+}
+
 /** The calls a client's process answers. */
 export interface Methods {
   /** Loads the client and opens one connection; fails when the client is not available here. */
@@ -36,6 +43,12 @@ export interface Methods {
     /** Where to write the profile, for the tools that read such files. */
     readonly file: string
   }) => Promise<ProfileSummary>
+  /** Subscribes so many subscribers to a channel, on one connection. */
+  readonly subscribe: (of: { readonly channel: string; readonly count: number }) => Promise<void>
+  /** Begins to count what each of them is told: so many messages more, numbered from 0 on. */
+  readonly expect: (of: { readonly messages: number }) => Promise<void>
+  /** Resolves when all of that has come, with what it took. */
+  readonly received: (of: Record<never, never>) => Promise<Received>
   /** Opens further connections, one client each, and returns by how many bytes the process, and its live heap, grew. */
   readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<Grown>
   /** Resolves when each of those connections has answered a read, which is tried again until it succeeds. */

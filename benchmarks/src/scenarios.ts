@@ -254,9 +254,57 @@ const reconnect: Scenario = {
     })
 }
 
+/** Deliveries in one burst; a round is as many bursts as it takes. */
+const BURST = 40_000
+
+const pubsub = (subscribers: number): Scenario => {
+  const name = `pubsub-${subscribers}`
+  const who = subscribers === 1 ? "one subscriber" : `${subscribers} subscribers`
+  // The others stay subscribed while one is measured.
+  const channelOf = (remote: Remote) => `${name}:${remote.name}`
+  const messages = Math.max(400, BURST / subscribers)
+  const burst = async (remote: Remote, server: Server) => {
+    await remote.call("expect", { messages })
+    await server.publish(channelOf(remote), messages)
+    const result = await remote.call("received", {})
+    if (result.wrong > 0) throw new Error(`${remote.name}: ${result.wrong} messages of ${name} were not the next ones`)
+    return result
+  }
+  return {
+    name,
+    gated: false,
+    metrics: [
+      { name, title: `messages of 16 B to ${who} of one connection`, unit: "messages/s", higherIsBetter: true },
+      { name: `${name}-cpu`, title: `CPU of it, per message and subscriber`, unit: "µs", higherIsBetter: false }
+    ],
+    ours: "relive",
+    without: ["bare", "glide", "ioredis-auto", "node-redis-no-timeout"],
+    maxRounds: Number.POSITIVE_INFINITY,
+    prepare: async (remote, server) => {
+      await remote.call("subscribe", { channel: channelOf(remote), count: subscribers })
+      for (let i = 0; i < 5; i++) await burst(remote, server)
+    },
+    measure: async (remote, server, { round }) => {
+      let milliseconds = 0
+      let cpuMicros = 0
+      let bursts = 0
+      while (milliseconds < round) {
+        const result = await burst(remote, server)
+        milliseconds += result.milliseconds
+        cpuMicros += result.cpuMicros
+        bursts++
+      }
+      const all = bursts * messages
+      return { values: { [name]: (all / milliseconds) * 1000, [`${name}-cpu`]: cpuMicros / (all * subscribers) } }
+    }
+  }
+}
+
 /** All scenarios, in the order they run. */
 export const scenarios: ReadonlyArray<Scenario> = [
   ...workloads.map(throughput),
+  pubsub(1),
+  pubsub(100),
   latency(20_000, "20k"),
   latency(100_000, "100k"),
   cpuAtLoad(20_000, "20k"),

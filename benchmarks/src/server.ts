@@ -1,7 +1,7 @@
 /** The one server that all clients talk to, and a connection to it for set-up and accounting. */
 import { spawn, type ChildProcess } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
-import { createServer } from "node:net"
+import { connect as connectSocket, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join, resolve, sep } from "node:path"
 import { createClient } from "redis"
@@ -128,6 +128,26 @@ export class Server {
 
   async read(keys: ReadonlyArray<string>): Promise<ReadonlyArray<string | null>> {
     return keys.length === 0 ? [] : this.#client.mGet([...keys])
+  }
+
+  /** Publishes numbers from 0 on, of 16 bytes each, as fast as the server takes them; resolves when it has taken them. */
+  async publish(channel: string, messages: number): Promise<void> {
+    const command = (n: number) => {
+      const payload = String(n).padStart(16, "0")
+      return `*3\r\n$7\r\nPUBLISH\r\n$${channel.length}\r\n${channel}\r\n$16\r\n${payload}\r\n`
+    }
+    const bytes = Buffer.from(Array.from({ length: messages }, (_, n) => command(n)).join(""))
+    const socket = connectSocket({ host: this.target.host, port: this.target.port, noDelay: true })
+    await new Promise<void>((resolve, reject) => {
+      let replies = 0
+      socket.once("error", reject)
+      socket.on("data", (chunk) => {
+        for (const byte of chunk) if (byte === 0x3a) replies++
+        if (replies === messages) resolve()
+      })
+      socket.write(bytes)
+    })
+    socket.destroy()
   }
 
   /** CPU time of the server so far, user and system, in microseconds. */

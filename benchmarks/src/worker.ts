@@ -11,7 +11,7 @@ import {
   summariseCpu,
   totalBytes
 } from "./profiler.ts"
-import type { Grown, Methods, ProfileSummary, Request, Response } from "./protocol.ts"
+import type { Grown, Methods, ProfileSummary, Received, Request, Response } from "./protocol.ts"
 import { repliesDigest, workloadNamed, type Workload } from "./workloads.ts"
 
 const POOL_SIZE = 10
@@ -36,12 +36,50 @@ const quiet = async () => {
   }
 }
 
+/** Counts what subscribers are told. */
+class Audience {
+  readonly #next: Array<number>
+  received: Promise<Received> = new Promise(() => {})
+  #left = 0
+  #wrong = 0
+  #start = 0
+  #done: () => void = () => {}
+
+  constructor(size: number) {
+    this.#next = Array.from({ length: size }, () => 0)
+  }
+
+  readonly told = (subscriber: number, payload: string): void => {
+    if (this.#start === 0) this.#start = performance.now()
+    const expected = this.#next[subscriber] ?? 0
+    if (Number(payload) !== expected) this.#wrong++
+    this.#next[subscriber] = expected + 1
+    if (--this.#left === 0) this.#done()
+  }
+
+  expect(messages: number): void {
+    this.#next.fill(0)
+    this.#left = messages * this.#next.length
+    this.#wrong = 0
+    this.#start = 0
+    const cpu = process.cpuUsage()
+    this.received = new Promise((resolve) => {
+      this.#done = () => {
+        const used = process.cpuUsage(cpu)
+        const milliseconds = performance.now() - this.#start
+        resolve({ milliseconds, cpuMicros: used.user + used.system, wrong: this.#wrong })
+      }
+    })
+  }
+}
+
 class Worker implements Methods {
   #client: Client | undefined
   #target: Target | undefined
   #single: Connection | undefined
   #pool: Connection | undefined
   #many: Array<Connection> = []
+  #audience: Audience | undefined
 
   async open(of: Parameters<Methods["open"]>[0]): Promise<void> {
     this.#client = await loadClient(of.name)
@@ -94,6 +132,22 @@ class Worker implements Methods {
     const profile = await stopAllocationProfile(session)
     writeFileSync(of.file, JSON.stringify(profile))
     return summariseAllocation(profile, calls * workload.commandsPerCall)
+  }
+
+  async subscribe(of: Parameters<Methods["subscribe"]>[0]): Promise<void> {
+    const { subscribe } = this.#opened(this.#single)
+    if (subscribe === undefined) throw new Unsupported("this client does not subscribe here")
+    const audience = new Audience(of.count)
+    this.#audience = audience
+    await subscribe(of.channel, of.count, audience.told)
+  }
+
+  async expect(of: { readonly messages: number }): Promise<void> {
+    this.#opened(this.#audience).expect(of.messages)
+  }
+
+  async received(): Promise<Received> {
+    return this.#opened(this.#audience).received
   }
 
   async openMany(of: { readonly target: Target; readonly count: number }): Promise<Grown> {

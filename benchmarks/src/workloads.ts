@@ -242,6 +242,21 @@ export const workloads: ReadonlyArray<Workload> = [
     written: () => transactionKeys.flatMap((keys, i) => keys.map((key) => [key, at(smallValues, i)] as const))
   },
   {
+    name: "publish-500",
+    title: "PUBLISH, 16 B, to nobody, 500 callers",
+    callers: 500,
+    connections: 1,
+    commandsPerCall: 1,
+    unit: "commands/s",
+    gated: false,
+    distinct: SMALL,
+    seed: nothing,
+    call: (calls, n) => calls.publish(at(setKeys, n), at(smallValues, n)),
+    accept: (reply) => reply === 0,
+    expected: () => value("0"),
+    written: nothing
+  },
+  {
     name: "large-value-utf8",
     title: "GET, 1 MiB with 2 % multi-byte characters, 4 callers",
     callers: 4,
@@ -276,6 +291,7 @@ export const workloadNamed = (name: string): Workload => {
 const canonical = (reply: unknown): unknown => {
   if (reply instanceof Uint8Array) return { bytes: createHash("sha256").update(reply).digest("hex") }
   if (Array.isArray(reply)) return reply.map(canonical)
+  if (typeof reply === "number") return String(reply)
   return typeof reply === "string" || reply === null ? reply : { unexpected: typeof reply }
 }
 const byField = (a: readonly [unknown, unknown], b: readonly [unknown, unknown]) =>

@@ -3,7 +3,7 @@
  * these workloads right. No errors, no reconnection, no limits, no deadlines, RESP2 only: nobody should use it.
  */
 import { connect as openSocket, type Socket } from "node:net"
-import { entriesOf, plainBatch, type Calls } from "../calls.ts"
+import { entriesOf, plainBatch, Unsupported, type Calls } from "../calls.ts"
 import { promiseDriver } from "../loops.ts"
 import type { Client, Connection, Target } from "./client.ts"
 import { roundRobin } from "./roundRobin.ts"
@@ -212,6 +212,9 @@ export const bareCalls = <P>(call: (text: string, count: number, bytes: boolean,
   get: (key) => call(get(key), 1, false, last),
   getBytes: (key) => call(get(key), 1, true, last),
   set: (key, value) => call(set(key, value), 1, false, last),
+  publish: () => {
+    throw new Unsupported("it reads no numbers")
+  },
   list: (key) => call(`*4\r\n$6\r\nLRANGE\r\n$${key.length}\r\n${key}\r\n$1\r\n0\r\n$2\r\n-1\r\n`, 1, false, last),
   hash: (key) => call(`*2\r\n$7\r\nHGETALL\r\n$${key.length}\r\n${key}\r\n`, 1, false, asMap),
   pipeline: (keys) => {

@@ -12,10 +12,22 @@ export interface Target {
   readonly port: number
 }
 
+/**
+ * Subscribes `count` subscribers to one channel, on one connection, and resolves when they are. `onMessage` is called with each
+ * subscriber's number and each payload.
+ */
+export type Subscribe = (
+  channel: string,
+  count: number,
+  onMessage: (subscriber: number, payload: string) => void
+) => Promise<void>
+
 /** An open client. */
 export interface Connection {
   readonly driver: Driver
   readonly shapes: Shapes
+  /** Absent where the client takes no part in that. */
+  readonly subscribe?: Subscribe | undefined
   readonly close: () => Promise<void>
 }
 

@@ -19,6 +19,7 @@ const connect = async (target: Target) => {
     get: (key) => client.get(key),
     getBytes: (key) => client.get(key, { decoder: Decoder.Bytes }),
     set: (key, value) => client.set(key, value),
+    publish: (channel, message) => client.publish(message, channel),
     list: (key) => client.lrange(key, 0, -1),
     hash: (key) => client.hgetall(key),
     pipeline: (keys) => {

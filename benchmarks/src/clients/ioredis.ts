@@ -2,7 +2,7 @@
 import { Redis } from "ioredis"
 import { entriesOf, plainBatch, type Calls } from "../calls.ts"
 import { promiseDriver } from "../loops.ts"
-import type { Client, Connection, Target } from "./client.ts"
+import type { Client, Connection, Subscribe, Target } from "./client.ts"
 import { roundRobin } from "./roundRobin.ts"
 
 /** What differs between the two ways in which ioredis takes part. */
@@ -18,6 +18,7 @@ const connect = async (target: Target, settings: Settings) => {
     get: (key) => client.get(key),
     getBytes: (key) => client.getBuffer(key),
     set: (key, value) => client.set(key, value),
+    publish: (channel, message) => client.publish(channel, message),
     list: (key) => client.lrange(key, 0, -1),
     hash: (key) => client.hgetall(key),
     pipeline: (keys) => {
@@ -32,7 +33,23 @@ const connect = async (target: Target, settings: Settings) => {
       return batch.exec()
     }
   }
-  return { calls, close: () => client.disconnect() }
+  // A connection that has subscribed does nothing else here; each subscriber is a listener that looks at the channel.
+  const subscriber = client.duplicate()
+  subscriber.on("error", () => {})
+  const subscribe: Subscribe = async (channel, count, onMessage) => {
+    subscriber.setMaxListeners(count + 10)
+    for (let i = 0; i < count; i++) {
+      subscriber.on("message", (name, payload) => {
+        if (name === channel) onMessage(i, payload)
+      })
+    }
+    await subscriber.subscribe(channel)
+  }
+  const close = () => {
+    subscriber.disconnect()
+    client.disconnect()
+  }
+  return { calls, close, subscribe }
 }
 
 /** It answers a batch with pairs of error and value. */
@@ -43,8 +60,9 @@ const valuesOf = (reply: unknown): ReadonlyArray<unknown> =>
     return value
   })
 
-const connection = (calls: Calls<Promise<unknown>>, close: () => void): Connection => ({
+const connection = (calls: Calls<Promise<unknown>>, close: () => void, subscribe?: Subscribe): Connection => ({
   driver: promiseDriver(calls),
+  subscribe,
   shapes: { batch: valuesOf, hash: entriesOf },
   close: async () => close()
 })
@@ -52,8 +70,8 @@ const connection = (calls: Calls<Promise<unknown>>, close: () => void): Connecti
 /** ioredis with the given settings; it has no pool, so ten of it take turns. */
 export const ioredis = (settings: Settings): Client => ({
   open: async (target) => {
-    const { calls, close } = await connect(target, settings)
-    return connection(calls, close)
+    const { calls, close, subscribe } = await connect(target, settings)
+    return connection(calls, close, subscribe)
   },
   openPool: async (target, size) => {
     const all = await Promise.all(Array.from({ length: size }, () => connect(target, settings)))

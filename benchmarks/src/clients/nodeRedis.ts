@@ -6,7 +6,7 @@
 import { createClient, RESP_TYPES } from "redis"
 import { entriesOf, plainBatch, type Calls } from "../calls.ts"
 import { promiseDriver } from "../loops.ts"
-import type { Client, Connection, Target } from "./client.ts"
+import type { Client, Connection, Subscribe, Target } from "./client.ts"
 import { roundRobin } from "./roundRobin.ts"
 
 /** `timeout` 0 turns the default timeout of 5 s off. */
@@ -27,6 +27,7 @@ const connect = async (target: Target, settings: Settings) => {
     get: (key) => client.get(key),
     getBytes: (key) => bytes.get(key),
     set: (key, value) => client.set(key, value),
+    publish: (channel, message) => client.publish(channel, message),
     list: (key) => client.lRange(key, 0, -1),
     hash: (key) => mapped.hGetAll(key),
     pipeline: (keys) => {
@@ -41,11 +42,22 @@ const connect = async (target: Target, settings: Settings) => {
       return batch.exec()
     }
   }
-  return { calls, close: () => client.destroy() }
+  const subscriber = client.duplicate()
+  subscriber.on("error", () => {})
+  const subscribe: Subscribe = async (channel, count, onMessage) => {
+    await subscriber.connect()
+    for (let i = 0; i < count; i++) await subscriber.subscribe(channel, (payload) => onMessage(i, payload))
+  }
+  const close = () => {
+    if (subscriber.isOpen) subscriber.destroy()
+    client.destroy()
+  }
+  return { calls, close, subscribe }
 }
 
-const connection = (calls: Calls<Promise<unknown>>, close: () => void): Connection => ({
+const connection = (calls: Calls<Promise<unknown>>, close: () => void, subscribe?: Subscribe): Connection => ({
   driver: promiseDriver(calls),
+  subscribe,
   shapes: { batch: plainBatch, hash: entriesOf },
   close: async () => close()
 })
@@ -53,8 +65,8 @@ const connection = (calls: Calls<Promise<unknown>>, close: () => void): Connecti
 /** node-redis with the given settings. */
 export const nodeRedis = (settings: Settings): Client => ({
   open: async (target) => {
-    const { calls, close } = await connect(target, settings)
-    return connection(calls, close)
+    const { calls, close, subscribe } = await connect(target, settings)
+    return connection(calls, close, subscribe)
   },
   // Its own pool lends a connection to one command at a time; round robin over plain clients is faster.
   openPool: async (target, size) => {

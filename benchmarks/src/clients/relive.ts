@@ -8,9 +8,10 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { entriesOf, plainBatch, Unsupported, type Calls } from "../calls.ts"
 import { effectDriver } from "../loops.ts"
-import type { Client, Connection } from "./client.ts"
+import type { Client, Connection, Subscribe } from "./client.ts"
 
 type Command = ReadonlyArray<string>
 type Reply = Effect.Effect<unknown, unknown, unknown>
@@ -21,6 +22,8 @@ interface Options {
   readonly schema?: Schema.Schema<string>
 }
 
+type PubSubEvent = { readonly _tag: string; readonly payload?: string }
+
 /** The part of `Redis` that the benchmarks use. */
 export interface RedisApi {
   readonly layer: (options: {
@@ -30,6 +33,8 @@ export interface RedisApi {
   }) => Layer.Layer<unknown, unknown>
   readonly command: (args: Command, options?: Options) => Reply
   readonly pipeline: (commands: ReadonlyArray<Command>) => Reply
+  readonly publish: (channel: string, message: string) => Reply
+  readonly subscribe: (channel: string) => Stream.Stream<PubSubEvent, unknown, unknown>
   readonly Telemetry?: Context.Reference<{ readonly spans: boolean; readonly metrics: boolean }> | undefined
   readonly transaction?: ((commands: ReadonlyArray<Command>) => Reply) | undefined
 }
@@ -52,6 +57,7 @@ export const callsOf = (redis: RedisApi): Calls<Reply> => ({
   get: (key) => redis.command(["GET", key]),
   getBytes: (key) => redis.command(["GET", key], bytes),
   set: (key, value) => redis.command(["SET", key, value]),
+  publish: (channel, message) => redis.publish(channel, message),
   list: (key) => redis.command(["LRANGE", key, "0", "-1"]),
   hash: (key) => redis.command(["HGETALL", key]),
   pipeline: (keys) => redis.pipeline(keys.map((key) => ["GET", key])),
@@ -72,8 +78,23 @@ export const openLayer = async (
   const run = <A>(effect: Effect.Effect<A, unknown, unknown>): Promise<A> =>
     Effect.runPromise(Effect.provideContext(effect, context))
   await run(redis.command(["PING"]))
+  const subscribe: Subscribe = async (channel, count, onMessage) => {
+    for (let i = 0; i < count; i++) {
+      await new Promise<void>((resolve, reject) => {
+        const told = Stream.runForEach(redis.subscribe(channel), (event) =>
+          Effect.sync(() => {
+            if (event._tag === "Message") onMessage(i, event.payload ?? "")
+            else if (event._tag === "Subscribed") resolve()
+            else reject(new Error(`told a ${event._tag}`))
+          })
+        )
+        Effect.runFork(Effect.provideContext(Effect.forkIn(told, scope), context))
+      })
+    }
+  }
   return {
     driver: effectDriver(calls(redis), run),
+    subscribe,
     shapes: { batch: plainBatch, hash: entriesOf },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }

@@ -14,6 +14,7 @@ export const roundRobin = <P>(all: ReadonlyArray<Calls<P>>): Calls<P> => {
     get: (key) => next().get(key),
     getBytes: (key) => next().getBytes(key),
     set: (key, value) => next().set(key, value),
+    publish: (channel, message) => next().publish(channel, message),
     list: (key) => next().list(key),
     hash: (key) => next().hash(key),
     pipeline: (keys) => next().pipeline(keys),
