@@ -7,7 +7,7 @@
  *   ├─ leases (dynamic supervisor; one temporary child per leased connection; started by the first)
  *   ├─ pubsub (dynamic supervisor; a connection for all subscriptions, and one for each that may be suspended)
  *   ├─ session (worker, restarted with backoff: dial, handshake, reader, writer)
- *   └─ intake (worker; nothing but the begin of the close)
+ *   └─ intake (worker; nothing but the begin of the close; only below another supervisor)
  * ```
  *
  * The connection contains no restart loop of its own: the session fails, and the supervisor starts the next one.
@@ -263,8 +263,11 @@ const makeLeases = (owner: Connection): Leases => {
   return leases
 }
 
-/** A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. */
-const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, label?: string) =>
+/**
+ * A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. As a
+ * child of another supervisor it has an intake; else whoever closes it begins the close.
+ */
+const makeTree = (given: RedisOptions.Resolved, isChild: boolean, exitOnDisconnection = false, label?: string) =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
     const told = yield* makeTold(options, label, new Circle(), undefined)
@@ -283,7 +286,7 @@ const makeTree = (given: RedisOptions.Resolved, exitOnDisconnection = false, lab
         leases.annex.spec,
         subscribers.annex.spec,
         sessionSpec(connection, exitOnDisconnection),
-        intakeSpec(connection)
+        ...(isChild ? [intakeSpec(connection)] : [])
       ]
     })
     const service = withKeyPrefix(
@@ -346,7 +349,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
 /** A connection for a layer: the root of a tree of its own, stopped when the scope closes. */
 export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, RedisError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { connection, onStart, service, spec } = yield* makeTree(options)
+    const { connection, onStart, service, spec } = yield* makeTree(options, false)
     const registry = yield* Registry.make()
     const supervisor = yield* Supervisor.start(spec, { id: options.name ?? "redis" }).pipe(
       Effect.provideService(Registry.Registry, registry),
@@ -354,6 +357,8 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
       Effect.orDie
     )
     onStart(supervisor)
+    // Before the tree is stopped, so that the close begins in any state.
+    yield* Effect.addFinalizer(() => Effect.sync(() => connection.beginClose()))
     // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would answer.
     supervisor.process.addObserver(() => connection.close())
     if (options.start === "await") yield* connection.awaitFirst
@@ -383,7 +388,7 @@ export const childSpec = (options: ChildSpecOptions) => {
         Effect.fromResult(RedisOptions.resolve(connectionOptions)),
         (reason) => new RedisError({ reason })
       )
-      const { connection, onStart, service, spec } = yield* makeTree(resolved, exitOnDisconnection, id)
+      const { connection, onStart, service, spec } = yield* makeTree(resolved, true, exitOnDisconnection, id)
       const started = yield* Supervisor.init(spec)
       onStart(started.info)
       if (resolved.start === "await") yield* connection.awaitFirst
