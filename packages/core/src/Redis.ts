@@ -418,6 +418,13 @@ export interface Calls<Self> {
   readonly psubscribe: Subscribe<Self>
   /** See `Redis.ssubscribe`. */
   readonly ssubscribe: Subscribe<Self>
+  /** See `Redis.keyspace`. */
+  readonly keyspace: {
+    (
+      options: RedisPubSub.KeyspaceOptions & { readonly decode: "bytes" }
+    ): Stream.Stream<RedisPubSub.KeyspaceEvent<Uint8Array>, RedisError, Self>
+    (options?: RedisPubSub.KeyspaceOptions): Stream.Stream<RedisPubSub.KeyspaceEvent, RedisError, Self>
+  }
   /** See `Redis.publish`. */
   readonly publish: {
     /** Publishes a message. Succeeds with the number of subscribers that this server has sent it to. */
@@ -725,6 +732,30 @@ export const psubscribe: Calls<RedisService>["psubscribe"] = calls.psubscribe
  * @since 0.1.0
  */
 export const ssubscribe: Calls<RedisService>["ssubscribe"] = calls.ssubscribe
+
+/**
+ * Keyspace notifications: the changes of keys as the server tells them, as a stream of `KeyEvent`s, with `Subscribed`, `Gap` and
+ * `Resubscribed` as for every subscription. A server tells a change once, to whoever is subscribed then: after a `Gap` read
+ * the keys again.
+ *
+ * The server must be set up for it (`notify-keyspace-events`). It is asked first, and again after each loss, and the stream
+ * fails with a `RedisArgumentError` that names the flags that are missing.
+ *
+ * ```ts
+ * import { Redis } from "@relive/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const program = Redis.keyspace({ keys: "session:*", events: ["expired", "del"] }).pipe(
+ *   Stream.runForEach((event) =>
+ *     event._tag === "KeyEvent" ? Effect.log(`${event.key} in ${event.database}: ${event.event}`) : Effect.void
+ *   )
+ * )
+ * ```
+ *
+ * @category pub/sub
+ * @since 0.1.0
+ */
+export const keyspace: Calls<RedisService>["keyspace"] = calls.keyspace
 
 /**
  * Publishes a message. Succeeds with the number of subscribers that this server has sent it to. It is a command like any

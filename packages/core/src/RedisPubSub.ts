@@ -152,6 +152,47 @@ export interface Resubscribed {
 export type Event<Payload = string, Channel = string> = Subscribed | Message<Payload, Channel> | Gap | Resubscribed
 
 /**
+ * A change of a key, as a server tells it: `event` is the name of what happened (`set`, `del`, `expired`, …), `database` the
+ * database that the key is in.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export interface KeyEvent<out Key = string> {
+  readonly _tag: "KeyEvent"
+  readonly key: Key
+  readonly event: string
+  readonly database: number
+}
+
+/**
+ * What `Redis.keyspace` tells, in order.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export type KeyspaceEvent<Key = string> = Subscribed | KeyEvent<Key> | Gap | Resubscribed
+
+/**
+ * Which changes of keys to tell, and how: with the options of every subscription.
+ *
+ * - `keys`: a pattern of keys. Default: all.
+ * - `events`: only events of these names. Without `keys` the server sends nothing else (it needs the flag `E` then, else `K`).
+ * - `database`: only keys of this one. Default: all.
+ * - `check`: whether to ask the server, by `CONFIG GET`, for missing flags of `notify-keyspace-events`. Default `true`. A server
+ *   that refuses the command is not asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyspaceOptions extends SubscribeOptions {
+  readonly keys?: Name | undefined
+  readonly events?: ReadonlyArray<string> | undefined
+  readonly database?: number | undefined
+  readonly check?: boolean | undefined
+}
+
+/**
  * Subscribes: what a provider of Redis offers, and `Redis.subscribe` is made of. With `decode: "bytes"` the payloads are
  * bytes, and a channel's name is bytes where it is not UTF-8.
  *

@@ -13,6 +13,7 @@ import type { Event, Kind, Message, Name, SubscribeOptions, Wanted } from "../..
 import type { CallOptions } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { argumentError, redisError } from "../errors.ts"
+import { makeKeyspace } from "./keyspace.ts"
 import { use, type Key } from "./use.ts"
 
 type Names = Name | ReadonlyArray<Name>
@@ -87,13 +88,15 @@ const receivers = (reply: Resp.Reply): Effect.Effect<number, RedisError> =>
 export const makePubSub = <Self>(
   tag: Key<Self>,
   command: Calls<Self>["command"]
-): Pick<Calls<Self>, "subscribe" | "psubscribe" | "ssubscribe" | "publish" | "spublish"> => {
+): Pick<Calls<Self>, "subscribe" | "psubscribe" | "ssubscribe" | "keyspace" | "publish" | "spublish"> => {
   const publish = (verb: string) => (channel: Name, message: Resp.Argument, options?: CallOptions) =>
     Effect.flatMap(command([verb, channel, message], options), receivers)
+  const psubscribe = makeSubscribe(tag, "pattern")
   return {
     subscribe: makeSubscribe(tag, "channel"),
-    psubscribe: makeSubscribe(tag, "pattern"),
+    psubscribe,
     ssubscribe: makeSubscribe(tag, "shard"),
+    keyspace: makeKeyspace(command, psubscribe),
     publish: publish("PUBLISH"),
     spublish: publish("SPUBLISH")
   }
