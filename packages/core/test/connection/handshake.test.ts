@@ -104,8 +104,13 @@ describe("the handshake", () => {
 
   it("ignores that SETINFO or PING are refused", () => {
     const batch = handshake.start(settings())
-    const replies = answer(batch, { setinfo: "ERR unknown subcommand", ping: "NOPERM no" })
+    const replies = answer(batch, {
+      setinfo: "ERR unknown subcommand",
+      ping: "NOPERM no permissions to run the 'ping' command"
+    })
     assert.strictEqual(handshake.next(settings(), batch, replies)._tag, "Ready")
+    const cannotSave = answer(batch, { ping: "MISCONF Errors writing to the AOF file" })
+    assert.strictEqual(handshake.next(settings(), batch, cannotSave)._tag, "Ready")
   })
 
   it("takes HELLO's reply as a map or a flat list, with the protocol that was asked for", () => {
@@ -168,6 +173,20 @@ describe("the handshake", () => {
     assert.strictEqual(handshake.next(alone, verdict.batch, ["PONG"])._tag, "Refused")
     const longer = handshake.start(settings())
     assert.strictEqual(handshake.next(settings(), longer, [...answer(longer).slice(0, -1), "PONG"])._tag, "Ready")
+  })
+
+  it("does not take the refusal of another command for that of PING", () => {
+    const options = settings({ database: 3, libraryName: "" })
+    const batch = handshake.start(options)
+    // As a peer has it that says OK before it is asked: SELECT is refused, and nobody would know.
+    for (const named of ["NOPERM no permissions to run the 'select' command", "ERR unsupported command `SELECT`"]) {
+      assert.strictEqual(handshake.next(options, batch, [hello, "OK", error(named)])._tag, "Refused")
+    }
+    const verdict = handshake.next(options, batch, [hello, "OK", error("ERR not allowed")])
+    assert.ok(verdict._tag === "Send")
+    assert.strictEqual(handshake.next(options, verdict.batch, ["m3"])._tag, "Refused")
+    assert.strictEqual(handshake.next(options, verdict.batch, ["mE"])._tag, "Ready")
+    assert.strictEqual(handshake.next(options, verdict.batch, [error("ERR not allowed")])._tag, "Ready")
   })
 
   it("names a password that begins or ends with white space, without showing it", () => {

@@ -265,10 +265,10 @@ const concernsCommandOnly = (error: Resp.ReplyError): boolean => {
   return meaning === undefined || meaning === "noPermission"
 }
 
-/** An error that names another command is not the reply of `PING`: all replies are shifted. */
-const isOfAnother = (error: Resp.ReplyError): boolean => {
-  const command = commandNamedIn(error)
-  return command === "CLIENT" || command === "SETINFO" || command === "HELLO" || command === "AUTH"
+/** An error that names another command of the batch is not the reply of `PING`: all replies are shifted. */
+const isOfAnother = ({ commands }: Batch, error: Resp.ReplyError): boolean => {
+  const named = commandNamedIn(error)
+  return named !== "PING" && commands.some((words) => words.some((word) => String(word).toUpperCase() === named))
 }
 
 const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp.ReplyError): Verdict | undefined => {
@@ -280,7 +280,7 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
         : refused(step, error, settings)
     case "auth":
       return batch.commands[index]?.length === 3 && meaningOf(error) === "noUsers"
-        ? { _tag: "Send", batch: resp2({ ...settings, username: undefined }), warning: noUsers }
+        ? { _tag: "Send", batch: resp2({ ...settings, username: undefined }, batch.isStrict), warning: noUsers }
         : refused(step, error, settings)
     case "setname":
       return concernsCommandOnly(error) ? undefined : refused(step, error, settings)
@@ -288,7 +288,7 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
     case "echo":
       return undefined
     case "ping":
-      if (isOfAnother(error) || batch.isStrict) return odd(batch, index, error)
+      if (isOfAnother(batch, error) || batch.isStrict) return odd(batch, index, error)
       return concernsCommandOnly(error) || error.code === "MISCONF" ? undefined : refused(step, error, settings)
     default:
       return refused(step, error, settings)
@@ -318,9 +318,14 @@ const judgeReply = (settings: Settings, batch: Batch, index: number, reply: Answ
     : odd(batch, index, reply)
 }
 
-/** Are the replies of all steps before the `PING` no proof, because there are none? */
-const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): boolean =>
-  !settings.isPlain && batch.steps[0] === "ping" && replies[0] !== batch.marker
+/** `PING` was not answered with its text: is what came no proof that nothing before it was left over? */
+const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): boolean => {
+  const at = batch.steps.indexOf("ping")
+  const reply = replies[at] ?? null
+  if (settings.isPlain || at < 0) return false
+  if (reply instanceof Resp.ReplyError) return commandNamedIn(reply) !== "PING" && reply.code !== "MISCONF"
+  return at === 0 && reply !== batch.marker
+}
 
 /** The meaning of a batch's replies in their order: as many as its commands, or fewer when no more will come. */
 export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): Verdict => {
