@@ -350,7 +350,7 @@ describe("an error", () => {
   })
 
   it("knows its command when told", () => {
-    assert.strictEqual(String(error("ERR no").withCommand("GET")), "ReplyError: GET: ERR no")
+    assert.strictEqual(String(error("ERR no").withCommand("GET")), "ReplyError: ERR no (GET)")
   })
 
   it("is retryable when the server says that it passes", () => {
