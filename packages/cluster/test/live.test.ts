@@ -148,6 +148,26 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(withCluster()))
   )
 
+  it.live("has one bound for the leases of all nodes, and gives room to whoever has waited longest", () =>
+    Effect.gen(function* () {
+      const first = yield* Effect.forkChild(
+        Effect.scoped(Effect.flatMap(RedisCluster.leaseFor("hello"), (lease) => lease.command(["BLPOP", "hello", 0.2])))
+      )
+      yield* Effect.sleep(50)
+      const reason = yield* reasonOf(Effect.scoped(Redis.leaseWith({ route: "foo", timeout: 20 })))
+      assert.strictEqual(reason._tag, "LeaseTimeout")
+      const order: Array<string> = []
+      const wait = (key: string) =>
+        Effect.scoped(Effect.map(Redis.leaseWith({ route: key, timeout: 5_000 }), () => order.push(key)))
+      const waiting = yield* Effect.forEach(["foo", "bar", "hello"], (key) =>
+        Effect.forkChild(wait(key), { startImmediately: true })
+      )
+      yield* Effect.forEach(waiting, Fiber.join)
+      yield* Fiber.join(first)
+      assert.deepStrictEqual(order, ["foo", "bar", "hello"])
+    }).pipe(Effect.provide(withCluster({}, { leases: 1 })))
+  )
+
   it.live("asks all primaries for what concerns them all", () =>
     Effect.gen(function* () {
       yield* Redis.pipeline(keys.map((key) => ["SET", key, 1]))

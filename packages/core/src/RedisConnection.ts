@@ -151,13 +151,16 @@ export interface Shared {
 
 /**
  * Makes what connections to one server share, for as long as the scope is open. `onWaiting` is told of calls that come into
- * the waiting room.
+ * the waiting room. With `together`, its leases and those of that other one have one bound: several servers of one cluster.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const makeShared: (options: RedisOptions.Resolved, hooks?: Hooks) => Effect.Effect<Shared, never, Scope.Scope> =
-  connectionTree.makeShared
+export const makeShared: (
+  options: RedisOptions.Resolved,
+  hooks?: Hooks,
+  together?: Shared
+) => Effect.Effect<Shared, never, Scope.Scope> = connectionTree.makeShared
 
 /**
  * Options of `childSpec`.

@@ -174,6 +174,8 @@ export class TopologyWorker {
       return Effect.match(service.command(["CLUSTER", "SLOTS"], { timeout: QUESTION_MILLIS, retry: false }), {
         onFailure: (error): Said => ({ ...base, view: undefined, problem: error.message, error }),
         onSuccess: (reply): Said => {
+          const took = this.state.now() - askedAt
+          node.roundTrip = node.roundTrip === undefined ? took : node.roundTrip * 0.7 + took * 0.3
           const view = readTopology("SLOTS", reply, {
             host: node.address.host,
             tls: options.connection.tls !== undefined,

@@ -81,7 +81,8 @@ const placeSpec =
             place.running = undefined
           })
         )
-        const shared = yield* RedisConnection.makeShared(optionsOf(state.options, place))
+        // One bound for the leases of all nodes.
+        const shared = yield* RedisConnection.makeShared(optionsOf(state.options, place), {}, state.shared)
         const connection = RedisConnection.childSpec({
           id: "connection",
           shared,

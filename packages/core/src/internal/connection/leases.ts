@@ -56,6 +56,57 @@ type TooLate = () => Effect.Effect<never, RedisError>
 class Waiter {
   granted: Grant | undefined = undefined
   resume: (() => void) | undefined = undefined
+  /** Its place among all who wait, also for leases on other servers with the same bound. */
+  readonly ticket: number
+
+  constructor(ticket: number) {
+    this.ticket = ticket
+  }
+}
+
+/**
+ * The bound of the leases of one server, or of several together (the nodes of a cluster). Room goes to whoever has waited
+ * longest, wherever the lease is to be.
+ */
+export class LeaseBound {
+  private readonly most: number
+  private readonly members = new Set<Leases>()
+  private tickets = 0
+
+  constructor(most: number) {
+    this.most = most
+  }
+
+  join(leases: Leases): void {
+    this.members.add(leases)
+  }
+
+  leave(leases: Leases): void {
+    this.members.delete(leases)
+    this.grantRoom()
+  }
+
+  nextTicket(): number {
+    return this.tickets++
+  }
+
+  get hasRoom(): boolean {
+    let taken = 0
+    for (const leases of this.members) taken += leases.taken
+    return taken < this.most
+  }
+
+  /** To be called whenever there may be room again. */
+  grantRoom(): void {
+    while (this.hasRoom) {
+      let first: Leases | undefined
+      for (const leases of this.members) {
+        if (leases.firstTicket < (first?.firstTicket ?? Infinity)) first = leases
+      }
+      if (first === undefined) return
+      first.grantOne()
+    }
+  }
 }
 
 export class Leases implements Member {
@@ -69,6 +120,7 @@ export class Leases implements Member {
   /** Those that wait for their next dial. */
   private readonly waits = new Set<() => void>()
   private opening = 0
+  readonly bound: LeaseBound
   /** Where they live. */
   readonly annex = new Annex("leases", () => this.stopped())
   /** How many callers got none in time. */
@@ -77,15 +129,28 @@ export class Leases implements Member {
   onWaited: ((millis: number) => void) | undefined = undefined
   onUsed: ((millis: number) => void) | undefined = undefined
 
-  constructor(owner: Connection, spec: LeaseSpec) {
+  constructor(owner: Connection, spec: LeaseSpec, bound = new LeaseBound(owner.options.leases)) {
     this.owner = owner
     this.spec = spec
+    this.bound = bound
+  }
+
+  /** How many are out, or being opened. */
+  get taken(): number {
+    return this.out.size + this.opening
+  }
+
+  /** The place of whoever has waited longest; `Infinity` when nobody waits. */
+  get firstTicket(): number {
+    for (const { ticket } of this.waiters) return ticket
+    return Infinity
   }
 
   /** What waits fails. */
   private stopped(): void {
     this.idle.length = 0
     this.refuse()
+    this.bound.leave(this)
   }
 
   /**
@@ -142,6 +207,7 @@ export class Leases implements Member {
     return Effect.suspend(() => {
       if (this.owner.refusing !== undefined) return this.owner.refusing
       const budget = new Budget(this.owner.clock, timeout)
+      this.bound.join(this)
       // First come, first served: no caller overtakes a waiter.
       if (this.waiters.size === 0) {
         const lease = this.takeIdle()
@@ -176,7 +242,7 @@ export class Leases implements Member {
   }
 
   private get hasRoom(): boolean {
-    return this.out.size + this.opening < this.owner.options.leases
+    return this.bound.hasRoom
   }
 
   private takeIdle(): Lease | undefined {
@@ -195,7 +261,7 @@ export class Leases implements Member {
   }
 
   private wait(timeout: number, restore: Restore): Effect.Effect<Grant, RedisError> {
-    const waiter = new Waiter()
+    const waiter = new Waiter(this.bound.nextTicket())
     const granted = Effect.callback<Grant, RedisError>((resume) => {
       waiter.resume = () => {
         resume(waiter.granted === undefined ? this.refused() : Effect.succeed(waiter.granted))
@@ -349,9 +415,8 @@ export class Leases implements Member {
         this.terminate(lease)
         return this.grantRoom()
       }
-      const waiter = this.nextWaiter()
-      if (waiter === undefined) this.keep(lease)
-      else this.grant(waiter, { _tag: "Lease", lease: this.markOut(lease) })
+      this.keep(lease)
+      this.grantRoom()
     })
   }
 
@@ -376,12 +441,17 @@ export class Leases implements Member {
 
   /** To be called whenever there may be room again. */
   private grantRoom(): void {
-    while (this.hasRoom) {
-      const waiter = this.nextWaiter()
-      if (waiter === undefined) return
-      this.opening++
-      this.grant(waiter, { _tag: "Room" })
-    }
+    this.bound.grantRoom()
+  }
+
+  /** There is room for whoever has waited longest here. */
+  grantOne(): void {
+    const waiter = this.nextWaiter()
+    if (waiter === undefined) return
+    const lease = this.takeIdle()
+    if (lease !== undefined) return this.grant(waiter, { _tag: "Lease", lease })
+    this.opening++
+    this.grant(waiter, { _tag: "Room" })
   }
 
   private nextWaiter(): Waiter | undefined {

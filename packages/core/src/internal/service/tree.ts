@@ -255,8 +255,8 @@ const intakeSpec = (connection: Connection) =>
   })
 
 /** The leases of a connection, whose deadlines and clock they use. */
-const makeLeases = (owner: Connection): Leases => {
-  const leases = new Leases(owner, leaseSpec(owner))
+const makeLeases = (owner: Connection, together?: Leases): Leases => {
+  const leases = new Leases(owner, leaseSpec(owner), together?.bound)
   owner.circle.join(leases)
   owner.alsoSweep((now) => leases.sweep(now))
   owner.refuseOthers = () => leases.refuse()
@@ -302,11 +302,15 @@ const makeTree = (given: RedisOptions.Resolved, isChild: boolean, exitOnDisconne
   })
 
 /** See `RedisConnection.makeShared`. */
-export const makeShared = (given: RedisOptions.Resolved, hooks?: Hooks): Effect.Effect<Shared, never, Scope.Scope> =>
+export const makeShared = (
+  given: RedisOptions.Resolved,
+  hooks?: Hooks,
+  together?: Shared
+): Effect.Effect<Shared, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
     const waiting = yield* makeConnection(options, "permanent", new Circle(), hooks)
-    const leases = makeLeases(waiting)
+    const leases = makeLeases(waiting, together === undefined ? undefined : partsOf(together).manager)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
     const children = [...finding, deadlinesSpec(waiting), leases.annex.spec, subscribers.annex.spec]
