@@ -274,7 +274,7 @@ export interface Calls<Self> {
      * Sends one command, an array of its name and arguments (`string`, `number`, `bigint` or `Uint8Array`), and waits for its
      * reply.
      *
-     * Fails with a `RedisError`, by reason: `ReplyError` when the server answers an error, `TimeoutError`, `ConnectionError`
+     * Fails with a `RedisError`, by reason: `ReplyError` when the server replies with an error, `TimeoutError`, `ConnectionError`
      * (whose `delivery` says whether it may have run), `RedisArgumentError` when it cannot be sent as it is, `DecodeError` and
      * `ReplyLimitError` when the reply cannot be delivered. Interrupting it cancels it.
      */
@@ -477,7 +477,7 @@ const calls: Calls<RedisService> = makeCalls(RedisService)
  * The command is one of `@relive/commands` (or another `Command`), which knows what its reply means; or an array of its name
  * and arguments (`string`, `number`, `bigint` or `Uint8Array`). Succeeds with the reply (see `Resp.Reply` for the shapes of
  * one of an array), or, with the option `schema`, with the reply decoded by it. Fails with a `RedisError`:
- * `ReplyError` when the server answers an error, `TimeoutError`, `ConnectionError`, `RedisArgumentError` when the command
+ * `ReplyError` when the server replies with an error, `TimeoutError`, `ConnectionError`, `RedisArgumentError` when the command
  * cannot be sent as it is, `DecodeError` and `ReplyLimitError` when the reply cannot be delivered. A reply that does not fit
  * the schema is a `DecodeError` too, and the command has run; `null`, as for a key that is not there, needs `Schema.NullOr`.
  *
@@ -589,7 +589,7 @@ export const lease: Calls<RedisService>["lease"] = calls.lease
 export const leaseWith: Calls<RedisService>["leaseWith"] = calls.leaseWith
 
 /**
- * An optimistic transaction: watches the keys, runs `body`, which reads and answers the commands to run, and runs those as a
+ * An optimistic transaction: watches the keys, runs `body`, which reads and returns the commands to run, and runs those as a
  * transaction that does nothing if a watched key has changed meanwhile. On such a conflict it starts over, by the
  * `schedule` (default: 20 times, with a growing pause with jitter), and then fails with `WatchConflict`.
  *

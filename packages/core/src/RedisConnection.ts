@@ -57,7 +57,7 @@ export interface RedisConnection {
   readonly now: () => number
   /**
    * Hands calls that were not written to another connection, the oldest first, as many as its mailbox has room for; the
-   * rest stays. They keep their deadlines and can be cancelled as before. Answers how many commands were moved: none
+   * rest stays. They keep their deadlines and can be cancelled as before. Returns how many commands were moved: none
    * when the other one does not accept calls, or lives by another clock. Both must talk to the same server and database.
    */
   readonly moveUnsent: (to: RedisConnection) => number
@@ -196,7 +196,7 @@ export const childSpec: (options: ChildOptions) => ChildSpec.ChildSpec<RedisConn
  * How a routed service finds the connection of a call, and what it says of itself.
  *
  * `choose` runs once per call, synchronously, when the call is submitted. `command` is the call's first; `group` are all
- * commands of a pipeline, a transaction or a noreply. It answers a connection, or the error that the call fails with; it
+ * commands of a pipeline, a transaction or a noreply. It returns a connection, or the error that the call fails with; it
  * must not throw. Commands that block, and leases, are not asked for: they have connections of their own.
  *
  * @category models
@@ -230,7 +230,7 @@ export const routed: (shared: Shared, routing: Routing) => Service = makeRouted
  *   owner's to set.
  * - `hops`: how often it was refused so far, and `refusal` by what; `dueAt`: when it may go on. Also the owner's.
  * - `command`: its name, for errors; `isRepeatable`: it changes nothing, so it may be written again
- * - `mayHaveRun`: it was written once to a session that ended without an answer. Whoever fails it must say `unknown`.
+ * - `mayHaveRun`: it was written once to a session that ended without a reply. Whoever fails it must say `unknown`.
  * - `deadline`: in milliseconds of the connection's clock, 0 for none; `wakeBy`: when its passing must have been noticed
  *
  * @category models

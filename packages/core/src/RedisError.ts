@@ -338,7 +338,7 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
     return this.reason.message
   }
 
-  /** What is underneath, where there is more than the reason says: the socket's error, the server's answer. */
+  /** What is underneath, where there is more than the reason says: the socket's error, the server's reply. */
   override get cause(): unknown {
     if (this.reason instanceof ConnectionError) return this.reason.cause
     return this.reason instanceof Resp.ReplyError ? this.reason : undefined

@@ -42,7 +42,7 @@ export {
 } from "./internal/resp/encoder.ts"
 
 /**
- * A password as options take it. Give an effect where it changes: it is run anew for each session, before the dial. One that
+ * A password as options take it. Give an effect where it changes: it is run again for each session, before the dial. One that
  * expires, such as a token of IAM or Entra, is given as an `ExpiringPassword`.
  *
  * @category models
@@ -82,7 +82,7 @@ export interface ExpiringPassword {
 }
 
 /**
- * A certificate, a key or a passphrase as options take it: PEM as text or bytes, or an effect that gives it anew for each
+ * A certificate, a key or a passphrase as options take it: PEM as text or bytes, or an effect that gives it again for each
  * session, before the dial, so that it may rotate. Where it is secret it is `Redacted` from then on.
  *
  * @category models
@@ -147,7 +147,7 @@ export interface Options {
   /** The ACL user. Default: the server's `default` user. `null` drops the one in the URL. Needs a `password`. */
   readonly username?: string | null | undefined
   /**
-   * The password, or an effect that gives it anew for each session, perhaps with a time to live (`ExpiringPassword`). `null` drops
+   * The password, or an effect that gives it again for each session, perhaps with a time to live (`ExpiringPassword`). `null` drops
    * the one in the URL.
    */
   readonly password?: Password | null | undefined
@@ -313,7 +313,7 @@ export interface ReplyLimits {
 }
 
 /**
- * A secret of TLS, run anew for each session.
+ * A secret of TLS, run again for each session.
  *
  * @category models
  * @since 0.1.0
@@ -376,7 +376,7 @@ export interface Resolved {
   readonly address: string
   readonly database: number
   readonly username: string | undefined
-  /** Run anew for each session. */
+  /** Run again for each session. */
   readonly password: Effect.Effect<Redacted.Redacted<string>, unknown> | undefined
   readonly name: string | undefined
   readonly protocol: "auto" | 2 | 3

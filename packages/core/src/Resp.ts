@@ -181,7 +181,7 @@ export {
 } from "./internal/resp/model.ts"
 
 /**
- * What a decoder puts out: a reply as it is, a `Push`, which answers no call, or a `ReplyFailure` in the slot of a reply.
+ * What a decoder puts out: a reply as it is, a `Push`, which is no call's reply, or a `ReplyFailure` in the slot of a reply.
  * Tell them apart with `instanceof`; a reply is neither.
  *
  * @category models

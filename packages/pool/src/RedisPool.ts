@@ -73,10 +73,10 @@ export interface Member {
 }
 
 /**
- * A strategy of your own: answers one of `members`, which are those that are ready, or, when none is, those that take calls
+ * A strategy of your own: returns one of `members`, which are those that are ready, or, when none is, those that take calls
  * in. There is always at least one. `command` is the call's first command, `options` are the call's.
  *
- * It runs for every call, synchronously: it must be quick and must run no effects. When it answers anything else, or throws,
+ * It runs for every call, synchronously: it must be quick and must run no effects. When it returns anything else, or throws,
  * that call fails with a `RedisArgumentError`; nothing was sent and nobody else notices.
  *
  * @category models

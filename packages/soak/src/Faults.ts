@@ -5,7 +5,7 @@
  * answering is a law broken. The details of corruption have a suite of their own, in the tests of this package.
  *
  * Each connection has a plan of faults in its proxy; the server has one of its own; and one closes connections and makes
- * them anew, which is no fault but what a program may do at any time. A fault counts only when it hit a ready session, and,
+ * them again, which is no fault but what a program may do at any time. A fault counts only when it hit a ready session, and,
  * when it is one that ends sessions, when that session has ended. To hit one, it waits a little for the session to be ready.
  */
 import { Fault, FaultSchedule, type FaultProxy, type RedisServer } from "@relive/testing"
@@ -162,7 +162,7 @@ const silentMillis = 150
 const heldUpMillis = 600
 const pollMillis = 5
 
-/** Waits until it is so, or for so long; answers which. */
+/** Waits until it is so, or for so long; returns which. */
 const until = (condition: () => boolean, millis: number): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     const giveUpAt = performance.now() + millis

@@ -1,6 +1,6 @@
 /**
  * One connection under soak, or one pool, with a fault proxy of its own before the server: so each has faults and outages of its
- * own, while the others go on. It is closed and made anew from time to time, with calls under way.
+ * own, while the others go on. It is closed and made again from time to time, with calls under way.
  */
 import { Redis, RedisService } from "@relive/core"
 import type { RedisError } from "@relive/core/RedisError"
@@ -31,7 +31,7 @@ interface SessionChange {
   readonly cause: RedisError | undefined
 }
 
-/** What is made anew with each life. */
+/** What is made again with each life. */
 interface Opened {
   readonly service: Service
   readonly sessions: Stream.Stream<SessionChange>

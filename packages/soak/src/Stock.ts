@@ -71,7 +71,7 @@ export class Stock {
   }
 
   /**
-   * These are not in the queue any more. Answers those that a pop may have taken along; for the others there is no
+   * These are not in the queue any more. Returns those that a pop may have taken along; for the others there is no
    * excuse, and they are lost.
    */
   excused(missing: ReadonlyArray<number>, now: number): ReadonlyArray<number> {

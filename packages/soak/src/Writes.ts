@@ -6,7 +6,7 @@ import * as Payload from "./Payload.ts"
 import * as Traces from "./Traces.ts"
 import { repeat, type Work } from "./Work.ts"
 
-/** Counts its id, and answers how often it was counted. */
+/** Counts its id, and returns how often it was counted. */
 export const counting = (work: Work): Effect.Effect<void> =>
   repeat(
     work,

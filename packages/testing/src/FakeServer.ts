@@ -68,7 +68,7 @@ export { FakeServerError } from "./internal/fakeServerError.ts"
 export type Script<R = never> = (connection: Connection) => Effect.Effect<unknown, FakeServerError, R>
 
 /**
- * Answers a command with bytes (as they go over the wire), with an effect that gives them, or with `""` for no answer;
+ * Replies to a command with bytes (as they go over the wire), with an effect that gives them, or with `""` for no reply;
  * `undefined` leaves the command to the next handler.
  *
  * @since 0.1.0
@@ -77,7 +77,7 @@ export type Script<R = never> = (connection: Connection) => Effect.Effect<unknow
 export type Handler = (command: ReadonlyArray<string>, connection: Connection) => Answer | undefined
 
 /**
- * What a `Handler` answers.
+ * What a `Handler` returns.
  *
  * @since 0.1.0
  * @category models
@@ -117,13 +117,13 @@ export interface Connection {
   ) => Effect.Effect<ReadonlyArray<string>, FakeServerError>
   /** Takes exactly these bytes; fails at the first other one. */
   readonly expectBytes: (expected: string | Uint8Array) => Effect.Effect<void, FakeServerError>
-  /** Answers commands until the client closes; fails for a command that no handler answers. */
+  /** Serves commands until the client closes; fails for a command that no handler takes. */
   readonly serve: (...handlers: ReadonlyArray<Handler>) => Effect.Effect<void, FakeServerError>
-  /** Answers commands until one comes that no handler answers, and leaves that one for the next step. */
+  /** Serves commands until one comes that no handler takes, and leaves that one for the next step. */
   readonly answer: (...handlers: ReadonlyArray<Handler>) => Effect.Effect<void, FakeServerError>
   /** Sends bytes; does nothing once the connection is closed. Strings go out as UTF-8. */
   readonly send: (data: string | Uint8Array, options?: SendOptions) => Effect.Effect<void>
-  /** Swallows all that comes, without an answer, until the client closes. */
+  /** Swallows all that comes, without a reply, until the client closes. */
   readonly silent: Effect.Effect<void>
   /** Waits until the client has closed, or has ended its side. What came before is not lost. */
   readonly closed: Effect.Effect<void>
@@ -220,7 +220,7 @@ export const FakeServer = Context.Service<FakeServer>("@relive/testing/FakeServe
  * connection takes the next, and one more than there are is unexpected. Without a script, connections are silent until
  * a test takes them with `connection`.
  *
- * **Example** (The second connection gets its answer)
+ * **Example** (The second connection gets its reply)
  *
  * ```ts
  * import { FakeServer } from "@relive/testing"

@@ -87,7 +87,7 @@ describe("FakeServer", () => {
         yield* problem("PIN", true),
         `connection 2: the client closed the connection, expected ["PING"]`
       )
-      assert.strictEqual(yield* problem("GET k\r\n"), `connection 3: no handler answers ["GET","k"]`)
+      assert.strictEqual(yield* problem("GET k\r\n"), `connection 3: no handler takes ["GET","k"]`)
       assert.strictEqual(yield* problem("PING\r\n"), `connection 4: the script has ended, got "PING\\r\\n"`)
       assert.strictEqual(yield* problem("*1\r\n$x\r\n"), `connection 5: Not an integer: "x"`)
       assert.strictEqual(yield* problem(""), "connection 6 was not expected: no script is left")

@@ -349,14 +349,14 @@ export class ClusterState {
 
   /**
    * A node redirects to its own address: another server is behind it by now, or behind its name, and the socket is stale. It is
-   * dialled anew once nothing is under way there, and not again and again where that does not help.
+   * dialled again once nothing is under way there, and not again and again where that does not help.
    */
   private redial(node: ClusterNode, now: number): void {
     this.trigger("down")
     const { connection } = node
     if (connection === undefined || connection.inFlight > 0 || now - node.redialledAt < REDIAL_MILLIS) return
     node.redialledAt = now
-    connection.endSession("the node redirects to its own address, so another server is behind it: it is dialled anew")
+    connection.endSession("the node redirects to its own address, so another server is behind it: it is dialled again")
   }
 
   private patch(slot: number, to: ClusterNode, now: number): void {
@@ -534,7 +534,7 @@ export class ClusterState {
     return known
   }
 
-  /** Places whose node has another address now: they are ended, and started anew. */
+  /** Places whose node has another address now: they are ended, and started again. */
   readonly moveAway = new Set<Place>()
 
   /** Connections that may be at any node: those of classic pub/sub. */

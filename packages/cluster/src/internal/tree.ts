@@ -63,7 +63,7 @@ const optionsOf = (options: ResolvedCluster, place: Place): RedisOptions.Resolve
     endpoint: { _tag: "Tcp", ...address },
     address: addressText(address),
     tls: connection.tls === undefined ? undefined : { ...connection.tls, serverName: serverNameOf(options, place) },
-    // A replica answers reads on a connection that has said so, in every session of it.
+    // A replica serves reads on a connection that has said so, in every session of it.
     onConnect: place.kind === "read" ? [["READONLY"], ...connection.onConnect] : connection.onConnect
   }
 }
@@ -131,7 +131,7 @@ const treeOf = (state: ClusterState) => {
   })
 }
 
-/** Where classic pub/sub is: at any node that is up, found anew for each session. */
+/** Where classic pub/sub is: at any node that is up, found again for each session. */
 const anyNode = (state: () => ClusterState): RedisOptions.Resolver => ({
   label: "any node of the cluster",
   resolve: () =>

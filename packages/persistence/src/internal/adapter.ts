@@ -49,7 +49,7 @@ const makeSend =
 
 const evalWords: ReadonlyArray<string> = ["EVALSHA"]
 
-/** Scripts by their text: a script that is made anew for each call has one digest all the same. */
+/** Scripts by their text: a script that is made for each call has one digest all the same. */
 const prepared = new WeakMap<object, Run>()
 
 const runOf = (script: { readonly lua: string }): Run => {

@@ -135,7 +135,7 @@ export class PoolState {
     return down * this.settings.staggerMillis * this.random()
   }
 
-  /** Settles who is usable, and the state as a whole, after a change of a member's; answers whether that has changed. */
+  /** Settles who is usable, and the state as a whole, after a change of a member's; returns whether that has changed. */
   private update(cause: RedisError | undefined): StatusChange | undefined {
     // Frozen, as strategies of users get it into their hands.
     this.usable = Object.freeze(this.closing ? [] : this.usableNow())
@@ -188,7 +188,7 @@ export class PoolState {
   /** The mover: runs until it is interrupted. */
   readonly run: Effect.Effect<never> = Effect.suspend(() => this.alarm.run(this.moveDue))
 
-  /** Moves what has waited long enough; answers when to look again, on the connections' clock. */
+  /** Moves what has waited long enough; returns when to look again, on the connections' clock. */
   private readonly moveDue = (now: number): number => {
     if (this.closing) return Infinity
     this.emptyRoom()

@@ -84,7 +84,7 @@ const byHash = (): Chooser => {
 const wrong = (what: string): RedisError =>
   new RedisError({
     reason: new RedisArgumentError({
-      detail: `The pool's strategy must answer one of the members it is given, but it ${what}`
+      detail: `The pool's strategy must return one of the members it is given, but it ${what}`
     })
   })
 
@@ -108,7 +108,7 @@ const slotAt = (slots: ReadonlyArray<Slot>, index: number): Slot => {
   return slot
 }
 
-/** `nextRandom` answers a number from [0, 1). */
+/** `nextRandom` returns a number from [0, 1). */
 export const makeChooser = (strategy: Strategy, nextRandom: () => number): Chooser => {
   if (typeof strategy === "function") return custom(strategy)
   switch (strategy) {

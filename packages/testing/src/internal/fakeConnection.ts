@@ -205,7 +205,7 @@ export class FakeConnection implements Connection {
     }
   }
 
-  /** Answers one command; `false` when the client has closed. */
+  /** Serves one command; `false` when the client has closed. */
   private serveNext(handlers: ReadonlyArray<Handler>): Effect.Effect<boolean, FakeServerError> {
     const next = this.changed.waitFor<ReadonlyArray<string> | undefined, FakeServerError>(
       () => this.takeCommand() ?? (this.peerEnded ? Exit.succeed(undefined) : undefined)
@@ -216,11 +216,11 @@ export class FakeConnection implements Connection {
         this.parser.skip(this.parser.unread.length)
         return Effect.as(this.end, false)
       }
-      return this.reply(command, handlers) ?? this.fail(`no handler answers ${shown(command)}`)
+      return this.reply(command, handlers) ?? this.fail(`no handler takes ${shown(command)}`)
     })
   }
 
-  /** Answers one command if a handler wants it; else leaves it for the next step and gives `false`. */
+  /** Serves one command if a handler wants it; else leaves it for the next step and gives `false`. */
   private answerNext(handlers: ReadonlyArray<Handler>): Effect.Effect<boolean, FakeServerError> {
     const next = this.awaitInput("a command", () => this.takeCommand())
     return Effect.flatMap(next, (command) => {

@@ -135,7 +135,7 @@ export const run = <A, B>(
   options: CallOptions | undefined
 ): Effect.Effect<A, RedisError> => reading(command, () => service.command(command.args, options))
 
-/** What `send` answers, read as text. */
+/** What `send` returns, read as text. */
 export const reading = <A, R>(
   command: Command<A, unknown>,
   send: () => Effect.Effect<Resp.Reply, RedisError, R>

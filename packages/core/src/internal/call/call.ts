@@ -22,7 +22,7 @@ export type Answer = Resp.Reply | Resp.ReplyFailure
 /** What a call settles with. */
 export type Outcome<A = unknown> = Exit.Exit<A, RedisError>
 
-/** May be written a second time when its session died before the answer: running it twice changes nothing. */
+/** May be written a second time when its session died before the reply: running it twice changes nothing. */
 export const REPEATABLE = 1
 /** Its replies are decoded in bytes mode. */
 export const BYTES = 2

@@ -20,7 +20,7 @@ type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
 const named = (element: Element, command: string | undefined): Element =>
   element instanceof Resp.ReplyError && command !== undefined ? answerTo(command, element) : element
 
-/** The server's error as the answer to this command, without what it repeats of the arguments. */
+/** The server's error as the reply of this command, without what it repeats of the arguments. */
 const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyError => {
   const command = nameOf(word)
   return new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
@@ -44,7 +44,7 @@ export const command: Finisher<Resp.Reply> = {
 /** Many commands: all replies, in order. `names` are those of the commands, for errors. */
 export class PipelineFinisher implements Finisher<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
-  /** Emptied by the first reply, so that a repeated pipeline starts anew. */
+  /** Emptied by the first reply, so that a repeated pipeline starts over. */
   private elements: Array<Element> = []
 
   constructor(names: ReadonlyArray<string>) {

@@ -177,7 +177,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
   }
 }
 
-/** An effect that submits something and waits for it. It is a value: each time it is run it submits anew. */
+/** An effect that submits something and waits for it. It is a value: each time it is run it submits again. */
 export abstract class Waiting<A, E, R = never> extends Effectable.Class<A, E, R> {
   static {
     method(this.prototype, evaluateKey, function (this: Waiting<unknown, unknown, unknown>, fiber: AnyFiber) {

@@ -9,7 +9,7 @@ import type { ReplyError } from "../resp/model.ts"
 
 /**
  * - `replica`: the server takes no writes, as it has become a replica
- * - `notReady`: it answers next to nothing for a while
+ * - `notReady`: it serves next to nothing for a while
  * - `notNow`: it refuses some commands for a while
  * - `unreachable`: a proxy does not reach its server
  * - `full`: it has as many clients as it takes

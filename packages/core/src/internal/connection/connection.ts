@@ -48,7 +48,7 @@ const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended"
 
 const becameReplica = sessionEnd({
   kind: "disconnected",
-  detail: "the server has become a replica (READONLY); it is dialled anew, in case another one has its name now",
+  detail: "the server has become a replica (READONLY); it is dialled again, in case another one has its name now",
   refused: false
 })
 
@@ -382,7 +382,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   }
 
   /**
-   * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS anew, gets away
+   * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS again, gets away
    * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session. A lease
    * is used to its end, but not by the next one.
    */

@@ -258,7 +258,7 @@ const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
 
 /**
  * Says the error nothing of the connection? A user without the right to PING is as ready as any other, a proxy that knows no names
- * too, and a server that cannot save (MISCONF) still answers reads.
+ * too, and a server that cannot save (MISCONF) still serves reads.
  */
 const concernsCommandOnly = (error: Resp.ReplyError): boolean => {
   const meaning = meaningOf(error)

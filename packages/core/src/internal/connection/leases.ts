@@ -1,7 +1,7 @@
 /**
  * Leases: connections that nobody shares, for what is state of a connection or blocks it.
  *
- * A lease is a connection with one session, run as a temporary child. It is taken from the idle ones or opened anew, up to
+ * A lease is a connection with one session, run as a temporary child. It is taken from the idle ones or opened, up to
  * a bound; callers above it wait in the order they came. Given back clean it is kept for a while; given back dirty (its
  * state was changed: no command tells whether it was cleaned), busy or broken it is closed.
  *
@@ -426,7 +426,7 @@ export class Leases implements Member {
     this.owner.deadlines.watch(lease.since + this.owner.options.leaseIdleMillis)
   }
 
-  /** Ends the idle ones that were not used for long; answers when to look again. */
+  /** Ends the idle ones that were not used for long; returns when to look again. */
   sweep(now: number): number {
     const { leaseIdleMillis } = this.owner.options
     while (this.idle.length > 0) {

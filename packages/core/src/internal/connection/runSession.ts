@@ -207,7 +207,7 @@ const shakeHands = Effect.fnUntraced(function* (
 })
 
 /**
- * Credentials are asked for anew per session, so that they may rotate. However their effect ends: also when it dies or
+ * Credentials are asked for again for each session, so that they may rotate. However their effect ends: also when it dies or
  * interrupts itself, which must not be taken for an end of ours.
  */
 const readCredentials = ({ options }: Connection): Effect.Effect<Credentials, SessionEnd> => {

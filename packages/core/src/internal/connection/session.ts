@@ -331,7 +331,7 @@ export class Session {
   // ------------------------------------------------------------------------------------------------------- reading
 
   /**
-   * Bytes came in, at this moment by `preciseMillis`, and were decoded: any of them is a sign of life. Answers why they end the
+   * Bytes came in, at this moment by `preciseMillis`, and were decoded: any of them is a sign of life. Returns why they end the
    * session, if they do.
    */
   inbound(bytes: Uint8Array, at = 0): SessionEnd | undefined {

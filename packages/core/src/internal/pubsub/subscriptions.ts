@@ -127,7 +127,7 @@ export class Subscriptions<M extends Member> {
   }
 
   /**
-   * The server has refused a command. Answers those who wanted the name, to be told why: they must give it up. When it was
+   * The server has refused a command. Returns those who wanted the name, to be told why: they must give it up. When it was
    * the end that was refused nobody is told, and the name counts as ended: its messages find nobody.
    */
   refused(topic: Topic<M>): ReadonlyArray<M> {

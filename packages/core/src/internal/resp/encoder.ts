@@ -163,7 +163,7 @@ export class Encoder {
     return parts
   }
 
-  /** Adds a command behind `before`; answers the text that is not in a part yet. */
+  /** Adds a command behind `before`; returns the text that is not in a part yet. */
   private add(before: string, command: Command): string {
     if (!Array.isArray(command)) return this.fail("is not a command: give an array of its name and arguments", -1)
     const count = command.length

@@ -129,14 +129,14 @@ export class ReplyError {
     })
   }
 
-  /** The same error, knowing the name of the command it answers. */
+  /** The same error, knowing the name of the command it belongs to. */
   withCommand(command: string): ReplyError {
     return new ReplyError({ code: this.code, message: this.message, command })
   }
 
   /**
    * The server did not run the command, and what kept it from doing so passes by itself (`LOADING`, `BUSY`, …). Never of a
-   * script or a function: these can answer any error themselves, and after their writes.
+   * script or a function: these can return any error themselves, and after their writes.
    */
   get isRetryable(): boolean {
     if (this.delivery !== undefined || (this.command !== undefined && scripts.test(this.command))) return false
@@ -236,7 +236,7 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
 }
 
 /**
- * An out-of-band message of the server (`>`). It answers no call: whoever matches replies with calls passes it by.
+ * An out-of-band message of the server (`>`). It is no call's reply: whoever matches replies with calls passes it by.
  *
  * `data` are its elements; the first names its kind. When the push was over a limit, `data` is empty and `failure` says
  * why. A bulk that is not UTF-8 does not fail a push, as no call asked for text: it is left as its bytes.

@@ -363,7 +363,7 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
     onStart(supervisor)
     // Before the tree is stopped, so that the close begins in any state.
     yield* Effect.addFinalizer(() => Effect.sync(() => connection.beginClose()))
-    // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would answer.
+    // A tree that has ended by itself, which takes a defect of ours, leaves nobody who would serve the calls.
     supervisor.process.addObserver(() => connection.close())
     if (options.start === "await") yield* connection.awaitFirst
     return service

@@ -34,7 +34,7 @@ const batchName = (prefix: string, commands: ReadonlyArray<Resp.Command>): strin
   return `${prefix} ${first}`
 }
 
-/** Scripts and modules may answer any text as a code. */
+/** Scripts and modules may return any text as a code. */
 const isCode = (code: string): boolean => /^[A-Z][A-Z0-9_]{0,31}$/.test(code)
 
 /** `error.type`, and the server's own code if it was the server. */

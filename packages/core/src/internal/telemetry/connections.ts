@@ -33,7 +33,7 @@ export interface MeasuredLeases {
 /** Names that are in use, by registry, so that two connections to one server are two series. */
 const names = new WeakMap<object, Set<string>>()
 
-/** Takes the first free one of `wanted`, `wanted#2` …; answers it and what gives it back. */
+/** Takes the first free one of `wanted`, `wanted#2` …; returns it and what gives it back. */
 const takeName = (context: Context.Context<never>, wanted: string): readonly [name: string, free: () => void] => {
   const registry = Context.get(context, Metric.MetricRegistry)
   const used = names.get(registry) ?? new Set<string>()
@@ -51,7 +51,7 @@ const poolName = (options: Resolved, label: string | undefined): string =>
 export type OnChange = (change: StatusChange, now: number) => void
 
 /**
- * Publishes the counts of a connection, or of leases, or of both, until the scope closes. Answers what wants to be told of
+ * Publishes the counts of a connection, or of leases, or of both, until the scope closes. Returns what wants to be told of
  * changes of state; `undefined` when metrics are off.
  */
 export const publish = (

@@ -1,5 +1,5 @@
 /**
- * Dialling a Redis server: a Node socket, made anew for each session, so that DNS is asked anew as well, and secured by TLS
+ * Dialling a Redis server: a Node socket, made for each session, so that DNS is asked again as well, and secured by TLS
  * where the options say so.
  *
  * @internal
@@ -77,7 +77,7 @@ export const whyItLeft = (target: Target, end: SessionEnd): Effect.Effect<Sessio
 
 /**
  * Dials, and attaches the open connection to the wire; interruptible at any time; the socket is destroyed when the scope
- * closes. `onOpen` runs when the connection is open, and again when it is secured, if it has to be. Answers what ends the
+ * closes. `onOpen` runs when the connection is open, and again when it is secured, if it has to be. Returns what ends the
  * connection at once, both ways, whatever the peer does.
  */
 export const dial = (

@@ -110,7 +110,7 @@ export const refusesUs = (error: unknown): SessionEnd | undefined => {
   return detail === undefined ? undefined : refused(detail, bare(error))
 }
 
-/** The first byte of what a TLS server answers to plain text: an alert, or a handshake record. */
+/** The first byte that a TLS server sends back to plain text: an alert, or a handshake record. */
 export const isTlsRecord = (firstByte: number): boolean => firstByte === 0x15 || firstByte === 0x16
 
 // ---------------------------------------------------------------------------------------------------------- material
@@ -168,7 +168,7 @@ const contextOf = (options: Files): Tls.SecureContext | SessionEnd => {
   return refused("the options `tls.cert` and `tls.key` do not belong together", bare(all))
 }
 
-/** The certificates of a session, read anew so that they may rotate. */
+/** The certificates of a session, read again so that they may rotate. */
 export const secureContext = (tls: ResolvedTls): Effect.Effect<Tls.SecureContext, SessionEnd> =>
   Effect.gen(function* () {
     const ca = yield* read("ca", tls.ca)
@@ -229,7 +229,7 @@ const PROBE_MILLIS = 1000
 const PLUS = 0x2b
 const MINUS = 0x2d
 
-/** Does the server answer a plain `PING` as Redis does? */
+/** Whether the server replies to a plain `PING` as Redis does. */
 const answersPlain = (connect: () => Net.Socket): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
     const socket = connect()

@@ -47,7 +47,7 @@ const SLICE_BYTES = 512 * 1024
 const HIGH_WATER = 4096
 const HIGH_WATER_BYTES = 1024 * 1024
 
-/** Told of every chunk when it is decoded, and when it came, by `preciseMillis`. May answer that it is the end. */
+/** Told of every chunk when it is decoded, and when it came, by `preciseMillis`. May return that it is the end. */
 type OnInbound = (bytes: Uint8Array, at: number) => SessionEnd | undefined
 
 export class Wire {
@@ -99,7 +99,7 @@ export class Wire {
 
   // ------------------------------------------------------------------------------------------------------- reading
 
-  /** Decodes what came in and hands it over. Answers whether more may come. */
+  /** Decodes what came in and hands it over. Returns whether more may come. */
   private feed(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) return false
     const at = preciseMillis()
