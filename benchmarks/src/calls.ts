@@ -23,6 +23,24 @@ export interface Calls<P> {
   readonly pipeline: (keys: ReadonlyArray<string>) => P
   /** One `MULTI … EXEC`: each key is set to `value`, then each key is read. */
   readonly transaction: (keys: ReadonlyArray<string>, value: string) => P
+  /** Effect's persistence modules, where they run on the client. */
+  readonly family?: Family<P> | undefined
+}
+
+/** One call of each of Effect's persistence modules. */
+export interface Family<P> {
+  /** `RateLimiter.consume` of one token, of a limit that is never reached. */
+  readonly limit: (key: string) => P
+  /** `PersistedQueue`: one element is offered, and one is taken. */
+  readonly queue: (element: string) => P
+  /** `Persistence`: one entry is read, and decoded by its schema. */
+  readonly cache: (id: number) => P
+}
+
+/** The calls of the family, of a client that has them. */
+export const familyOf = <P>({ family }: Calls<P>): Family<P> => {
+  if (family === undefined) throw new Unsupported("Effect's persistence modules do not run on this client")
+  return family
 }
 
 /** How to read the replies of one client that have no shape in common. */

@@ -23,6 +23,9 @@ const asItIs: Targets = {
   "large-array": { toBestPeer: 2.5 },
   hash: { toBestPeer: 1.8 },
   "transaction-10": { toBestPeer: 1.8 },
+  "effect-limiter": { toBestPeer: 1.3 },
+  "effect-queue": { toBestPeer: 1.2 },
+  "effect-cache": { toBestPeer: 1.2 },
   "latency-20k-p99": { toBestPeer: 1 },
   "latency-100k-p99": { toBestPeer: 1 },
   "idle-heap": { atMost: { value: 40 } }

@@ -78,6 +78,7 @@ class Worker implements Methods {
   #target: Target | undefined
   #single: Connection | undefined
   #pool: Connection | undefined
+  #family: Connection | undefined
   #many: Array<Connection> = []
   #audience: Audience | undefined
 
@@ -180,13 +181,18 @@ class Worker implements Methods {
   }
 
   async close(): Promise<void> {
-    const all = [this.#single, this.#pool, ...this.#many]
-    this.#single = this.#pool = undefined
+    const all = [this.#single, this.#pool, this.#family, ...this.#many]
+    this.#single = this.#pool = this.#family = undefined
     this.#many = []
     await Promise.allSettled(all.map((connection) => connection?.close()))
   }
 
   async #connection(workload: Workload): Promise<Connection> {
+    if (workload.isFamily === true) {
+      const { openFamily } = this.#opened(this.#client)
+      if (openFamily === undefined) throw new Unsupported("Effect's persistence modules do not run on this client")
+      return (this.#family ??= await openFamily(this.#opened(this.#target)))
+    }
     if (workload.connections === 1) return this.#opened(this.#single)
     const { openPool } = this.#opened(this.#client)
     if (openPool === undefined) throw new Unsupported("this client has no pool")

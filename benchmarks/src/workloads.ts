@@ -7,7 +7,7 @@
  * truth and is compared before anything is timed.
  */
 import { createHash } from "node:crypto"
-import type { Calls, Shapes } from "./calls.ts"
+import { familyOf, type Calls, type Shapes } from "./calls.ts"
 
 /** A reply in a form that does not depend on the client. */
 export type Expected =
@@ -34,6 +34,8 @@ export interface Workload {
   readonly unit: "commands/s" | "calls/s"
   /** Part of the quick run, with a target. */
   readonly gated: boolean
+  /** Of Effect's persistence modules, which run on some of the clients. */
+  readonly isFamily?: true | undefined
   /** `call(n)` repeats itself after this many numbers. */
   readonly distinct: number
   readonly seed: () => ReadonlyArray<Seed>
@@ -102,6 +104,16 @@ const getSmall = {
   call: <P>(calls: Calls<P>, n: number) => calls.get(at(smallKeys, n)),
   accept: (reply: unknown, n: number) => reply === at(smallValues, n),
   expected: (n: number) => value(at(smallValues, n)),
+  written: nothing
+} as const
+
+const ofFamily = {
+  connections: 1,
+  commandsPerCall: 1,
+  unit: "calls/s",
+  gated: false,
+  isFamily: true,
+  seed: nothing,
   written: nothing
 } as const
 
@@ -278,6 +290,36 @@ export const workloads: ReadonlyArray<Workload> = [
     callers: 500,
     connections: 10,
     gated: false
+  },
+  {
+    ...ofFamily,
+    name: "effect-limiter",
+    title: "Effect's RateLimiter.consume, 100 callers",
+    callers: 100,
+    distinct: 100,
+    call: (calls, n) => familyOf(calls).limit(`limit:${n % 100}`),
+    accept: (reply) => reply === "ok",
+    expected: () => value("ok")
+  },
+  {
+    ...ofFamily,
+    name: "effect-queue",
+    title: "Effect's PersistedQueue, one offered and one taken, 16 callers",
+    callers: 16,
+    distinct: 64,
+    call: (calls, n) => familyOf(calls).queue(`element ${n}`),
+    accept: (reply) => reply === "ok",
+    expected: () => value("ok")
+  },
+  {
+    ...ofFamily,
+    name: "effect-cache",
+    title: "Effect's Persistence, an entry read and decoded, 100 callers",
+    callers: 100,
+    distinct: 256,
+    call: (calls, n) => familyOf(calls).cache(n % 256),
+    accept: (reply, n) => reply === `user ${n % 256}`,
+    expected: (n) => value(`user ${n % 256}`)
   }
 ]
 

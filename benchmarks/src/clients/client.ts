@@ -37,6 +37,8 @@ export interface Client {
   readonly open: (target: Target) => Promise<Connection>
   /** Opens `size` connections behind one set of calls; absent where the client takes no part in that. */
   readonly openPool?: ((target: Target, size: number) => Promise<Connection>) | undefined
+  /** Opens a connection with Effect's persistence modules on it; absent where they do not run on the client. */
+  readonly openFamily?: ((target: Target) => Promise<Connection>) | undefined
 }
 
 /** The names of all clients, as the report has them. */

@@ -75,4 +75,12 @@ export const nodeRedis = (settings: Settings): Client => ({
   }
 })
 
-export const client: Client = nodeRedis({})
+/** Effect's persistence modules on it, by Effect's own NodeRedis. Loaded when they are measured. */
+const openFamily = async ({ host, port }: Target): Promise<Connection> => {
+  const NodeRedis = await import("@effect/platform-node/NodeRedis")
+  const Layer = await import("effect/Layer")
+  const family = await import("./family.ts")
+  return family.openFamily(Layer.provide(family.overRedis, NodeRedis.layer({ socket: { host, port } })))
+}
+
+export const client: Client = { ...nodeRedis({}), openFamily }

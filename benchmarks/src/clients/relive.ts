@@ -11,7 +11,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { entriesOf, plainBatch, Unsupported, type Calls } from "../calls.ts"
 import { effectDriver } from "../loops.ts"
-import type { Client, Connection, Subscribe } from "./client.ts"
+import type { Client, Connection, Subscribe, Target } from "./client.ts"
 
 type Command = ReadonlyArray<string>
 type Reply = Effect.Effect<unknown, unknown, unknown>
@@ -109,6 +109,18 @@ export const withTelemetry = (telemetry: { readonly spans: boolean; readonly met
     })
 })
 
+/** Effect's persistence modules on Relive, with its own stores where it has them. Loaded when they are measured. */
+const openFamily = async ({ host, port }: Target): Promise<Connection> => {
+  const { Redis } = await import("@relive/core")
+  const { RedisPersistedQueue, RedisPersistence } = await import("@relive/persistence")
+  const family = await import("./family.ts")
+  const { RateLimiter } = await import("effect/persistence")
+  const limiter = Layer.provide(RateLimiter.layer, Layer.provide(RateLimiter.layerStoreRedis(), RedisPersistence.layer))
+  const modules = Layer.mergeAll(limiter, RedisPersistedQueue.layer(), RedisPersistence.layerPersistence)
+  return family.openFamily(Layer.provide(modules, Redis.layer({ host, port })))
+}
+
 export const client: Client = {
-  open: (target) => openLayer((redis) => redis.layer({ host: target.host, port: target.port }))
+  open: (target) => openLayer((redis) => redis.layer({ host: target.host, port: target.port })),
+  openFamily
 }

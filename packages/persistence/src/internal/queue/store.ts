@@ -34,6 +34,9 @@ const PersistedQueueError = PersistedQueue.PersistedQueueError
 /** How long the server is asked to wait for an element at most. */
 const BLOCK_SECONDS = 10
 
+/** How long a process that offers, too, waits for its own next offer before it blocks. */
+const GRACE_MILLIS = 2
+
 /** Elements that one script takes at most. */
 const BATCH = 100
 
@@ -130,15 +133,17 @@ class WokenStore {
       const wellFormed = id.toWellFormed()
       const payload = JSON.stringify({ id: wellFormed, element })
       const millis = delay === undefined ? 0 : Duration.toMillis(delay)
-      if (!isCustomId && millis === 0) return Effect.asVoid(this.service.command(["RPUSH", keys.queue, payload]))
+      const told = () => this.queues.get(name)?.offered()
+      if (!isCustomId && millis === 0) return Effect.map(this.service.command(["RPUSH", keys.queue, payload]), told)
       const offered = scripts.offer(
         this.service,
         words([keys.queue, keys.delayed, keys.ids], [payload, millis, ...(isCustomId ? [wellFormed] : [])])
       )
       if (millis > 0) return Effect.map(offered, () => this.queues.get(name)?.dueIn(millis))
       // The second time it finds the id: an offer with one may be made again when nobody knows whether it was made.
-      return Effect.asVoid(
-        Effect.retry(offered, { times: 3, while: (error) => error.delivery === "unknown" && !isEnd(error) })
+      return Effect.map(
+        Effect.retry(offered, { times: 3, while: (error) => error.delivery === "unknown" && !isEnd(error) }),
+        told
       )
     }).pipe(Effect.mapError(failed("The element could not be offered")))
 
@@ -265,8 +270,22 @@ class WokenStore {
     })
   }
 
-  /** Waits until the server says that there is an element, the next one is due, or there is something else to do. */
+  /**
+   * Waits until the server says that there is an element, the next one is due, or there is something else to do. Where this
+   * process offers, too, it waits for that a moment longer than an offer takes before it asks the server to say so.
+   */
   private await(takers: Takers, millis: number): Effect.Effect<void> {
+    const grace = takers.isOfferedHere ? Math.min(millis, GRACE_MILLIS) : 0
+    if (grace === 0) return this.awaitServer(takers, millis)
+    return Effect.andThen(
+      Effect.raceFirst(Effect.sleep(grace), takers.until(millis)),
+      Effect.suspend(() =>
+        takers.isNudged || millis <= grace ? Effect.void : this.awaitServer(takers, millis - grace)
+      )
+    )
+  }
+
+  private awaitServer(takers: Takers, millis: number): Effect.Effect<void> {
     if (takers.blocked === undefined && this.blocks) {
       const fiber = this.fork(
         Effect.ensuring(

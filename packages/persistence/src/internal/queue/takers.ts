@@ -32,6 +32,8 @@ export class Takers {
   recoverAt = -Infinity
   /** What waits for the server to say that there is an element. */
   blocked: Fiber.Fiber<void> | undefined = undefined
+  /** This process offers, too: then the next element is likely its own. */
+  isOfferedHere = false
   private readonly nudge = Latch.makeUnsafe(false)
   /** How many milliseconds the loop waits for, while it waits; else below zero. */
   private waits = -1
@@ -97,6 +99,17 @@ export class Takers {
   until(millis: number): Effect.Effect<void> {
     this.waits = millis
     return this.nudge.await
+  }
+
+  /** This process has offered an element: the loop looks at once, sooner than the server could say so. */
+  offered(): void {
+    this.isOfferedHere = true
+    this.nudge.openUnsafe()
+  }
+
+  /** Whether there is something to do. */
+  get isNudged(): boolean {
+    return this.nudge.isOpen()
   }
 
   /** This process has put off an element: the loop looks again, if it would come too late. */
