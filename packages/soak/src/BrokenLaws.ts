@@ -19,6 +19,7 @@ const connection = "packages/core/src/internal/connection/connection.ts"
 const service = "packages/core/src/internal/service/service.ts"
 const session = "packages/core/src/internal/connection/session.ts"
 const transport = "packages/core/src/internal/transport/dial.ts"
+const turns = "packages/core/src/internal/turns.ts"
 const wire = "packages/core/src/internal/transport/wire.ts"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -54,7 +55,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "forget-to-settle",
     breaks: "what is queued when a connection closes without a session is not settled",
     file: connection,
-    from: 'else this.change("draining", undefined)\n    run(failed)',
+    from: 'else this.change("draining", undefined)\n    this.settling.add(failed)',
     to: 'else this.change("draining", undefined)'
   },
   {
@@ -68,8 +69,22 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "late-is-unsent",
     breaks: "a written call whose deadline has passed is said not to have been sent",
     file: connection,
-    from: 'delivery: phase === "queued" && !call.repeated ? "unsent" : "unknown"',
-    to: 'delivery: "unsent"'
+    from: 'const delivery = phase === "queued" && !call.repeated ? "unsent" : "unknown"',
+    to: 'const delivery = "unsent"'
+  },
+  {
+    name: "timers-first",
+    breaks: "what ends because its time is over ends before the sockets were read",
+    file: turns,
+    from: "isLive(clock) ? readAll(",
+    to: "!isLive(clock) ? readAll("
+  },
+  {
+    name: "glued-lease",
+    breaks: "a lease stays with a server that became a replica, and is handed out again",
+    file: connection,
+    from: "const isNews = !session.retired\n",
+    to: 'if (this.life === "single") return undefined\n    const isNews = !session.retired\n'
   },
   {
     name: "lost-cursor",

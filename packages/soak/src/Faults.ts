@@ -31,7 +31,9 @@ export const kinds = [
   "clientKill",
   "pause",
   "stop",
-  "kill"
+  "kill",
+  "freeze",
+  "failover"
 ] as const
 
 export type Kind = (typeof kinds)[number]
@@ -247,7 +249,7 @@ export class Player {
     )
   }
 
-  private count(kind: Kind, where: string): void {
+  count(kind: Kind, where: string): void {
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
     this.history.add(where, `${kind} has hit`)
   }

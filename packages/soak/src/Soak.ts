@@ -11,6 +11,7 @@
  * At the end the connections are closed with calls under way; then every call must have settled, and nothing be left.
  */
 import { FaultProxy, Ledger, RedisServer } from "@relive/testing"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -30,6 +31,7 @@ import * as Seeded from "./Seeded.ts"
 import { connections, type Settings } from "./Settings.ts"
 import { Traces } from "./Traces.ts"
 import type { Report } from "./Verdict.ts"
+import * as Trials from "./Trials.ts"
 import * as Verdict from "./Verdict.ts"
 import type { Work } from "./Work.ts"
 import * as Writes from "./Writes.ts"
@@ -84,6 +86,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     const proxies = yield* Effect.forEach(connections, (_, index) =>
       FaultProxy.make(server, { seed: settings.seed * 17 + index })
     )
+    const trialServers = yield* Trials.servers
     leaks.start()
     yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
     const before = yield* leaks.held
@@ -94,7 +97,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
       const connection = tls === undefined ? plain : { ...plain, options: { ...plain.options, tls: { ca: tls.ca } } }
       return proxy === undefined ? Effect.die("a proxy for each connection") : Lane.make(connection, proxy, history)
     })
-    const soaked = yield* soak(settings, book, lanes, server)
+    const soaked = yield* soak(settings, book, lanes, server, trialServers)
     const leaked = yield* whatIsLeft(leaks, before, proxies, server)
     const report = yield* judge(settings, book, lanes, soaked, leaked)
     return { ...report, history, seconds: soaked.seconds }
@@ -111,7 +114,8 @@ const soak = (
   settings: Settings,
   book: Book,
   lanes: ReadonlyArray<Lane>,
-  server: RedisServer.RedisServer
+  server: RedisServer.RedisServer,
+  trialServers: Trials.Servers
 ): Effect.Effect<Soaked, RedisServer.RedisServerError> =>
   Effect.gen(function* () {
     const { history } = book
@@ -137,10 +141,29 @@ const soak = (
       Effect.forever(Effect.andThen(Effect.sleep(sweepMillis), lock.withPermit(Effect.uninterruptible(traces.sweep))))
     )
     const working = yield* Effect.forEach(works.all, (work) => Effect.forkChild(work))
+    const trials: Trials.Trials = {
+      random: Seeded.make(settings.seed, 0),
+      counted: (kind) => player.count(kind, "trials"),
+      onBroken: (law, what) => book.breaks(law, "trials", what, history.now() - lookBackMillis)
+    }
+    const tried = yield* Effect.forEach(
+      [Trials.freezes(trials, trialServers), Trials.failovers(trials, trialServers)],
+      (trial) =>
+        Effect.forkChild(
+          Effect.tapCause(trial, (cause) =>
+            Effect.sync(() =>
+              Cause.hasInterruptsOnly(cause)
+                ? undefined
+                : trials.onBroken("unsettled", `a trial has failed: ${String(cause)}`)
+            )
+          )
+        )
+    )
     yield* Effect.raceFirst(
       player.play(Faults.plan(settings.seed, settings.seconds, lanes.length)),
       Fiber.join(sweeper)
     )
+    yield* Fiber.interruptAll(tried)
     yield* player.recovery
     const seconds = (history.now() - startedAt) / 1_000
     yield* Fiber.interrupt(sampler)

@@ -127,6 +127,7 @@ describe("law 1: a reply that came in time is handed out, whatever held the prog
           const held = yield* submit(
             Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.command(["INCR", "n"])))
           )
+          yield* written
           const waiting = yield* submit(Effect.exit(Effect.scoped(Redis.leaseWith({ timeout: 300 }))))
           yield* hold(enter, 700)
           assert.ok(Exit.isSuccess(yield* Fiber.join(waiting)), "the lease was given back in time")

@@ -1,0 +1,148 @@
+/**
+ * Two faults that need a server of their own, since they must not happen to all at once: each is a trial that is repeated all the
+ * while, with a question at its end that a client that holds the laws can answer.
+ *
+ * - `freeze`: this process is stopped (SIGSTOP) while calls are in flight, until after their deadlines. Their replies came in
+ *   time: they must be handed out when it goes on, and nothing that was popped may be lost. Everything else in the process,
+ *   the proxies too, stands still as well.
+ * - `failover`: a primary becomes the replica of another server, and keeps its connections, while a name leads to that one now. A
+ *   worker with connections of its own must get away from it.
+ */
+import { Redis } from "@relive/core"
+import { FaultProxy, RedisServer } from "@relive/testing"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
+import type { Law } from "./Book.ts"
+import type { Kind } from "./Faults.ts"
+import type * as Seeded from "./Seeded.ts"
+import { common } from "./Settings.ts"
+
+/** What the trials are run with. */
+export interface Trials {
+  readonly random: Seeded.Seeded
+  readonly counted: (kind: Kind) => void
+  readonly onBroken: (law: Law, what: string) => void
+}
+
+/** The servers of the trials. */
+export interface Servers {
+  readonly frozen: RedisServer.RedisServer
+  readonly first: RedisServer.RedisServer
+  readonly second: RedisServer.RedisServer
+  readonly name: FaultProxy.FaultProxy
+}
+
+export const servers: Effect.Effect<Servers, RedisServer.RedisServerError, Scope.Scope> = Effect.gen(function* () {
+  const frozen = yield* RedisServer.make()
+  const first = yield* RedisServer.make()
+  const second = yield* RedisServer.make()
+  return { frozen, first, second, name: yield* FaultProxy.make(first) }
+})
+
+const pauseMillis = 150
+const deadlineMillis = 400
+const frozenMillis = 700
+const writtenMillis = 20
+/** After a failover a worker has to be with the new primary: it takes a call or two. */
+const awayWithinMillis = 3_000
+
+/** Stops this process, and lets it go on after a while. Whoever does it must not be stopped with it. */
+const freeze = (millis: number): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const script = `kill -STOP ${process.pid}; sleep ${millis / 1_000}; kill -CONT ${process.pid}`
+    const child = spawn("/bin/sh", ["-c", script], { stdio: "ignore" })
+    child.once("close", () => resume(Effect.void))
+  })
+
+/** The server answers nobody for a while: what is asked now is answered when this process stands still. */
+const frozenOnce = ({ counted, onBroken }: Trials, server: RedisServer.RedisServer) =>
+  Effect.gen(function* () {
+    yield* Redis.command(["PING"])
+    const worker = yield* Effect.forkChild(
+      Effect.exit(Redis.command(["BLPOP", "jobs", 5], { timeout: deadlineMillis + pauseMillis })),
+      { startImmediately: true }
+    )
+    yield* Effect.sleep(writtenMillis)
+    yield* server.command(["CLIENT", "PAUSE", pauseMillis, "ALL"])
+    const pushed = yield* Effect.forkChild(server.command(["RPUSH", "jobs", "job"]), { startImmediately: true })
+    const call = yield* Effect.forkChild(
+      Effect.exit(Redis.command(["INCR", "n"], { timeout: deadlineMillis, retry: false })),
+      { startImmediately: true }
+    )
+    yield* Effect.sleep(writtenMillis)
+    yield* freeze(frozenMillis)
+    const incremented = yield* Fiber.join(call)
+    const popped = yield* Fiber.join(worker)
+    yield* Fiber.join(pushed)
+    const left = yield* server.command(["LLEN", "jobs"])
+    yield* server.command(["DEL", "jobs"])
+    if (Exit.isFailure(incremented)) {
+      onBroken(
+        "lostAcknowledged",
+        `a reply that came while the process was frozen was dropped: ${String(incremented.cause)}`
+      )
+    }
+    if (Exit.isFailure(popped) && left === 0) {
+      onBroken("lostAcknowledged", `what was popped while the process was frozen is lost: ${String(popped.cause)}`)
+    }
+    counted("freeze")
+  })
+
+const repeated = <A, E, R>(trials: Trials, least: number, most: number, trial: Effect.Effect<A, E, R>) =>
+  Effect.forever(
+    Effect.andThen(
+      Effect.suspend(() => Effect.sleep(trials.random.integer(least, most))),
+      trial
+    )
+  )
+
+/** Freezes the process now and then. Never ends. */
+export const freezes = (trials: Trials, { frozen }: Servers): Effect.Effect<never, unknown> =>
+  repeated(trials, 1_500, 3_000, frozenOnce(trials, frozen)).pipe(
+    Effect.provide(Redis.layer({ ...common, port: frozen.port, timeout: 5_000 }))
+  )
+
+/** When a worker has had its last success, by kind of call. */
+interface Worker {
+  popped: number
+  wrote: number
+}
+
+const works = (worker: Worker) =>
+  Effect.forever(
+    Effect.gen(function* () {
+      const popped = yield* Effect.exit(Redis.command(["BLPOP", "none", 0.02]))
+      if (Exit.isSuccess(popped)) worker.popped = performance.now()
+      const onLease = Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.command(["SET", "k", "v"])))
+      const wrote = yield* Effect.exit(onLease)
+      if (Exit.isSuccess(wrote)) worker.wrote = performance.now()
+      yield* Effect.sleep(40)
+    })
+  )
+
+/** Fails over now and then, to and fro. Never ends. */
+export const failovers = (trials: Trials, { first, name, second }: Servers): Effect.Effect<never, unknown> =>
+  Effect.gen(function* () {
+    const worker: Worker = { popped: 0, wrote: 0 }
+    yield* Effect.forkChild(works(worker))
+    let [primary, other] = [first, second]
+    const once = Effect.gen(function* () {
+      const [next, old] = [other, primary]
+      yield* next.command(["REPLICAOF", "NO", "ONE"])
+      yield* old.command(["REPLICAOF", next.host, next.port])
+      yield* name.redirect(next)
+      const at = performance.now()
+      primary = next
+      other = old
+      yield* Effect.sleep(awayWithinMillis)
+      const late = (last: number): boolean => last < at
+      if (late(worker.popped))
+        trials.onBroken("unsettled", "a worker's BLPOP is glued to a server that became a replica")
+      if (late(worker.wrote)) trials.onBroken("unsettled", "a lease is glued to a server that became a replica")
+      trials.counted("failover")
+    })
+    return yield* repeated(trials, 500, 1_500, once)
+  }).pipe(Effect.provide(Redis.layer({ ...common, port: name.port })))
