@@ -21,6 +21,7 @@ import * as Stream from "effect/Stream"
 import type * as ExitReason from "./ExitReason.ts"
 import * as GenServer from "./GenServer.ts"
 import type { InvalidChildSpec } from "./internal/supervisor/errors.ts"
+import { loop as jobLoop } from "./internal/process/loop.ts"
 import type { Self } from "./internal/process/self.ts"
 import { findInvalid } from "./internal/supervisor/specs.ts"
 import type * as Registry from "./Registry.ts"
@@ -308,6 +309,48 @@ export const scoped = <A, E, R, RR = never>(
     start: Effect.map(options.acquire, (info) =>
       started<A, RR>({ run: Effect.suspend(() => options.run?.(info) ?? Effect.never), info })
     )
+  })
+
+/**
+ * A worker that does one job after the other, and loses none when it is stopped: `take` waits for a job, `handle` does it.
+ * A shutdown ends the wait at once; a job that is being done may finish within the shutdown time, and is cut when that is
+ * over. Then the next instance begins.
+ *
+ * `take` must take nothing when it is interrupted, as `Queue.take` does not. A job whose `handle` fails, or that is cut, is
+ * gone: whoever must not lose one puts it back, or takes it from where it stays until it is done.
+ *
+ * ```ts run
+ * import { ChildSpec, Registry, Supervisor } from "@relive/otp"
+ * import { Effect, Queue } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const jobs = yield* Queue.unbounded<string>()
+ *   const worker = ChildSpec.loop({
+ *     id: "worker",
+ *     shutdown: "30 seconds",
+ *     take: Queue.take(jobs),
+ *     handle: (job) => Effect.delay(Effect.log(job), "5 millis")
+ *   })
+ *   yield* Queue.offerAll(jobs, ["done", "left"])
+ *   yield* Effect.scoped(Supervisor.start(Supervisor.make({ children: [worker] })))
+ *   return yield* Queue.size(jobs)
+ * })
+ *
+ * console.log(await Effect.runPromise(Effect.provide(program, Registry.layer))) // 1
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const loop = <Job, E, R, E2, R2>(
+  options: Settings & {
+    readonly take: Effect.Effect<Job, E, R>
+    readonly handle: (job: Job) => Effect.Effect<unknown, E2, R2>
+  }
+): ChildSpec<undefined, Inside<R | R2>> =>
+  make<undefined, never, never, R | R2 | Self>({
+    ...options,
+    start: Effect.sync(() => started({ run: jobLoop(options.take, options.handle) }))
   })
 
 /**

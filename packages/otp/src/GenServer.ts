@@ -964,6 +964,21 @@ const bootOf = <P extends Protocol, R>(
 > => (name === undefined ? init(definition) : init(definition, { name }))
 
 /**
+ * Options of {@link named}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NamedOptions {
+  /**
+   * What a call does when nobody has the name, as for a moment during a restart. `fail` (default): it fails with
+   * {@link NoProcess}. `wait`: it waits for the name within its timeout, and fails with {@link NoProcess} after that. Casts
+   * and messages are lost, or refused, in both cases.
+   */
+  readonly whenAbsent?: "fail" | "wait" | undefined
+}
+
+/**
  * A server by its name, in the registry found here. The name is looked up at each use, so that it follows restarts; it
  * need not be taken yet.
  *
@@ -971,18 +986,26 @@ const bootOf = <P extends Protocol, R>(
  * @category constructors
  */
 export const named = <P extends Protocol>(
-  name: Registry.Name<Server<P>>
+  name: Registry.Name<Server<P>>,
+  options?: NamedOptions
 ): Effect.Effect<NamedServer<P>, never, Registry.Registry> =>
   Effect.map(Registry.Registry, (registry) => {
     const find = () => Registry.lookupUnsafe(registry, name)
     const path = String(name.key)
+    const there = Effect.provideService(Registry.awaitName(name), Registry.Registry, registry)
     const server = Effect.suspend(() => {
       const server = find()
       return server === undefined ? Effect.fail(new NoProcess({ path })) : Effect.succeed(server)
     })
     return {
       server,
-      call: (request, options) => Effect.flatMap(server, (server) => server.call(request, options)),
+      call: (request, callOptions) =>
+        Effect.suspend(() => {
+          const server = find()
+          if (server !== undefined) return server.call(request, callOptions)
+          if (options?.whenAbsent !== "wait") return Effect.fail(new NoProcess({ path }))
+          return internal.callWhenThere(there, path, request, callOptions)
+        }),
       cast: (message) => Effect.suspend(() => find()?.cast(message) ?? Effect.void),
       stop: (options) => Effect.flatMap(server, (server) => server.stop(options)),
       send: (message) =>

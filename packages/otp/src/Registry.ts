@@ -172,6 +172,55 @@ export const make = (options?: Options): Effect.Effect<Registry, never, Scope.Sc
  */
 export const layer: Layer.Layer<Registry> = Layer.effect(Registry, make())
 
+/**
+ * A second registry: a service of its own, with a layer, whatever the keys. `within` runs the functions of this
+ * module in it.
+ *
+ * ```ts run
+ * import { Process, Registry } from "@relive/otp"
+ * import { Effect } from "effect"
+ *
+ * class Topics extends Registry.Tag<Topics>()("app/Topics", { keys: "duplicate" }) {}
+ *
+ * const topic = Registry.name<string>("news")
+ *
+ * const program = Process.run(
+ *   Effect.gen(function* () {
+ *     yield* Topics.within(Registry.register(topic, "a"))
+ *     yield* Topics.within(Registry.register(topic, "b"))
+ *     return yield* Topics.within(Registry.entries(topic))
+ *   })
+ * ).pipe(Effect.provide(Topics.layer))
+ *
+ * const entries = await Effect.runPromise(program)
+ * console.log(entries.map(({ value }) => value)) // ["a", "b"]
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const Tag =
+  <Self>() =>
+  <const Id extends string>(id: Id, options?: Options): TagClass<Self, Id> => {
+    const tag = Context.Service<Self, Registry>()(id)
+    const within: TagClass<Self, Id>["within"] = (effect) =>
+      Effect.flatMap(tag, (registry) => Effect.provideService(effect, Registry, registry))
+    return Object.assign(tag, { layer: Layer.effect(tag, make(options)), within })
+  }
+
+/**
+ * What `Tag` makes: a service key that also has the layer of its registry.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TagClass<Self, Id extends string> = Context.ServiceClass<Self, Id, Registry> & {
+  /** Starts the registry, and stops it when the layer is released. */
+  readonly layer: Layer.Layer<Self>
+  /** Runs an effect with this registry in place of that of the tree. */
+  readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Registry> | Self>
+}
+
 const impl = (registry: Registry): RegistryImpl => {
   if (registry instanceof RegistryImpl) return registry
   throw new TypeError("Not a registry of @relive/otp")

@@ -61,6 +61,13 @@ export * as Mailbox from "./Mailbox.ts"
 export * as Process from "./Process.ts"
 
 /**
+ * Groups that processes join and leave.
+ *
+ * @since 0.1.0
+ */
+export * as ProcessGroup from "./ProcessGroup.ts"
+
+/**
  * Typed names for processes.
  *
  * @since 0.1.0

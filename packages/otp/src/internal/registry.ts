@@ -19,6 +19,8 @@ interface Owner {
   readonly removeCleanup: () => void
 }
 
+export type Watcher = (event: "Joined" | "Left", process: Process) => void
+
 export type Refused =
   | { readonly _tag: "Taken"; readonly entry: StoredEntry }
   | { readonly _tag: "Bad"; readonly reason: BadName["reason"] }
@@ -62,6 +64,7 @@ export class RegistryImpl implements Registry {
   private readonly byKey = new KeyMap<Array<StoredEntry>>()
   private readonly owners = new Map<ProcessImpl, Owner>()
   private readonly waiting = new KeyMap<Set<() => void>>()
+  private readonly watchers = new KeyMap<Set<Watcher>>()
   size = 0
 
   constructor(process: ProcessImpl, options: Options | undefined) {
@@ -111,6 +114,16 @@ export class RegistryImpl implements Registry {
     }
   }
 
+  /** Calls `watcher` for each entry of the key that comes or goes, also with its owner. Returns the removal. */
+  watch(key: unknown, watcher: Watcher): () => void {
+    const all = this.watchers.getUndefined(key) ?? new Set()
+    this.watchers.set(key, all.add(watcher))
+    return () => {
+      all.delete(watcher)
+      if (all.size === 0 && this.watchers.getUndefined(key) === all) this.watchers.delete(key)
+    }
+  }
+
   private wake(key: unknown): void {
     const waiters = this.waiting.getUndefined(key)
     if (waiters === undefined) return
@@ -138,6 +151,7 @@ export class RegistryImpl implements Registry {
     if (entries === undefined) this.byKey.set(entry.key, [entry])
     else entries.push(entry)
     this.size++
+    for (const watcher of this.watchers.getUndefined(entry.key) ?? []) watcher("Joined", entry.process)
     let owner = this.owners.get(entry.process)
     if (owner === undefined) {
       const process = entry.process
@@ -165,6 +179,7 @@ export class RegistryImpl implements Registry {
     const index = entries?.indexOf(entry) ?? -1
     if (entries === undefined || index < 0) return
     this.size--
+    for (const watcher of this.watchers.getUndefined(entry.key) ?? []) watcher("Left", entry.process)
     if (entries.length === 1) this.byKey.delete(entry.key)
     else entries.splice(index, 1)
   }

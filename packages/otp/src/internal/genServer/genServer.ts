@@ -18,12 +18,18 @@ import type * as ChildSpec from "../../ChildSpec.ts"
 import * as ExitReason from "../../ExitReason.ts"
 import type {
   Callbacks,
+  CallError,
+  CallOf,
+  CallOptions,
   CallResult,
+  CallTag,
+  ErrorOf,
   GenServer,
   Info,
   InitResult,
   Next,
   Protocol,
+  ReplyOf,
   Result,
   Returned,
   Server,
@@ -35,9 +41,10 @@ import { StartFailed, StartIgnored, StartTimeout } from "./errors.ts"
 import type { AlreadyStarted } from "./errors.ts"
 import { under } from "./trace.ts"
 import type { Trace } from "./trace.ts"
-import { toMillis, within } from "./handle.ts"
+import { DEFAULT_TIMEOUT, toMillis, within } from "./handle.ts"
 import type { CallEntry, ServerEntry, ServerHandle, TimeoutEntry } from "./handle.ts"
-import { impl, ProcessImpl } from "../process/process.ts"
+import { impl, NoProcess, ProcessImpl } from "../process/process.ts"
+import { nowMillis } from "../process/time.ts"
 import type { Terminate } from "../process/process.ts"
 import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
@@ -289,6 +296,23 @@ export const init = <P extends Protocol, S, R>(
   // `R` is what the callbacks need, computed from their types by `GenServer.make`.
   return boot as Effect.Effect<ChildSpec.Started<Server<P>, R> | ChildSpec.Ignore, StartFailed, R>
 }
+
+/** Calls a server as soon as it is there, all within the timeout of the call. */
+export const callWhenThere = <P extends Protocol, Tag extends CallTag<P>>(
+  there: Effect.Effect<Server<P>>,
+  path: string,
+  request: { readonly _tag: Tag } & CallOf<P, Tag>,
+  options: CallOptions | undefined
+): Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError> =>
+  Effect.clockWith((clock) => {
+    const total = toMillis(options?.timeout, DEFAULT_TIMEOUT)
+    const began = nowMillis(clock)
+    return Effect.flatMap(
+      within(there, total, () => new NoProcess({ path })),
+      (server) =>
+        server.call(request, { timeout: total === Infinity ? "infinity" : total - (nowMillis(clock) - began) })
+    )
+  })
 
 type Booted<P extends Protocol> = ChildSpec.Started<Server<P>, unknown> | ChildSpec.Ignore
 

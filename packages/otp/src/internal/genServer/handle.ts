@@ -143,22 +143,31 @@ export class CallEntry extends Queued implements From<unknown, unknown> {
   }
 
   /** Waits until the call is settled. */
-  readonly settled: Effect.Effect<unknown, unknown> = Effect.withFiber((fiber) =>
-    Effect.callback<unknown, unknown>((resume) => {
-      if (this.outcome !== undefined) return resume(this.outcome)
-      this.waiter = (outcome) => wake(fiber, () => resume(outcome))
-    })
-  )
+  wait(): Effect.Effect<unknown, unknown> {
+    return Effect.withFiber((fiber) =>
+      Effect.callback<unknown, unknown>((resume) => {
+        if (this.outcome !== undefined) return resume(this.outcome)
+        this.waiter = (outcome) => wake(fiber, () => resume(outcome))
+      })
+    )
+  }
 
-  readonly reply = (value: unknown): Effect.Effect<boolean> => Effect.sync(() => this.settle(Effect.succeed(value)))
+  // Made when a handler asks for them, as most never do: an entry is made for each call.
+  get reply(): (value: unknown) => Effect.Effect<boolean> {
+    return (value) => Effect.sync(() => this.settle(Effect.succeed(value)))
+  }
 
-  readonly refuse = (error: unknown): Effect.Effect<boolean> => Effect.sync(() => this.settle(Effect.fail(error)))
+  get refuse(): (error: unknown) => Effect.Effect<boolean> {
+    return (error) => Effect.sync(() => this.settle(Effect.fail(error)))
+  }
 
-  readonly onGone = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, never, R> =>
-    Effect.contextWith((context: Context.Context<R>) => {
-      this.addWhenGone(() => runAsHelper(this.server, context, effect, "onGone"))
-      return Effect.void
-    })
+  get onGone(): From<unknown, unknown>["onGone"] {
+    return (effect) =>
+      Effect.contextWith((context) => {
+        this.addWhenGone(() => runAsHelper(this.server, context, effect, "onGone"))
+        return Effect.void
+      })
+  }
 
   private addWhenGone(run: () => void): void {
     if (this.standing === "received") return
@@ -224,7 +233,8 @@ export class StopEntry extends Queued {
   }
 }
 
-const defaultTimeout = 5000
+/** How long a call waits when it says nothing, in milliseconds. */
+export const DEFAULT_TIMEOUT = 5000
 
 export const toMillis = (timeout: Duration.Input | "infinity" | undefined, otherwise: number): number =>
   timeout === undefined ? otherwise : timeout === "infinity" ? Infinity : Duration.toMillis(timeout)
@@ -294,7 +304,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
         // An idle server has replied by now, and nothing needs a timer.
         return (
           entry.outcome ??
-          within(entry.settled, toMillis(options?.timeout, defaultTimeout), (millis) => {
+          within(entry.wait(), toMillis(options?.timeout, DEFAULT_TIMEOUT), (millis) => {
             entry.isLate = true
             return this.late(millis)
           })
