@@ -1,5 +1,5 @@
 /**
- * The ten example programs against a real server: as imported, as started from a shell, and what each of them promises
+ * The example programs against a real server: as imported, as started from a shell, and what each of them promises
  * when many want the same thing at once, or when something breaks in the middle.
  */
 import { assert, describe, layer } from "@effect/vitest"
@@ -7,13 +7,17 @@ import { Redis, type RedisService } from "@relive/core"
 import { Supervisor } from "@relive/otp"
 import { Fault, FaultProxy, RedisServer } from "@relive/testing"
 import { Clock, Deferred, Effect, Fiber, Latch, Layer, Result, Stream, type Scope } from "effect"
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import * as Path from "node:path"
+import * as Readline from "node:readline"
 import { inspect, promisify } from "node:util"
 import * as BulkLoad from "../bulk-load.ts"
 import * as CacheAside from "../cache-aside.ts"
+import * as CacheInvalidation from "../cache-invalidation.ts"
+import * as Chat from "../chat.ts"
 import * as ConsumerGroup from "../consumer-group.ts"
 import * as Counter from "../counter.ts"
+import * as Keyspace from "../keyspace.ts"
 import * as Leaderboard from "../leaderboard.ts"
 import * as Lock from "../lock.ts"
 import * as Queue from "../queue.ts"
@@ -61,6 +65,12 @@ const examples: Readonly<Record<string, Example>> = {
     program: CacheAside.program,
     result: { cached: "user 7, load 1", fresh: "user 7, load 2" }
   },
+  chat: { program: Chat.program, result: ["(you are in the room)", "ann: is anybody here?", "bob: I am"] },
+  "cache-invalidation": {
+    program: CacheInvalidation.program,
+    result: { cached: "red", fresh: "blue", loads: 2 }
+  },
+  keyspace: { program: Keyspace.program, result: { ended: "ann" } },
   counter: { program: Counter.program, result: [1000, 1, 0] },
   queue: { program: Queue.program, result: times(10, (index) => `job ${index}`) },
   lock: { program: Lock.program, result: 10 },
@@ -101,7 +111,9 @@ const start = (name: string, url: string) =>
     })
   )
 
-layer(Layer.provideMerge(Connected, RedisServer.layer()), { excludeTestServices: true })("the examples", (it) => {
+layer(Layer.provideMerge(Connected, RedisServer.layer({ config: { "notify-keyspace-events": "Ex" } })), {
+  excludeTestServices: true
+})("the examples", (it) => {
   const test = (
     title: string,
     body: Effect.Effect<void, unknown, RedisService | RedisServer.RedisServer | Scope.Scope>
@@ -127,6 +139,90 @@ layer(Layer.provideMerge(Connected, RedisServer.layer()), { excludeTestServices:
         })
       )
     }
+  })
+
+  describe("chat", () => {
+    test(
+      "is heard in another process, until that one ends",
+      Effect.gen(function* () {
+        const server = yield* RedisServer.RedisServer
+        const path = Path.join(import.meta.dirname, "..", "chat.ts")
+        const member = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn(process.execPath, [path, "bob"], {
+              env: { ...process.env, REDIS_URL: server.url },
+              stdio: ["pipe", "pipe", "inherit"]
+            })
+          ),
+          (child) => Effect.sync(() => child.kill())
+        )
+        const lines = Readline.createInterface({ input: member.stdout })[Symbol.asyncIterator]()
+        const next = Effect.promise(() => lines.next())
+        assert.strictEqual((yield* next).value, "(you are in the room)")
+        const heard = yield* Effect.forkChild(Stream.runCollect(Stream.take(Chat.hear("hall"), 2)), {
+          startImmediately: true
+        })
+        yield* Effect.repeat(ask("PUBSUB", "NUMSUB", "example:chat:hall"), {
+          until: (reply) => String(reply).endsWith("2")
+        })
+        assert.strictEqual(yield* Chat.say("hall", "ann", "hello"), 2)
+        assert.strictEqual((yield* next).value, "ann: hello")
+        assert.deepStrictEqual(yield* Fiber.join(heard), ["(you are in the room)", "ann: hello"])
+        yield* Effect.repeat(ask("PUBSUB", "NUMSUB", "example:chat:hall"), {
+          until: (reply) => String(reply).endsWith("1")
+        })
+        member.stdin.end("bye\n")
+        yield* Effect.repeat(ask("PUBSUB", "CHANNELS"), {
+          until: (reply) => Array.isArray(reply) && reply.length === 0
+        })
+      })
+    )
+  })
+
+  describe("cache-invalidation", () => {
+    test(
+      "forgets all at a gap, and reads the source until it is told again",
+      Effect.gen(function* () {
+        let loads = 0
+        const cache = yield* CacheInvalidation.makeCache(() => Effect.sync(() => ++loads))
+        yield* cache.awaitWhole
+        yield* cache.get("a")
+        assert.strictEqual(yield* cache.get("a"), 1)
+        yield* ask("CLIENT", "KILL", "TYPE", "pubsub")
+        yield* Effect.repeat(cache.get("a"), { until: (load) => load > 1 })
+        // Kept again as soon as the subscription is whole.
+        yield* Effect.repeat(
+          Effect.suspend(() => {
+            const before = loads
+            return Effect.map(cache.get("a"), () => loads === before)
+          }),
+          { until: (kept) => kept }
+        )
+      })
+    )
+  })
+
+  describe("keyspace", () => {
+    test(
+      "sweeps at the start, and when it is back after a gap",
+      Effect.gen(function* () {
+        let sweeps = 0
+        const swept = yield* Latch.make()
+        const sweep = Effect.andThen(
+          Effect.sync(() => sweeps++),
+          swept.open
+        )
+        yield* Effect.forkScoped(
+          Keyspace.watchSessions(() => Effect.void, sweep),
+          { startImmediately: true }
+        )
+        yield* swept.await
+        yield* swept.close
+        yield* ask("CLIENT", "KILL", "TYPE", "pubsub")
+        yield* swept.await
+        assert.strictEqual(sweeps, 2)
+      })
+    )
   })
 
   describe("cache-aside", () => {
