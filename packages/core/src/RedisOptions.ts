@@ -206,7 +206,7 @@ export interface Options {
   readonly keyPrefix?: string | undefined
   /** How many leases (connections of their own) may be out at a time. Default 32. */
   readonly leases?: number | undefined
-  /** How long an unused lease is kept for the next one. Default 10 seconds. */
+  /** How long an unused lease, or the connection for pub/sub, is kept for the next one. Default 10 seconds. */
   readonly leaseIdle?: Duration.Input | undefined
   /** How deep a reply may nest. Default 128. */
   readonly maxDepth?: number | undefined
