@@ -159,6 +159,11 @@ export interface Options {
   readonly timeout?: Duration.Input | "infinite" | undefined
   /** Deadline of a dial and its handshake. Default 5 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * How long the dial of each address but the last may take, where a name has several. Default a quarter of `connectTimeout`, at
+   * least 250 milliseconds (which is all that Node gives by itself).
+   */
+  readonly addressTimeout?: Duration.Input | undefined
   /** How long closing waits for the calls under way. Default 3 seconds. */
   readonly closeTimeout?: Duration.Input | undefined
   /** After how long a silence the session is checked, and ended if it stays silent; `"infinite"` for never. Default 10 seconds. */
@@ -383,6 +388,7 @@ export interface Resolved {
   /** `Infinity` for none. */
   readonly timeoutMillis: number
   readonly connectTimeoutMillis: number
+  readonly addressTimeoutMillis: number
   readonly closeTimeoutMillis: number
   /** `Infinity` for off. */
   readonly healthCheckIntervalMillis: number

@@ -41,6 +41,7 @@ describe("RedisOptions.resolve", () => {
       protocol: "auto",
       timeoutMillis: 5_000,
       connectTimeoutMillis: 5_000,
+      addressTimeoutMillis: 1_250,
       closeTimeoutMillis: 3_000,
       healthCheckIntervalMillis: 10_000,
       stableAfterMillis: 10_000,

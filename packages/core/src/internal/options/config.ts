@@ -87,6 +87,7 @@ export const optionsConfig: Config.Config<Options> = Config.all({
   protocol: option("protocol", kinds.protocol),
   timeout: option("timeout", kinds.timeout),
   connectTimeout: option("connectTimeout", kinds.connectTimeout),
+  addressTimeout: option("addressTimeout", kinds.addressTimeout),
   closeTimeout: option("closeTimeout", kinds.closeTimeout),
   healthCheckInterval: option("healthCheckInterval", kinds.healthCheckInterval),
   stableAfter: option("stableAfter", kinds.stableAfter),

@@ -147,6 +147,7 @@ const resolveOrThrow = (input: unknown): Resolved => {
   const username = get("username", kinds.username) ?? undefined
   const password = get("password", kinds.password) ?? undefined
   checkCredentials(username, password !== undefined, isEmptySecret(sources))
+  const connectTimeoutMillis = get("connectTimeout", kinds.connectTimeout) ?? 5_000
   return {
     endpoint,
     address: sentinel === undefined ? RedisUrl.addressOf(endpoint) : `Sentinel's group ${sentinel.group}`,
@@ -156,7 +157,8 @@ const resolveOrThrow = (input: unknown): Resolved => {
     name: get("name", kinds.name),
     protocol: get("protocol", kinds.protocol) ?? "auto",
     timeoutMillis: get("timeout", kinds.timeout) ?? 5_000,
-    connectTimeoutMillis: get("connectTimeout", kinds.connectTimeout) ?? 5_000,
+    connectTimeoutMillis,
+    addressTimeoutMillis: get("addressTimeout", kinds.addressTimeout) ?? Math.max(250, connectTimeoutMillis / 4),
     closeTimeoutMillis: get("closeTimeout", kinds.closeTimeout) ?? 3_000,
     healthCheckIntervalMillis: get("healthCheckInterval", kinds.healthCheckInterval) ?? 10_000,
     stableAfterMillis: get("stableAfter", kinds.stableAfter) ?? 10_000,

@@ -20,6 +20,7 @@ export const kinds = {
   protocol: Kind.choice("auto", 2, 3),
   timeout: Kind.durationOrInfinite(0),
   connectTimeout: Kind.duration(1),
+  addressTimeout: Kind.duration(1),
   closeTimeout: Kind.duration(0),
   healthCheckInterval: Kind.durationOrInfinite(1),
   stableAfter: Kind.duration(0),

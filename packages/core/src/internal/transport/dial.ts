@@ -19,6 +19,7 @@ export interface Target {
   readonly endpoint: Endpoint
   readonly tls: ResolvedTls | undefined
   readonly connectTimeoutMillis: number
+  readonly addressTimeoutMillis: number
   readonly healthCheckIntervalMillis: number
 }
 
@@ -29,19 +30,25 @@ export interface Target {
 const keepAliveMillis = ({ healthCheckIntervalMillis }: Target): number =>
   Math.min(60_000, Math.max(1000, healthCheckIntervalMillis))
 
+/** How Node is to dial. Commands are written in batches already: Nagle's algorithm would only delay them. */
+export const tcpOptions = (target: Target, host: string, port: number): Net.TcpNetConnectOpts => ({
+  host,
+  port,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: keepAliveMillis(target),
+  autoSelectFamily: true,
+  autoSelectFamilyAttemptTimeout: Math.max(shortestAttempt, Math.ceil(target.addressTimeoutMillis))
+})
+
+/** Node takes no less. */
+const shortestAttempt = 10
+
 const connect = (target: Target, onread?: Net.OnReadOpts): Net.Socket => {
   const { endpoint } = target
   return endpoint._tag === "Unix"
     ? Net.connect({ path: endpoint.path, ...(onread && { onread }) })
-    : // Commands are written in batches already: Nagle's algorithm would only delay them.
-      Net.connect({
-        host: endpoint.host,
-        port: endpoint.port,
-        noDelay: true,
-        keepAlive: true,
-        keepAliveInitialDelay: keepAliveMillis(target),
-        ...(onread && { onread })
-      })
+    : Net.connect({ ...tcpOptions(target, endpoint.host, endpoint.port), ...(onread && { onread }) })
 }
 
 const errnoOf = (error: Error): number | undefined =>
