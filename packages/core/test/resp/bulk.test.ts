@@ -3,6 +3,8 @@
  */
 import * as Resp from "@relive/core/Resp"
 import { assert, describe, it, vi } from "@effect/vitest"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 
 const pattern = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31) & 0xff))
 
@@ -202,5 +204,34 @@ describe("text of a chunk", () => {
     assert.strictEqual(out[0], good)
     assert.instanceOf(out[1], Resp.ReplyFailure)
     assert.strictEqual(out[2], good)
+  })
+})
+
+describe("what a text that is kept holds", () => {
+  it("is bounded: 256 bytes of its neighbours at most", () => {
+    setFlagsFromString("--expose-gc")
+    const collect: () => void = runInNewContext("gc")
+    const kept: Array<unknown> = []
+    const decoder = Resp.makeDecoder({ volatile: true })
+    const wire = (round: number) =>
+      Buffer.from(
+        `*200\r\n${Array.from({ length: 200 }, (_, i) => `$20\r\n${String(round * 1000 + i).padEnd(20, "x")}\r\n`).join("")}`
+      )
+    const round = (number: number) => {
+      const out: Array<Resp.Decoded<Resp.Reply>> = []
+      decoder.push(wire(number), out)
+      const [texts] = out
+      // One of each forty: no two of them in one window.
+      if (Array.isArray(texts)) for (let i = 0; i < texts.length; i += 40) kept.push(texts[i])
+    }
+    for (let i = 0; i < 200; i++) round(i)
+    kept.length = 0
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let i = 0; i < 4000; i++) round(i)
+    collect()
+    const each = (process.memoryUsage().heapUsed - before) / kept.length
+    assert.strictEqual(kept.length, 20_000)
+    assert.isBelow(each, 450)
   })
 })

@@ -11,8 +11,11 @@ import { Buffer, isUtf8 } from "node:buffer"
 
 const replacement = "\uFFFD"
 
-/** How far a window reaches. Beyond 1024 the gain is small and the memory that a kept slice holds doubles each time. */
-const windowBytes = 1024
+/**
+ * How far a window reaches: so much may be held by a text that is kept. Four times as far is a fifth faster for texts of 20 bytes in
+ * an array (22 instead of 28 ns each), and holds four times as much.
+ */
+const windowBytes = 256
 
 /** For so long at most no window is tried after one that was spoiled. */
 const longestPause = 16 * windowBytes
