@@ -3,7 +3,7 @@
  * a network, type-checked there and run.
  */
 import { assert, beforeAll, describe, it } from "@effect/vitest"
-import { execFile } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
@@ -28,7 +28,7 @@ const run = async (command: string, args: ReadonlyArray<string>, cwd: string, en
   }
 }
 const runPnpm = (args: ReadonlyArray<string>, cwd: string) =>
-  run("npx", ["--yes", "--prefer-offline", pnpm, ...args], cwd, { CI: "true" })
+  run("npx", ["--yes", "--prefer-offline", pnpm, ...args], cwd, { CI: "true", RELIVE_PACK: "1" })
 const tool = (file: string) => Path.join(root, "node_modules", file)
 
 /** The names of a package's public modules. */
@@ -37,6 +37,9 @@ const modulesOf = ({ folder }: Package) =>
     .map((file) => Path.basename(file, ".ts"))
     .filter((name) => name !== "index")
     .toSorted()
+
+/** What the packages stand on comes from there. */
+const hasRegistry = spawnSync("npm", ["ping"], { timeout: 20_000 }).status === 0
 
 const tarballs = new Map<string, string>()
 const tarballOf = ({ name }: Package) => {
@@ -160,6 +163,17 @@ describe("the packed packages", () => {
     for (const skipLibCheck of ["true", "false"]) {
       await run(process.execPath, [tool("typescript/bin/tsc"), "-p", ".", "--skipLibCheck", skipLibCheck], project)
     }
+  })
+
+  it.skipIf(!hasRegistry)("npm alone installs them into an empty project, where a program runs", async () => {
+    const folder = Path.join(scratch, "npm")
+    Fs.mkdirSync(folder)
+    Fs.writeFileSync(Path.join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
+    const ours = publicPackages.map(tarballOf)
+    const theirs = ["effect", "@effect/platform-node"].map((name) => `${name}@${versionOf(name)}`)
+    await run("npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts", ...ours, ...theirs], folder)
+    Fs.writeFileSync(Path.join(folder, "readme.ts"), readmeProgram())
+    await withServer((url) => run(process.execPath, ["readme.ts"], folder, { REDIS_URL: url }))
   })
 
   it("internals are closed", async () => {
