@@ -28,6 +28,7 @@ import type { SupervisorError, SupervisorStartError } from "./internal/superviso
 import type { Self } from "./internal/process/self.ts"
 import * as runs from "./internal/supervisor/runs.ts"
 import * as metrics from "./internal/supervisor/metrics.ts"
+import { render as renderTree } from "./internal/supervisor/render.ts"
 import * as settings from "./internal/supervisor/settings.ts"
 import * as tag from "./internal/supervisor/tag.ts"
 import type { Process } from "./Process.ts"
@@ -556,6 +557,23 @@ export const layer = <R>(
 export const named = <Child, Info>(
   name: Name<SupervisorRef<Child, Info>>
 ): Effect.Effect<NamedSupervisor<Child, Info>, never, Registry> => runs.named(name)
+
+/**
+ * A tree as text, for a log, a test that fails, or a terminal: one line per process with its state, generation, restarts,
+ * waiting messages and last exit. A supervisor that serves nobody at the moment is `busy`.
+ *
+ * ```
+ * process       state    gen  restarts  mailbox  last exit
+ * app           running    1         0        0
+ * ├─ cache      running    1         0        2
+ * └─ workers    running    1         0        0
+ *    └─ mailer  running    3         2        0  crash: Error: no route to host
+ * ```
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const render = (tree: TreeNode): string => renderTree(tree)
 
 /**
  * Whether a value is a {@link SupervisorSpec}.
