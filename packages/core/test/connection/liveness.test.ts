@@ -200,7 +200,7 @@ describe("A living server is left alone", () => {
       const reply = "$60\r\n" + "x".repeat(60) + "\r\n"
       const fake = yield* FakeServer.make((connection) =>
         connection.serve(FakeServer.handshake, ([name]) =>
-          name === "GET" ? Effect.as(connection.send(reply, { cuts: 1, gapMillis: 20 }), "") : undefined
+          name === "GET" ? Effect.as(connection.send(reply, { cuts: 4, gapMillis: 50 }), "") : undefined
         )
       )
       yield* Effect.gen(function* () {

@@ -516,8 +516,11 @@ export class Session {
    * a `PING`, which is such a call.
    */
   checkHealth(interval: number): number {
-    if (this.resting) return interval
     const now = this.owner.now()
+    if (this.resting) {
+      this.noteProgress(now)
+      return interval
+    }
     const oldest = this.inFlight.head
     if (oldest === undefined) {
       this.noteProgress(now)
