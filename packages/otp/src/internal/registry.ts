@@ -25,29 +25,33 @@ export type Refused =
   | { readonly _tag: "Taken"; readonly entry: StoredEntry }
   | { readonly _tag: "Bad"; readonly reason: BadName["reason"] }
 
-/** A map whose primitive keys cost one `Map` look-up, and whose other keys are compared by structure. */
+/** A map whose primitive keys cost one `Map` look-up, and whose other keys are compared by structure. Empty it holds none. */
 export class KeyMap<in out V> {
-  private readonly primitives = new Map<unknown, V>()
-  private readonly structures = MutableHashMap.empty<unknown, V>()
+  private primitives: Map<unknown, V> | undefined = undefined
+  private structures: MutableHashMap.MutableHashMap<unknown, V> | undefined = undefined
 
   getUndefined(key: unknown): V | undefined {
-    if (isPrimitive(key)) return this.primitives.get(key)
-    return Option.getOrUndefined(MutableHashMap.get(this.structures, key))
+    if (isPrimitive(key)) return this.primitives?.get(key)
+    return Option.getOrUndefined(this.getStructure(key))
   }
 
   get(key: unknown): Option.Option<V> {
-    if (!isPrimitive(key)) return MutableHashMap.get(this.structures, key)
-    return this.primitives.has(key) ? Option.some(this.primitives.get(key) as V) : Option.none()
+    if (!isPrimitive(key)) return this.getStructure(key)
+    return this.primitives?.has(key) === true ? Option.some(this.primitives.get(key) as V) : Option.none()
+  }
+
+  private getStructure(key: unknown): Option.Option<V> {
+    return this.structures === undefined ? Option.none() : MutableHashMap.get(this.structures, key)
   }
 
   set(key: unknown, value: V): void {
-    if (isPrimitive(key)) this.primitives.set(key, value)
-    else MutableHashMap.set(this.structures, key, value)
+    if (isPrimitive(key)) (this.primitives ??= new Map()).set(key, value)
+    else MutableHashMap.set((this.structures ??= MutableHashMap.empty()), key, value)
   }
 
   delete(key: unknown): void {
-    if (isPrimitive(key)) this.primitives.delete(key)
-    else MutableHashMap.remove(this.structures, key)
+    if (isPrimitive(key)) this.primitives?.delete(key)
+    else if (this.structures !== undefined) MutableHashMap.remove(this.structures, key)
   }
 }
 
