@@ -148,6 +148,9 @@ const argumentNotations: Readonly<Record<string, string>> = {
     {DIALECT <dialect:integer>}`,
   "FT.SPELLCHECK": `<index> <query> {DISTANCE <distance:integer>}
     {TERMS [terms: (inclusion: INCLUDE | EXCLUDE) <dictionary>]...T} {DIALECT <dialect:integer>}`,
+  // Valkey also takes the conditions of a key.
+  HSETEX: `<key:key> {(condition: FNX | FXX | NX | XX)} {(expiration: EX <seconds:integer> | PX <milliseconds:integer> |
+    EXAT <seconds:integer> | PXAT <milliseconds:integer> | KEEPTTL)} FIELDS [fields: <numfields:integer> [data: <field> <value>]...]`,
   HINCRBYFLOAT: "<key:key> <field> <increment>",
   "HOTKEYS START": `METRICS [metrics: <count:integer> (metric: CPU | NET)...] {COUNT <count:integer>} {DURATION <seconds:integer>}
     {SAMPLE <ratio:integer>} {SLOTS [slots: <count:integer> <slot:integer>...]}`,
@@ -315,7 +318,7 @@ const oneNumber = p.named("oneNumber", "number | null")
 
 export const replies: Readonly<Record<string, Replies>> = {
   // Several shapes by their arguments.
-  "ACL CAT": words,
+  "ACL CAT": texts,
   "ACL LOG": [
     when("reset", p.ok),
     otherwise(
@@ -442,13 +445,12 @@ export const replies: Readonly<Record<string, Replies>> = {
   BZMPOP: p.nullable(p.pair(p.text, p.scored)),
   ZMPOP: p.nullable(p.pair(p.text, p.scored)),
   TYPE: p.word,
-  "SCRIPT LOAD": p.word,
-  TIME: p.pair(p.word, p.word),
+  TIME: p.pair(p.text, p.text),
 
   // Sets.
   "ACL GETUSER": p.nullable(
     p.struct({
-      flags: p.set(p.word),
+      flags: p.set(p.text),
       passwords: texts,
       commands: p.text,
       keys: p.text,
@@ -456,13 +458,13 @@ export const replies: Readonly<Record<string, Replies>> = {
       selectors: p.list(p.struct({ commands: p.text, keys: p.text, channels: p.text }))
     })
   ),
-  "CLIENT TRACKINGINFO": p.struct({ flags: p.set(p.word), redirect: p.integer, prefixes: texts }),
-  "COMMAND GETKEYSANDFLAGS": p.list(p.pair(p.text, p.set(p.word))),
+  "CLIENT TRACKINGINFO": p.struct({ flags: p.set(p.text), redirect: p.integer, prefixes: texts }),
+  "COMMAND GETKEYSANDFLAGS": p.list(p.pair(p.text, p.set(p.text))),
   "FUNCTION LIST": p.list(
     p.struct({
       library_name: p.text,
       engine: p.text,
-      functions: p.list(p.struct({ name: p.text, description: maybeText, flags: p.set(p.word) })),
+      functions: p.list(p.struct({ name: p.text, description: maybeText, flags: p.set(p.text) })),
       "library_code?": p.text
     })
   ),
@@ -476,9 +478,13 @@ export const replies: Readonly<Record<string, Replies>> = {
   "CLUSTER BUMPEPOCH": p.word,
   "CLUSTER MIGRATION": p.plain,
   "CLUSTER SLOTS": p.named("list(clusterSlots)", "ReadonlyArray<ClusterSlots>", "ReadonlyArray<ClusterSlotsBytes>"),
-  COMMAND: p.named("list(commandInfo)", "ReadonlyArray<CommandInfo>"),
+  COMMAND: p.named("list(commandInfo)", "ReadonlyArray<CommandInfo>", "ReadonlyArray<CommandInfoBytes>"),
   "COMMAND DOCS": p.named("commandDocs", "Rec<CommandDocs>", "PairsBytes<CommandDocsBytes>"),
-  "COMMAND INFO": p.named("list(nullable(commandInfo))", "ReadonlyArray<CommandInfo | null>"),
+  "COMMAND INFO": p.named(
+    "list(nullable(commandInfo))",
+    "ReadonlyArray<CommandInfo | null>",
+    "ReadonlyArray<CommandInfoBytes | null>"
+  ),
   EVAL: p.plain,
   EVALSHA: p.plain,
   EVALSHA_RO: p.plain,
@@ -576,7 +582,11 @@ export const replies: Readonly<Record<string, Replies>> = {
   "JSON.STRAPPEND": jsonIntegers,
   "JSON.STRLEN": jsonIntegers,
   "JSON.TOGGLE": p.named("jsonToggles", "ReadonlyArray<boolean | null> | boolean | null"),
-  "JSON.TYPE": p.named("jsonTypes", "ReadonlyArray<string | null> | string | null"),
+  "JSON.TYPE": p.named(
+    "jsonTypes",
+    "ReadonlyArray<string | null> | string | null",
+    "ReadonlyArray<Uint8Array | null> | Uint8Array | null"
+  ),
 
   // Bloom and the other probabilistic types.
   "BF.ADD": p.boolean,

@@ -181,6 +181,25 @@ export type CommandInfo = readonly [
 ]
 
 /**
+ * The same as bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CommandInfoBytes = readonly [
+  name: Uint8Array,
+  arity: number,
+  flags: ReadonlyArray<Uint8Array>,
+  firstKey: number,
+  lastKey: number,
+  step: number,
+  categories: ReadonlyArray<Uint8Array>,
+  tips?: ReadonlyArray<Uint8Array>,
+  keySpecs?: ReadonlyArray<Readonly<Record<string, unknown>>>,
+  subcommands?: ReadonlyArray<CommandInfoBytes>
+]
+
+/**
  * A command, as `COMMAND DOCS` tells of it.
  *
  * @category models

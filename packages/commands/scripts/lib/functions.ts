@@ -84,7 +84,7 @@ const isPlan = (replies: overrides.Replies): replies is Plan => !Array.isArray(r
 const repliesOf = (facts: Facts): ReadonlyArray<overrides.Case> => {
   const own = overrides.replies[facts.name]
   if (own !== undefined) return isPlan(own) ? [{ plan: own }] : own
-  if (facts.name.endsWith(" HELP") || facts.name === "COMMAND LIST") return [{ plan: overrides.words }]
+  if (facts.name.endsWith(" HELP")) return [{ plan: overrides.words }]
   const plan = facts.reply === undefined ? "it has no schema" : planOf(facts.reply, facts.group === "array")
   if (typeof plan === "string") throw new Error(`${facts.name}: no reply: ${plan}. Write one in overrides.ts`)
   return [{ plan }]

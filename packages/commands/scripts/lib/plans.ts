@@ -151,7 +151,7 @@ export const planOf = (schema: Schema, bigIntegers = false): Plan | string => {
 
 const planOfSchema = (schema: Schema): Plan | string => {
   if (schema.const !== undefined) return literal(schema.const)
-  if (schema.enum !== undefined) return word
+  if (schema.enum !== undefined) return text
   const cases = schema.oneOf ?? schema.anyOf
   if (cases !== undefined) return planOfCases(cases)
   switch (schema.type) {
@@ -182,7 +182,7 @@ const planOfCases = (cases: ReadonlyArray<Schema>): Plan | string => {
   const constants = cases.flatMap((item) => (item.const === undefined ? [] : [item.const]))
   // Words may become more with newer servers; numbers are what they are.
   if (constants.length === cases.length)
-    return constants.every((value) => typeof value === "string") ? word : literal(...constants)
+    return constants.every((value) => typeof value === "string") ? text : literal(...constants)
   const rest = cases.filter((item) => item.const === undefined)
   if (
     rest.length === 1 &&

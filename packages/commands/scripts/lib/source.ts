@@ -226,7 +226,7 @@ const argumentTypes =
     " "
   )
 const replyTypes =
-  "ClusterSlots ClusterSlotsBytes CommandDocs CommandDocsBytes CommandInfo Entry EntryBytes LcsMatch MemoryStats PairsBytes PairsEntry Position Rec Role RoleBytes Scored ScoredBytes SearchReply SearchReplyBytes SlowlogEntry SlowlogEntryBytes TimeSeries TimeSeriesBytes TimeSeriesInfo TimeSeriesInfoBytes TimeSeriesLatest TimeSeriesLatestBytes TimeSeriesSample".split(
+  "ClusterSlots ClusterSlotsBytes CommandDocs CommandDocsBytes CommandInfo CommandInfoBytes Entry EntryBytes LcsMatch MemoryStats PairsBytes PairsEntry Position Rec Role RoleBytes Scored ScoredBytes SearchReply SearchReplyBytes SlowlogEntry SlowlogEntryBytes TimeSeries TimeSeriesBytes TimeSeriesInfo TimeSeriesInfoBytes TimeSeriesLatest TimeSeriesLatestBytes TimeSeriesSample".split(
     " "
   )
 const encoders =

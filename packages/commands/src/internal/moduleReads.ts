@@ -93,14 +93,20 @@ export const jsonToggles: Reader<ReadonlyArray<boolean | null> | boolean | null>
 const maybeWord = /* @__PURE__ */ nullable(word)
 
 /** RESP3 nests the list once more. */
-const readTypes = (found: Resp.Reply): ReadonlyArray<string | null> | string | null => {
-  if (!Array.isArray(found)) return maybeWord.text(found)
-  const inner: Resp.Reply = found[0]
-  const types: Resp.Reply = found.length === 1 && Array.isArray(inner) ? inner : found
-  return list(maybeWord).text(types)
+const flatTypes = (found: Resp.Reply): Resp.Reply => {
+  const inner: Resp.Reply = Array.isArray(found) && found.length === 1 ? found[0] : null
+  return Array.isArray(inner) ? inner : found
 }
 
-export const jsonTypes: Reader<ReadonlyArray<string | null> | string | null> = { text: readTypes, bytes: readTypes }
+const types = /* @__PURE__ */ list(/* @__PURE__ */ nullable(text))
+
+export const jsonTypes: Reader<
+  ReadonlyArray<string | null> | string | null,
+  ReadonlyArray<Uint8Array | null> | Uint8Array | null
+> = {
+  text: (found) => (Array.isArray(found) ? types.text(flatTypes(found)) : found === null ? null : text.text(found)),
+  bytes: (found) => (Array.isArray(found) ? types.bytes(flatTypes(found)) : found === null ? null : text.bytes(found))
+}
 
 // -----------------------------------------------------------------------------
 // Bloom

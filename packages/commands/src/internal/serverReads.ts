@@ -13,7 +13,6 @@ import {
   nullable,
   pair,
   pairs,
-  plain,
   type Reader,
   record,
   set,
@@ -29,6 +28,7 @@ import type {
   CommandDocs,
   CommandDocsBytes,
   CommandInfo,
+  CommandInfoBytes,
   LcsMatch,
   MemoryStats,
   Role,
@@ -248,56 +248,66 @@ export const clusterSlots: Reader<ClusterSlots, ClusterSlotsBytes> = {
 
 // Commands --------------------------------------------------------------------
 
-/** Words of the server, as a set in both modes. */
-const wordSet: Reader<ReadonlySet<string>> = {
-  text: (found) => new Set(list(word).text(found)),
-  bytes: (found) => new Set(list(word).bytes(found))
-}
+const textSet = /* @__PURE__ */ set(text)
 
 const searched = /* @__PURE__ */ struct({
-  type: word,
+  type: text,
   spec: /* @__PURE__ */ map(
-    /* @__PURE__ */ record(/* @__PURE__ */ either(integer, word)),
+    /* @__PURE__ */ record(/* @__PURE__ */ either(integer, text)),
     (found): Readonly<Record<string, unknown>> => found,
     (found): Readonly<Record<string, unknown>> => byName(found)
   )
 })
 
-const keySpec = /* @__PURE__ */ struct({ notes: word, flags: wordSet, begin_search: searched, find_keys: searched })
+const keySpecs = /* @__PURE__ */ set(
+  /* @__PURE__ */ struct({ notes: text, flags: textSet, begin_search: searched, find_keys: searched })
+)
 
-const setOf = <A, B>(items: ReadonlyArray<Resp.Reply>, item: Reader<A, B>): ReadonlySet<A> =>
-  new Set(items.map((found) => item.text(found)))
+const subcommands: Reader<ReadonlySet<CommandInfo>, ReadonlyArray<CommandInfoBytes>> = /* @__PURE__ */ set(
+  /* @__PURE__ */ lazy(() => commandInfo)
+)
 
-const itemsOf = (found: Resp.Reply): ReadonlyArray<Resp.Reply> => list(plain).text(found)
-
-const readCommandInfo = (found: Resp.Reply): CommandInfo => {
-  const [name, arity, flags, first, last, step, categories = [], ...more] = tooShort(found, 6)
-  const common = [
-    word.text(name),
-    integer.text(arity),
-    wordSet.text(flags),
-    integer.text(first),
-    integer.text(last),
-    integer.text(step),
-    wordSet.text(categories)
-  ] as const
-  const [tips, keySpecs, subcommands] = more
-  if (tips === undefined || keySpecs === undefined || subcommands === undefined) return common
-  return [...common, wordSet.text(tips), setOf(itemsOf(keySpecs), keySpec), setOf(itemsOf(subcommands), commandInfo)]
+export const commandInfo: Reader<CommandInfo, CommandInfoBytes> = {
+  text: (found) => {
+    const [name, arity, flags, first, last, step, categories = [], tips, specs, children] = tooShort(found, 6)
+    const common = [
+      text.text(name),
+      integer.text(arity),
+      textSet.text(flags),
+      integer.text(first),
+      integer.text(last),
+      integer.text(step),
+      textSet.text(categories)
+    ] as const
+    if (tips === undefined || specs === undefined || children === undefined) return common
+    return [...common, textSet.text(tips), keySpecs.text(specs), subcommands.text(children)]
+  },
+  bytes: (found) => {
+    const [name, arity, flags, first, last, step, categories = [], tips, specs, children] = tooShort(found, 6)
+    const common = [
+      text.bytes(name),
+      integer.bytes(arity),
+      textSet.bytes(flags),
+      integer.bytes(first),
+      integer.bytes(last),
+      integer.bytes(step),
+      textSet.bytes(categories)
+    ] as const
+    if (tips === undefined || specs === undefined || children === undefined) return common
+    return [...common, textSet.bytes(tips), keySpecs.bytes(specs), subcommands.bytes(children)]
+  }
 }
 
-export const commandInfo: Reader<CommandInfo> = { text: readCommandInfo, bytes: readCommandInfo }
-
 const argumentDocs: Reader<Readonly<Record<string, unknown>>> = /* @__PURE__ */ struct({
-  name: word,
-  type: word,
-  display_text: word,
+  name: text,
+  type: text,
+  display_text: text,
   key_spec_index: integer,
-  token: word,
-  summary: word,
-  since: word,
-  deprecated_since: word,
-  flags: wordSet,
+  token: text,
+  summary: text,
+  since: text,
+  deprecated_since: text,
+  flags: textSet,
   arguments: /* @__PURE__ */ list(/* @__PURE__ */ lazy(() => argumentDocs))
 })
 
@@ -307,7 +317,7 @@ const docs: Reader<CommandDocs, CommandDocsBytes> = /* @__PURE__ */ struct({
   group: text,
   complexity: text,
   module: text,
-  doc_flags: wordSet,
+  doc_flags: textSet,
   deprecated_since: text,
   replaced_by: text,
   history: /* @__PURE__ */ set(/* @__PURE__ */ pair(text, text)),

@@ -14,7 +14,7 @@ const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Re
 const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
 const clusterLinksReply = /* @__PURE__ */ Reader.list(
   /* @__PURE__ */ Reader.struct({
-    direction: Reader.word,
+    direction: Reader.text,
     node: Reader.text,
     "create-time": Reader.integer,
     events: Reader.text,
@@ -34,9 +34,9 @@ const clusterShardsReply = /* @__PURE__ */ Reader.list(
         ip: Reader.text,
         endpoint: Reader.text,
         hostname: Reader.text,
-        role: Reader.word,
+        role: Reader.text,
         "replication-offset": Reader.integer,
-        health: Reader.word
+        health: Reader.text
       })
     )
   })
@@ -325,7 +325,7 @@ export const clusterLinks = (): Command.Command<
     readonly [name: string]: unknown
   }>,
   ReadonlyArray<{
-    readonly direction: string
+    readonly direction: Uint8Array
     readonly node: Uint8Array
     readonly "create-time": number
     readonly events: Uint8Array
@@ -602,9 +602,9 @@ export const clusterShards = (): Command.Command<
       readonly ip: Uint8Array
       readonly endpoint: Uint8Array
       readonly hostname: Uint8Array
-      readonly role: string
+      readonly role: Uint8Array
       readonly "replication-offset": number
-      readonly health: string
+      readonly health: Uint8Array
       readonly [name: string]: unknown
     }>
     readonly [name: string]: unknown

@@ -10,7 +10,7 @@ const nullableTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.nul
 const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
 const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
 const clientTrackinginfoReply = /* @__PURE__ */ Reader.struct({
-  flags: /* @__PURE__ */ Reader.set(Reader.word),
+  flags: /* @__PURE__ */ Reader.set(Reader.text),
   redirect: Reader.integer,
   prefixes: /* @__PURE__ */ Reader.list(Reader.text)
 })
@@ -503,7 +503,7 @@ export const clientTrackinginfo = (): Command.Command<
     readonly [name: string]: unknown
   },
   {
-    readonly flags: ReadonlyArray<string>
+    readonly flags: ReadonlyArray<Uint8Array>
     readonly redirect: number
     readonly prefixes: ReadonlyArray<Uint8Array>
     readonly [name: string]: unknown

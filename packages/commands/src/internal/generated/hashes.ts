@@ -686,7 +686,8 @@ export const hset = (key: RedisKey, fields: Relation<RedisValue, RedisValue>): C
 export const hsetex = (
   key: RedisKey,
   fields: Relation<RedisValue, RedisValue>,
-  options?: OneOf<{ fnx: true; fxx: true }> & OneOf<{ ex: Int; px: Int; exat: Int; pxat: Int; keepTtl: true }>
+  options?: OneOf<{ fnx: true; fxx: true; nx: true; xx: true }> &
+    OneOf<{ ex: Int; px: Int; exat: Int; pxat: Int; keepTtl: true }>
 ): Command.Command<0 | 1> => {
   const args: Array<Resp.Argument> = ["HSETEX", key]
   if (options !== undefined) {
@@ -699,6 +700,14 @@ export const hsetex = (
     if (options.fxx === true) {
       given1++
       args.push("FXX")
+    }
+    if (options.nx === true) {
+      given1++
+      args.push("NX")
+    }
+    if (options.xx === true) {
+      given1++
+      args.push("XX")
     }
     if (options.ex !== undefined) {
       given2++
@@ -720,7 +729,7 @@ export const hsetex = (
       given2++
       args.push("KEEPTTL")
     }
-    if (given1 > 1) exclusive("fnx, fxx")
+    if (given1 > 1) exclusive("fnx, fxx, nx, xx")
     if (given2 > 1) exclusive("ex, px, exat, pxat, keepTtl")
   }
   args.push("FIELDS")

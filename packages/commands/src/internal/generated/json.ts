@@ -588,7 +588,13 @@ export const toggle = (
  * @category json
  * @since 0.1.0
  */
-const type_ = (key: RedisKey, path?: RedisValue): Command.Command<ReadonlyArray<string | null> | string | null> => {
+const type_ = (
+  key: RedisKey,
+  path?: RedisValue
+): Command.Command<
+  ReadonlyArray<string | null> | string | null,
+  ReadonlyArray<Uint8Array | null> | Uint8Array | null
+> => {
   const args: Array<Resp.Argument> = ["JSON.TYPE", key]
   args.push(path ?? "$")
   return make(args, modules.jsonTypes)

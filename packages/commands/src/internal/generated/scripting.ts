@@ -18,7 +18,7 @@ const functionListReply = /* @__PURE__ */ Reader.list(
       /* @__PURE__ */ Reader.struct({
         name: Reader.text,
         description: /* @__PURE__ */ Reader.nullable(Reader.text),
-        flags: /* @__PURE__ */ Reader.set(Reader.word)
+        flags: /* @__PURE__ */ Reader.set(Reader.text)
       })
     ),
     library_code: Reader.text
@@ -37,7 +37,6 @@ const functionStatsReply = /* @__PURE__ */ Reader.struct({
   )
 })
 const listLiteral10Reply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.literal(1, 0))
-const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
 
 /**
  * `EVAL`: runs a Lua script; `Redis.script` sends it by its digest.
@@ -279,7 +278,7 @@ export const functionList = (options?: {
     readonly functions: ReadonlyArray<{
       readonly name: Uint8Array
       readonly description: Uint8Array | null
-      readonly flags: ReadonlyArray<string>
+      readonly flags: ReadonlyArray<Uint8Array>
       readonly [name: string]: unknown
     }>
     readonly library_code?: Uint8Array
@@ -482,7 +481,8 @@ export const scriptKill = (): Command.Command<"OK"> => make(["SCRIPT", "KILL"], 
  * @category scripting
  * @since 0.1.0
  */
-export const scriptLoad = (script: RedisValue): Command.Command<string> => make(["SCRIPT", "LOAD", script], wordReply)
+export const scriptLoad = (script: RedisValue): Command.Command<string, Uint8Array> =>
+  make(["SCRIPT", "LOAD", script], textReply)
 
 /**
  * `SCRIPT SHOW`: the text of a script, by its digest.

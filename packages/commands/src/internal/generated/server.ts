@@ -6,6 +6,7 @@ import type {
   CommandDocs,
   CommandDocsBytes,
   CommandInfo,
+  CommandInfoBytes,
   MemoryStats,
   PairsBytes,
   Rec,
@@ -30,11 +31,11 @@ import {
 import * as Reader from "@relive/core/Reader"
 import * as server from "../serverReads.ts"
 
-const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
+const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
 const textReply = /* @__PURE__ */ Reader.asIs(Reader.text)
 const aclGetuserReply = /* @__PURE__ */ Reader.nullable(
   /* @__PURE__ */ Reader.struct({
-    flags: /* @__PURE__ */ Reader.set(Reader.word),
+    flags: /* @__PURE__ */ Reader.set(Reader.text),
     passwords: /* @__PURE__ */ Reader.list(Reader.text),
     commands: Reader.text,
     keys: Reader.text,
@@ -44,7 +45,7 @@ const aclGetuserReply = /* @__PURE__ */ Reader.nullable(
     )
   })
 )
-const listTextReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.text))
+const listWordReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.list(Reader.word))
 const literalOKReply = /* @__PURE__ */ Reader.asIs(/* @__PURE__ */ Reader.literal("OK"))
 const aclLogReply = /* @__PURE__ */ Reader.list(
   /* @__PURE__ */ Reader.struct({
@@ -61,10 +62,9 @@ const aclLogReply = /* @__PURE__ */ Reader.list(
   })
 )
 const plainReply = /* @__PURE__ */ Reader.asIs(Reader.plain)
-const wordReply = /* @__PURE__ */ Reader.asIs(Reader.word)
 const listCommandInfoReply = /* @__PURE__ */ Reader.list(server.commandInfo)
-const listPairTextSetWordReply = /* @__PURE__ */ Reader.list(
-  /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.set(Reader.word))
+const listPairTextSetTextReply = /* @__PURE__ */ Reader.list(
+  /* @__PURE__ */ Reader.pair(Reader.text, /* @__PURE__ */ Reader.set(Reader.text))
 )
 const listNullableCommandInfoReply = /* @__PURE__ */ Reader.list(/* @__PURE__ */ Reader.nullable(server.commandInfo))
 const recordTextReply = /* @__PURE__ */ Reader.record(Reader.text)
@@ -91,7 +91,7 @@ const moduleListReply = /* @__PURE__ */ Reader.list(
   })
 )
 const listSlowlogReply = /* @__PURE__ */ Reader.list(server.slowlog)
-const pairWordWordReply = /* @__PURE__ */ Reader.pair(Reader.word, Reader.word)
+const pairTextTextReply = /* @__PURE__ */ Reader.pair(Reader.text, Reader.text)
 
 /**
  * `ACL CAT`: the categories of commands, or the commands of one.
@@ -104,12 +104,12 @@ const pairWordWordReply = /* @__PURE__ */ Reader.pair(Reader.word, Reader.word)
  * @category server
  * @since 0.1.0
  */
-export const aclCat = (category?: RedisValue): Command.Command<ReadonlyArray<string>> => {
+export const aclCat = (category?: RedisValue): Command.Command<ReadonlyArray<string>, ReadonlyArray<Uint8Array>> => {
   const args: Array<Resp.Argument> = ["ACL", "CAT"]
   if (category !== undefined) {
     args.push(category)
   }
-  return make(args, listWordReply)
+  return make(args, listTextReply)
 }
 
 /**
@@ -198,7 +198,7 @@ export const aclGetuser = (
     readonly [name: string]: unknown
   } | null,
   {
-    readonly flags: ReadonlyArray<string>
+    readonly flags: ReadonlyArray<Uint8Array>
     readonly passwords: ReadonlyArray<Uint8Array>
     readonly commands: Uint8Array
     readonly keys: Uint8Array
@@ -485,14 +485,14 @@ export const bgrewriteaof = (): Command.Command<string, Uint8Array> => make(["BG
  * @category server
  * @since 0.1.0
  */
-export const bgsave = (options?: { readonly schedule?: boolean | undefined }): Command.Command<string> => {
+export const bgsave = (options?: { readonly schedule?: boolean | undefined }): Command.Command<string, Uint8Array> => {
   const args: Array<Resp.Argument> = ["BGSAVE"]
   if (options !== undefined) {
     if (options.schedule === true) {
       args.push("SCHEDULE")
     }
   }
-  return make(args, wordReply)
+  return make(args, textReply)
 }
 
 /**
@@ -506,7 +506,8 @@ export const bgsave = (options?: { readonly schedule?: boolean | undefined }): C
  * @category server
  * @since 0.1.0
  */
-export const command = (): Command.Command<ReadonlyArray<CommandInfo>> => make(["COMMAND"], listCommandInfoReply)
+export const command = (): Command.Command<ReadonlyArray<CommandInfo>, ReadonlyArray<CommandInfoBytes>> =>
+  make(["COMMAND"], listCommandInfoReply)
 
 /**
  * `COMMAND COUNT`: how many commands the server has.
@@ -576,11 +577,11 @@ export const commandGetkeysandflags = (
   args_?: OneOrMany<RedisValue>
 ): Command.Command<
   ReadonlyArray<readonly [string, ReadonlySet<string>]>,
-  ReadonlyArray<readonly [Uint8Array, ReadonlyArray<string>]>
+  ReadonlyArray<readonly [Uint8Array, ReadonlyArray<Uint8Array>]>
 > => {
   const args: Array<Resp.Argument> = ["COMMAND", "GETKEYSANDFLAGS", command]
   args.push(...maybeSeveral(args_))
-  return make(args, listPairTextSetWordReply)
+  return make(args, listPairTextSetTextReply)
 }
 
 /**
@@ -609,7 +610,7 @@ export const commandHelp = (): Command.Command<ReadonlyArray<string>> => make(["
  */
 export const commandInfo = (
   commandNames?: OneOrMany<RedisValue>
-): Command.Command<ReadonlyArray<CommandInfo | null>> => {
+): Command.Command<ReadonlyArray<CommandInfo | null>, ReadonlyArray<CommandInfoBytes | null>> => {
   const args: Array<Resp.Argument> = ["COMMAND", "INFO"]
   args.push(...maybeSeveral(commandNames))
   return make(args, listNullableCommandInfoReply)
@@ -628,7 +629,7 @@ export const commandInfo = (
  */
 export const commandList = (options?: {
   readonly filterBy?: ExactlyOne<{ module: RedisValue; aclCat: RedisValue; pattern: RedisKey }> | undefined
-}): Command.Command<ReadonlyArray<string>> => {
+}): Command.Command<ReadonlyArray<string>, ReadonlyArray<Uint8Array>> => {
   const args: Array<Resp.Argument> = ["COMMAND", "LIST"]
   if (options !== undefined) {
     if (options.filterBy !== undefined) {
@@ -646,7 +647,7 @@ export const commandList = (options?: {
       }
     }
   }
-  return make(args, listWordReply)
+  return make(args, listTextReply)
 }
 
 /**
@@ -1469,4 +1470,5 @@ export const swapdb = (index1: Int, index2: Int): Command.Command<"OK"> =>
  * @category server
  * @since 0.1.0
  */
-export const time = (): Command.Command<readonly [string, string]> => make(["TIME"], pairWordWordReply)
+export const time = (): Command.Command<readonly [string, string], readonly [Uint8Array, Uint8Array]> =>
+  make(["TIME"], pairTextTextReply)
