@@ -214,7 +214,7 @@ const readDouble = (found: Resp.Reply): number => {
   if (typeof found === "bigint") return Number(found)
   if (found instanceof Uint8Array) return readDouble(decodeText(found))
   if (typeof found !== "string") return mismatch("a number", found)
-  const number = found === "" ? NaN : Number(found)
+  const number = found.trim() === "" ? NaN : Number(found)
   if (!Number.isNaN(number)) return number
   return doubles.get(found.toLowerCase()) ?? mismatch("a number", found)
 }

@@ -3,7 +3,7 @@
  * hundred do is counted by the engine and by Effect's numbering of fibers.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Redis, type RedisService } from "@relive/core"
+import { Command, Reader, Redis, type RedisService } from "@relive/core"
 import { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -47,6 +47,8 @@ const madeBy = (call: Effect.Effect<unknown, unknown, RedisService>, each: numbe
 const calls = {
   "a command": Redis.command(["GET", "key"]),
   "a write": Redis.command(["SET", "key", "value"]),
+  "a typed command": Command.make(["GET", "key"], Reader.asIs(Reader.nullable(Reader.text))),
+  "a typed command whose reply is read": Command.make(["INCR", "count"], Reader.integer),
   "a command with options": Redis.command(["GET", "key"], { timeout: 2_000, decode: "bytes" }),
   "a pipeline": Redis.pipeline([
     ["GET", "key"],
