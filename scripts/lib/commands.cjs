@@ -87,6 +87,7 @@ const commands = {
   "conformance:docs": program("scripts/conformance-docs.ts"),
   bench: program("benchmarks/src/main.ts", { server: true }),
   "bench:profile": program("benchmarks/src/profile.ts", { server: true }),
+  "bench:bun": program("benchmarks/src/bun.ts", { server: true }),
   "bench:codec": program("benchmarks/src/codec.ts"),
   "bench:supervision": program("packages/otp/benchmark/supervision.ts"),
   "bench:cluster": program("benchmarks/src/cluster.ts", { server: true }),
