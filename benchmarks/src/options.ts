@@ -26,7 +26,7 @@ export class UsageError extends Error {}
 /** How to call it. */
 export const usage = `node benchmarks/src/main.ts [options]
 
-  --scenario NAME      instead of the workloads: what happens under faults (failover), with options of its own
+  --scenario NAME      instead of the workloads: what happens under faults (failover, pubsub), with options of its own
   --quick              the gated workloads with short rounds, at most four minutes
   --json               nothing but the JSON object on stdout
   --workload a,b       only these: ${scenarios.map(({ name }) => name).join(", ")}

@@ -45,7 +45,7 @@ const connect = async (target: Target, settings: Settings) => {
   const subscriber = client.duplicate()
   subscriber.on("error", () => {})
   const subscribe: Subscribe = async (channel, count, onMessage) => {
-    await subscriber.connect()
+    if (!subscriber.isOpen) await subscriber.connect()
     for (let i = 0; i < count; i++) await subscriber.subscribe(channel, (payload) => onMessage(i, payload))
   }
   const close = () => {

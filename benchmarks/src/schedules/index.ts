@@ -1,5 +1,9 @@
 /** What is shown under faults, beside the peers, rather than timed in rounds: `--scenario NAME`. */
 import { failover } from "./failover.ts"
+import { pubsub } from "./pubsub.ts"
 
 /** Each takes the arguments that follow its name. */
-export const schedules: Readonly<Record<string, (args: ReadonlyArray<string>) => Promise<void>>> = { failover }
+export const schedules: Readonly<Record<string, (args: ReadonlyArray<string>) => Promise<void>>> = {
+  failover,
+  pubsub
+}

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { delayMillis, youngDelayMillis } from "../../src/internal/connection/backoff.ts"
+import { delayMillis, eagerDelayMillis, youngDelayMillis } from "../../src/internal/connection/backoff.ts"
 
 const options = { backoffFirstMillis: 50, backoffInitialMillis: 100, backoffFactor: 2, backoffCapMillis: 3000 }
 
@@ -24,6 +24,13 @@ describe("the backoff", () => {
     assert.strictEqual(Math.round(delayMillis(options, "unstable", 1, 0)), 80)
     assert.strictEqual(Math.round(delayMillis(options, "unstable", 1, 0.9999)), 120)
     for (const attempt of [6, 20, 2000]) assert.ok(delayMillis(options, "unstable", attempt, 0.9999) <= 3000)
+  })
+
+  it("of a subscriber is a tenth of the outage, and 200 ms for the first two seconds", () => {
+    assert.strictEqual(eagerDelayMillis(100, 50), 100)
+    assert.strictEqual(eagerDelayMillis(1600, 1500), 200)
+    assert.strictEqual(eagerDelayMillis(3000, 10_000), 1000)
+    assert.strictEqual(eagerDelayMillis(3000, 60_000), 3000)
   })
 
   it("waits for the cap after a refusal", () => {

@@ -32,6 +32,13 @@ export const delayMillis = (options: BackoffOptions, ended: Ended, attempt: numb
   return Math.min(grown, options.backoffCapMillis)
 }
 
+/**
+ * The delay of whoever misses what happens while it waits, as a subscriber does: a tenth of how long it is away already, and never
+ * more than the others', but for the first two seconds 200 ms.
+ */
+export const eagerDelayMillis = (delay: number, downMillis: number): number =>
+  Math.min(delay, Math.max(200, downMillis / 10))
+
 /** The delay after a session that was ready for `readyMillis` only, as was the one before it. */
 export const youngDelayMillis = (options: BackoffOptions, readyMillis: number, random: number): number =>
   Math.max(

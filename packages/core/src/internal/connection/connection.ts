@@ -31,7 +31,7 @@ import { Deadlines } from "./deadlines.ts"
 import { argumentError, connectionError, failure, SharedFailure, withoutStack } from "../errors.ts"
 import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
-import { delayMillis, youngDelayMillis } from "./backoff.ts"
+import { delayMillis, eagerDelayMillis, youngDelayMillis } from "./backoff.ts"
 import { Secrets } from "./secrets.ts"
 import type { Owner, Room, Session } from "./session.ts"
 import { isSpoiled } from "../resp/encoder.ts"
@@ -141,6 +141,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   private sessions = 0
   private repeated = 0
   private attempt = 0
+  /** Whether something is missed while it waits for its next dial. */
+  eager = false
   /** Whether the last session that was ready had been so for less than `stableAfter`. */
   private youngBefore = false
   private nextDelay = 0
@@ -511,7 +513,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     const wasReady = readyMillis >= 0
     this.attempt = wasReady ? 0 : this.attempt + 1
     if (end.refused || !wasReady) {
-      return delayMillis(this.options, end.refused ? "refused" : "unstable", this.attempt, this.random())
+      const delay = delayMillis(this.options, end.refused ? "refused" : "unstable", this.attempt, this.random())
+      return this.eager && !end.refused ? eagerDelayMillis(delay, this.now() - (this.downSince ?? this.now())) : delay
     }
     const wasYoung = this.youngBefore
     this.youngBefore = readyMillis < this.options.stableAfterMillis

@@ -215,6 +215,7 @@ const subscriberSpec =
         const label = options.name === undefined ? "pub/sub" : `${options.name} (pub/sub)`
         const told = yield* makeTold(options, label, owner.circle, undefined)
         told.metrics = yield* publish(options, label, told.connection, undefined)
+        told.connection.eager = true
         subscriber.attach(told.connection)
         yield* Effect.addFinalizer(() =>
           Effect.sync(() => (subscriber.open ? undefined : subscribers().ended(subscriber)))
