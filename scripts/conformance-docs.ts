@@ -21,6 +21,7 @@ const readReport = (name: string, script: string) => {
 
 const behaviours = [
   ...Conformance.fromJsonLines(Fs.readFileSync(Path.join(rows, "redix.jsonl"), "utf8")),
+  ...Conformance.fromJsonLines(Fs.readFileSync(Path.join(rows, "redix-cluster.jsonl"), "utf8")),
   ...Conformance.fromMarkdown(Fs.readFileSync(Path.join(rows, "clients.md"), "utf8"), "client contract")
 ]
 const reports = [...readReport("test", "npm test"), ...readReport("test-long", "npm run test:long")]

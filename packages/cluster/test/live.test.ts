@@ -263,7 +263,60 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(withCluster()))
   )
 
-  it.live("scans all keys, also while slots move", () =>
+  it.live(
+    "CLU-061 CLU-064 CLU-066 CLU-067 CLU-071 places commands that block by the keys in the middle of them",
+    () =>
+      Effect.gen(function* () {
+        yield* Redis.command(["RPUSH", "{user:1000}list", "a", "b"])
+        assert.deepStrictEqual(yield* Redis.command(["BLMPOP", 0.1, 1, "{user:1000}list", "LEFT"]), [
+          "{user:1000}list",
+          ["a"]
+        ])
+        assert.deepStrictEqual(
+          yield* Redis.pipeline([
+            ["RPUSH", "{tag}k", "v"],
+            ["BLMPOP", 0.1, 1, "{tag}k", "LEFT"],
+            ["EXISTS", "{tag}k"]
+          ]),
+          [1, ["{tag}k", ["v"]], 0]
+        )
+        const blocked = [
+          ["BLMPOP", 0, 1, "{bt}1", "LEFT"],
+          ["BLMPOP", 0, 1, "{bt}2", "LEFT"]
+        ]
+        assert.deepStrictEqual(yield* Redis.transaction(blocked), [null, null])
+        assert.deepStrictEqual(yield* Redis.transaction([["PING"], ["PING"]]), ["PONG", "PONG"])
+      }).pipe(Effect.provide(withCluster())),
+    {
+      meta: {
+        relive: [
+          {
+            id: "CLU-061",
+            state: "overridden by this design",
+            reason: "a transaction without keys is run by any primary, as one server runs it"
+          }
+        ]
+      }
+    }
+  )
+
+  it.live("CLU-079 does not speak plain text where a seed says rediss://", () =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.RedisCluster
+      const nodes = servers.urls.map((url) => url.replace("redis:", "rediss:"))
+      const reason = yield* reasonOf(
+        Effect.scoped(
+          Effect.flatMap(RedisCluster.make({ nodes, timeout: 1_500 }), ({ service }) =>
+            service.command(["SET", "k", 1])
+          )
+        )
+      )
+      assert.ok("delivery" in reason)
+      assert.strictEqual(reason.delivery, "unsent")
+    }).pipe(Effect.provide(Servers.layer({ primaries: 3 })))
+  )
+
+  it.live("CLU-150 scans all keys, also while slots move", () =>
     Effect.gen(function* () {
       const servers = yield* Servers.RedisCluster
       const many = Array.from({ length: 2000 }, (_, i) => `scan:${i}`)
@@ -383,7 +436,7 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(withCluster({ replicas: 1 }, { readFrom: "preferReplica" })))
   )
 
-  it.live("CLU-093 says when there is no replica to read from", () =>
+  it.live("CLU-093 CLU-094 says when there is no replica to read from", () =>
     Effect.gen(function* () {
       yield* Redis.command(["SET", "k", 1])
       const reason = yield* reasonOf(Redis.command(["GET", "k"], { readFrom: "replica" }))

@@ -71,6 +71,12 @@ const resolveSeed = (
   )
 }
 
+/** Whether a seed is a `rediss://` URL. */
+const isEncrypted = (seed: unknown): boolean => {
+  const plain: unknown = Redacted.isRedacted(seed) ? Redacted.value(seed) : seed
+  return (typeof plain === "string" || plain instanceof URL) && /^rediss:/i.test(String(plain))
+}
+
 const refusedNames = ["url", "host", "port", "path", "sentinel", "exitOnDisconnection"] as const
 
 const makeMap = (given: MapAddress | undefined): ResolvedCluster["mapAddress"] | string => {
@@ -145,7 +151,7 @@ export const resolveCluster = (input: Options): Effect.Effect<ResolvedCluster, R
       seeds.push({ host: one.endpoint.host, port: one.endpoint.port })
     }
     const encrypted = resolved.find((one) => one.tls !== undefined)
-    if (encrypted !== undefined && connection.tls === false) {
+    if (connection.tls === false && nodes.some(isEncrypted)) {
       return Effect.fail(bad("A node is given by a rediss:// URL, and the option `tls` is false: one of them must go"))
     }
     const credentials = resolved.find((one) => one.password !== undefined) ?? first

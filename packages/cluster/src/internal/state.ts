@@ -492,6 +492,7 @@ export class ClusterState {
     }
     const added = [...told].filter((node) => !before.has(node.id)).map((node) => node.id)
     this.topology = view
+    this.firstError = undefined
     this.signature = signature
     this.refusing = undefined
     this.adoptedAt = this.now()
@@ -740,9 +741,19 @@ export class ClusterState {
   /** Called when the next refresh that begins from now on has ended. */
   readonly refreshed: Array<() => void> = []
 
-  /** Called once when the cluster is ready, or is refused, or closes. */
+  /** Why the map could not be had, before it was had once. */
+  firstError: RedisError | undefined = undefined
+
+  /** Nobody could tell the map. Calls wait on; a start that waits for it fails. */
+  unreached(error: RedisError): void {
+    this.firstError = error
+    this.lastError = error
+    this.tellFirst()
+  }
+
+  /** Called once when the cluster is ready, or is refused, or closes, or could not be reached. */
   onFirst(look: () => void): void {
-    if (this.state === "ready" || this.state === "failed" || this.closing) look()
+    if (this.state === "ready" || this.state === "failed" || this.closing || this.firstError !== undefined) look()
     else this.firstWaiters.push(look)
   }
 

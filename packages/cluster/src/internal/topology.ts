@@ -149,7 +149,8 @@ export class TopologyWorker {
         causes.push(...said)
         believed = yield* this.judge(said, reason)
       }
-      if (!believed) this.failed(causes, reason)
+      if (!believed) yield* this.failed(causes, reason)
+      else this.failures = 0
       state.refresher.done(state.now(), !believed, state.isUnserved)
       if (state.table.covered < 16_384 && believed) state.trigger("uncovered")
       for (const tell of told) tell()
@@ -285,21 +286,38 @@ export class TopologyWorker {
     return Effect.timeoutOrElse(look, { duration: QUESTION_MILLIS, orElse: () => Effect.succeed(undefined) })
   }
 
+  /** How often it has failed in a row: only the first one is logged. */
+  private failures = 0
+
   /** No view could be had, or none was believed. */
-  private failed(causes: ReadonlyArray<Said>, reason: Ask["reason"]): void {
+  private failed(causes: ReadonlyArray<Said>, reason: Ask["reason"]): Effect.Effect<void> {
     const { state } = this
+    if (state.closing) return Effect.void
     state.refreshes.failed++
-    if (state.closing) return
-    PubSub.publishUnsafe(state.happenings, {
-      _tag: "RefreshFailed",
-      reason,
-      causes: causes.map(({ from, problem }) => ({ node: addressText(from.address), cause: problem }))
-    })
-    if (state.topology !== undefined || causes.length === 0) return
-    const refusals = causes.map(refusalOf)
-    const [first] = refusals
-    if (first !== undefined && refusals.every((refusal) => refusal !== undefined)) state.refuse(first)
+    const told = causes.map(({ from, problem }) => ({ node: addressText(from.address), cause: problem }))
+    PubSub.publishUnsafe(state.happenings, { _tag: "RefreshFailed", reason, causes: told })
+    if (state.topology === undefined && causes.length > 0) {
+      const refusals = causes.map(refusalOf)
+      const [first] = refusals
+      if (first !== undefined && refusals.every((refusal) => refusal !== undefined)) state.refuse(first)
+    }
+    if (state.topology === undefined) state.unreached(unreachedBy(state.options.connection.address, told))
+    if (this.failures++ > 0) return Effect.void
+    const list = told.map(({ cause, node }) => `${node}: ${cause}`).join("; ")
+    return Effect.logWarning(
+      `Redis cluster: no node could tell the map (${reason}): ${list || "nobody could be asked"}`
+    )
   }
+}
+
+/** What a start fails with that waits for the map. */
+const unreachedBy = (
+  address: string,
+  told: ReadonlyArray<{ readonly node: string; readonly cause: string }>
+): RedisError => {
+  const list = told.map(({ cause, node }) => `${node}: ${cause}`).join("; ")
+  const detail = `no node of the cluster could tell its map: ${list || "none of its nodes could be dialled"}`
+  return new RedisError({ reason: new ConnectionError({ kind: "connect", delivery: "unsent", address, detail }) })
 }
 
 /** Why a node will say the same next time: it refuses us, or is no node of a cluster. */

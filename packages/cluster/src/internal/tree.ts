@@ -182,7 +182,10 @@ const clusterOf = (state: ClusterState): Cluster => {
 /** Waits until the cluster is ready; fails with why it cannot be. */
 const awaitFirst = (state: ClusterState): Effect.Effect<void, RedisError> =>
   Effect.callback<void, RedisError>((resume) => {
-    state.onFirst(() => resume(state.refusing === undefined ? Effect.void : Effect.fail(state.refusing)))
+    state.onFirst(() => {
+      const error = state.refusing ?? state.firstError
+      resume(error === undefined ? Effect.void : Effect.fail(error))
+    })
   })
 
 /** A cluster as the root of a tree of its own, stopped when the scope closes. */
