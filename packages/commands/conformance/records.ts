@@ -173,14 +173,14 @@ const refusedReaders: Readonly<Record<string, Reader.Reader<unknown, unknown>>> 
 }
 
 /** The commands that a transaction has queued. */
-const queuedIn = (setup: Recording["setup"]): Recording["setup"] => {
-  const at = setup.findLastIndex(([name]) => name === "MULTI")
-  return at === -1 ? [] : setup.slice(at + 1)
+const queuedIn = (setup: Recording["setup"]): Recording["setup"] | undefined => {
+  const at = setup.findLastIndex(([name]) => name?.toUpperCase() === "MULTI")
+  return at === -1 ? undefined : setup.slice(at + 1)
 }
 
 /** Each element read by the command that was queued for it, as a transaction does. */
 const execReader = (setup: Recording["setup"]): Reader.Reader<unknown, unknown> => {
-  const commands = queuedIn(setup).map((words) => {
+  const commands = (queuedIn(setup) ?? []).map((words) => {
     const found = typed(nameIn(facts, words), words)
     return isTyped(found) ? found.command : Command.make(words)
   })
@@ -195,6 +195,9 @@ const execReader = (setup: Recording["setup"]): Reader.Reader<unknown, unknown> 
 
 const readersOf = (record: Recording): ReadonlyArray<Reader.Reader<unknown, unknown>> | Outcome => {
   if (record.name === "EXEC") return [execReader(record.setup)]
+  // Between MULTI and EXEC by hand a server answers any command with this word.
+  if (record.resp3 === "+QUEUED\r\n" && queuedIn(record.setup) !== undefined)
+    return [Command.make(record.command).reply]
   if (!functions.has(record.name)) return [refusedReaders[record.name] ?? Command.make(record.command).reply]
   const found = typed(record.name, record.command)
   if (isTyped(found)) return [found.command.reply, ...(found.pairs === undefined ? [] : [found.pairs.reply])]
