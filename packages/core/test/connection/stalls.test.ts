@@ -173,6 +173,29 @@ describe("law 2: nothing is written to a connection whose end has come in", () =
   }
 })
 
+describe("law 2: a reply that comes with the end of its connection", () => {
+  for (const [name, enter] of Object.entries(turns)) {
+    it.live(`is handed out after ${name} that took long, and what its caller writes then goes to the next one`, () =>
+      Effect.gen(function* () {
+        // The server closes what has been idle for a second or two.
+        const server = yield* RedisServer.make({ config: { timeout: 1 } })
+        const other = yield* rawSocket(server)
+        yield* Effect.gen(function* () {
+          yield* Redis.command(["PING"])
+          other.write(lateBy(100))
+          yield* Effect.sleep(30)
+          const both = Effect.andThen(Redis.command(["INCR", "n"]), () => Redis.command(["RPUSH", "log", "first"]))
+          const calls = yield* submit(Effect.exit(both))
+          yield* written
+          yield* hold(enter, 3000)
+          assert.deepStrictEqual(yield* Fiber.join(calls), Exit.succeed(1))
+          assert.strictEqual((yield* Redis.status).sessions, 2)
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, ...eager })))
+      })
+    )
+  }
+})
+
 /** A client in a process of its own, its lines as they come. */
 const frozenClient = (server: RedisServer.RedisServer, what: string) =>
   Effect.acquireRelease(

@@ -159,6 +159,8 @@ export class Session {
   private flushScheduled = false
   /** While the socket is looked at before something is written; and when that was done last. */
   private looking = false
+  /** Something came in after a silence, and nobody has looked since whether there is more. */
+  private mustLook = false
   /** When the health check has seen progress last; how many bytes and replies had come then. */
   private progressAt = 0
   private progressBytes = 0
@@ -292,6 +294,7 @@ export class Session {
       if (this.end !== undefined) return
       if (this.received !== before && looks > 1) return this.lookFirst(looks - 1)
       this.looking = false
+      this.mustLook = false
       this.lookedAt = this.owner.now()
       this.kick()
     })
@@ -301,7 +304,7 @@ export class Session {
     if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
-    if (this.ready && this.isSilentAt(now)) {
+    if (this.ready && (this.mustLook || this.isSilentAt(now))) {
       this.lookFirst(LOOKS)
       return undefined
     }
@@ -336,7 +339,10 @@ export class Session {
    */
   inbound(bytes: Uint8Array, at = 0): SessionEnd | undefined {
     if (this.readAt === 0) this.readAt = at
-    this.lastInbound = this.owner.now()
+    const now = this.owner.now()
+    // What came in when this program stood still may have the end of the connection behind it.
+    if (this.ready && this.isSilentAt(now)) this.mustLook = true
+    this.lastInbound = now
     this.received += bytes.length
     if (this.inFlight.head?.settled === true) this.dropUnwanted()
     if (this.firstByte < 0) this.firstByte = bytes[0] ?? -1
