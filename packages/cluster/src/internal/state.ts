@@ -284,6 +284,14 @@ export class ClusterState {
     for (const call of placed) this.reroute(call)
   }
 
+  /** Out of a hook: another connection may refuse a call, and that runs its caller's code. */
+  private rerouteSoon(calls: ReadonlyArray<RoutedCall>): void {
+    if (calls.length === 0) return
+    queueMicrotask(() => {
+      for (const call of calls) this.reroute(call)
+    })
+  }
+
   private reroute(call: RoutedCall): void {
     if (isRerouted(call.data)) call.data.reroute()
     else this.place(call)
@@ -400,10 +408,14 @@ export class ClusterState {
   // ------------------------------------------------------------------------------------------------------------ nodes
 
   private find(address: Address): ClusterNode | undefined {
+    let found: ClusterNode | undefined
     for (const node of this.nodes.values()) {
-      if (node.address.port === address.port && node.address.host === address.host) return node
+      if (node.address.port !== address.port || node.address.host !== address.host) continue
+      // One that has been reset has another id by now, at the same address.
+      if (node.isTold) return node
+      found ??= node
     }
-    return undefined
+    return found
   }
 
   /** The node with this address as a text. */
@@ -600,7 +612,7 @@ export class ClusterState {
       },
       onGivingUp: (connection, closing) => {
         if (this.closing || !closing) return
-        for (const call of connection.takeUnsent(() => true)) this.reroute(call)
+        this.rerouteSoon(connection.takeUnsent(() => true))
       },
       // The backoff's cap is low, for the first seconds of an outage.
       dialDelayMillis: (connection) => {
@@ -637,7 +649,7 @@ export class ClusterState {
     if (this.closing) return this.update(cause)
     // Reads that wait for this replica need not.
     if (place.kind === "read" && state !== "ready") {
-      for (const call of place.connection?.takeUnsent(() => true) ?? []) this.reroute(call)
+      this.rerouteSoon(place.connection?.takeUnsent(() => true) ?? [])
     }
     if (previous === "ready" && place.kind === "primary" && this.owners.includes(node)) this.trigger("session-ended")
     this.update(cause)
@@ -757,8 +769,10 @@ export class ClusterState {
     else this.firstWaiters.push(look)
   }
 
+  /** Out of a hook, as it runs the code of those who wait. */
   private tellFirst(): void {
-    for (const look of this.firstWaiters.splice(0)) look()
+    const waiters = this.firstWaiters.splice(0)
+    if (waiters.length > 0) queueMicrotask(() => waiters.forEach((look) => look()))
   }
 
   private get sessions(): number {

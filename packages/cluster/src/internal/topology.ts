@@ -115,6 +115,8 @@ export class TopologyWorker {
     const supervisor = this.supervisor
     if (process === undefined || supervisor === undefined) return Effect.void
     place.changing = true
+    // Nothing more goes there; what is queued goes where it belongs by then.
+    place.running = undefined
     const terminate = Effect.ignore(supervisor.terminateChild(process)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
