@@ -38,7 +38,15 @@ export const kinds = [
 export type Kind = (typeof kinds)[number]
 
 /** The counts of broken laws that a run reports; the leaks are counted at its end. */
-export const laws = ["wrongReplies", "executedThoughUnsent", "executedTwice", "lostAcknowledged", "unsettled"] as const
+export const laws = [
+  "wrongReplies",
+  "executedThoughUnsent",
+  "executedTwice",
+  "lostAcknowledged",
+  "unsettled",
+  "missedOutsideGap",
+  "deliveredTwice"
+] as const
 
 export type Law = (typeof laws)[number]
 
@@ -100,7 +108,9 @@ export class Book {
     executedThoughUnsent: 0,
     executedTwice: 0,
     lostAcknowledged: 0,
-    unsettled: 0
+    unsettled: 0,
+    missedOutsideGap: 0,
+    deliveredTwice: 0
   }
   /** Commands so far, by kind and in all. */
   readonly submitted: Map<Kind, number> = new Map(kinds.map((kind) => [kind, 0]))

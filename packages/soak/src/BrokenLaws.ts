@@ -16,6 +16,10 @@ export interface Mutant {
 }
 
 const connection = "packages/core/src/internal/connection/connection.ts"
+const inbox = "packages/core/src/internal/pubsub/inbox.ts"
+const subscriber = "packages/core/src/internal/pubsub/subscriber.ts"
+const subscription = "packages/core/src/internal/pubsub/subscription.ts"
+const subscriptions = "packages/core/src/internal/pubsub/subscriptions.ts"
 const service = "packages/core/src/internal/service/service.ts"
 const session = "packages/core/src/internal/connection/session.ts"
 const transport = "packages/core/src/internal/transport/dial.ts"
@@ -85,6 +89,34 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: connection,
     from: "const isNews = !session.retired\n",
     to: 'if (this.life === "single") return undefined\n    const isNews = !session.retired\n'
+  },
+  {
+    name: "silent-gap",
+    breaks: "a subscriber is not told that its connection was lost",
+    file: subscription,
+    from: "this.inbox.tail().lose(since, cause)",
+    to: "void since"
+  },
+  {
+    name: "late-since",
+    breaks: "a gap begins when the loss is found, not where an answer has proven that nothing was missed",
+    file: subscriber,
+    from: "for (const subscription of this.subscriptions) subscription.lost(feed.provenAt, cause)",
+    to: "for (const subscription of this.subscriptions) subscription.lost(feed.connection.clock.currentTimeMillisUnsafe(), cause)"
+  },
+  {
+    name: "early-resubscribed",
+    breaks: "a subscription counts as whole when the first of its names is confirmed",
+    file: subscriptions,
+    from: "if (member.missing === 0) member.confirmed()",
+    to: "member.confirmed()"
+  },
+  {
+    name: "told-again",
+    breaks: "a message that finds others taken before is queued twice",
+    file: inbox,
+    from: "this.items.push(delivery)\n",
+    to: "this.items.push(delivery)\n    if (this.head > 0) this.items.push(delivery)\n"
   },
   {
     name: "lost-cursor",

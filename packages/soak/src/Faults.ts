@@ -318,7 +318,12 @@ export class Player {
     const { server } = this
     switch (fault) {
       case "clientKill":
-        return Effect.asVoid(server.command(["CLIENT", "KILL", "TYPE", "normal"]))
+        return Effect.asVoid(
+          server.commands([
+            ["CLIENT", "KILL", "TYPE", "pubsub"],
+            ["CLIENT", "KILL", "TYPE", "normal"]
+          ])
+        )
       case "pause":
         return server.pause.pipe(Effect.andThen(Effect.sleep(forMillis * pauseFactor)), Effect.ensuring(server.resume))
       case "stop":

@@ -13,8 +13,9 @@
 import { FaultProxy, Ledger, RedisServer } from "@relive/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { Book, kinds, type Finding, type Law } from "./Book.ts"
 import * as Faults from "./Faults.ts"
@@ -25,6 +26,7 @@ import { Lane } from "./Lane.ts"
 import * as Leased from "./Leased.ts"
 import { Leaks, type Held } from "./Leaks.ts"
 import { Pace } from "./Pace.ts"
+import { PubSub } from "./PubSub.ts"
 import * as Queues from "./Queues.ts"
 import * as Registers from "./Registers.ts"
 import * as Seeded from "./Seeded.ts"
@@ -140,6 +142,9 @@ const soak = (
     const sweeper = yield* Effect.forkChild(
       Effect.forever(Effect.andThen(Effect.sleep(sweepMillis), lock.withPermit(Effect.uninterruptible(traces.sweep))))
     )
+    const publishing = yield* Scope.make()
+    const pubsub = yield* Scope.provide(PubSub.make(book, server), publishing)
+    const listening = yield* Effect.forkChild(pubsub.run(lanes))
     const working = yield* Effect.forEach(works.all, (work) => Effect.forkChild(work))
     const trials: Trials.Trials = {
       random: Seeded.make(settings.seed, 0),
@@ -165,6 +170,8 @@ const soak = (
     )
     yield* Fiber.interruptAll(tried)
     yield* player.recovery
+    yield* pubsub.recovery
+    pubsub.end()
     const seconds = (history.now() - startedAt) / 1_000
     yield* Fiber.interrupt(sampler)
     yield* Fiber.interrupt(sweeper)
@@ -182,6 +189,9 @@ const soak = (
       }
     )
     pace.end()
+    yield* Fiber.interrupt(listening)
+    yield* Scope.close(publishing, Exit.void)
+    pubsub.judge()
     yield* settleAll(book, working)
     // What a proxy still holds may be executed yet.
     yield* Effect.timeoutOption(allLeft(lanes), leaveWithinMillis)
@@ -321,6 +331,8 @@ const judge = (
       executedTwice: broken.executedTwice + judged.executedTwice,
       lostAcknowledged: broken.lostAcknowledged + judged.lostAcknowledged,
       unsettled: broken.unsettled + judged.unsettled,
+      missedOutsideGap: broken.missedOutsideGap,
+      deliveredTwice: broken.deliveredTwice,
       leakedSockets: left.sockets,
       leakedTimers: left.timers,
       leakedFibers: left.fibers.length,

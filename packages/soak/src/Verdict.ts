@@ -21,6 +21,8 @@ export interface Report {
   readonly executedTwice: number
   readonly lostAcknowledged: number
   readonly unsettled: number
+  readonly missedOutsideGap: number
+  readonly deliveredTwice: number
   readonly leakedSockets: number
   readonly leakedTimers: number
   readonly leakedFibers: number
@@ -37,6 +39,8 @@ export const badCounts = [
   "executedTwice",
   "lostAcknowledged",
   "unsettled",
+  "missedOutsideGap",
+  "deliveredTwice",
   "leakedSockets",
   "leakedTimers",
   "leakedFibers"

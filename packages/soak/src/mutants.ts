@@ -75,7 +75,7 @@ const reportOf = (stdout: string): unknown => {
 
 const brokenIn = (report: unknown): Readonly<Record<string, number>> => {
   if (typeof report !== "object" || report === null) return {}
-  const bad = /^(wrongReplies|executed|lost|unsettled|leaked)/
+  const bad = /^(wrongReplies|executed|lost|unsettled|leaked|missed|delivered)/
   return Object.fromEntries(Object.entries(report).filter(([name, count]) => bad.test(name) && count !== 0))
 }
 
