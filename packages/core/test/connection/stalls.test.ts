@@ -62,7 +62,7 @@ describe("law 1: a reply that came in time is handed out, whatever held the prog
       Effect.gen(function* () {
         const server = yield* RedisServer.make({ config: { "enable-debug-command": "yes" } })
         const other = yield* rawSocket(server)
-        const deadline = { timeout: 400 }
+        const deadline = { timeout: 600 }
         yield* Effect.gen(function* () {
           const lease = yield* Redis.lease
           const lates: ReadonlyArray<Effect.Effect<unknown, RedisError.RedisError, RedisService>> = [
@@ -82,11 +82,11 @@ describe("law 1: a reply that came in time is handed out, whatever held the prog
             assert.ok(Exit.isSuccess(yield* Fiber.join(call)), name)
           }
           assert.strictEqual(yield* Redis.command(["GET", "n"]), "4")
-          const worker = yield* submit(Effect.exit(Redis.command(["BLPOP", "jobs", 5], deadline)))
+          const worker = yield* submit(Effect.exit(Redis.command(["BLPOP", "jobs", 5], { timeout: 900 })))
           yield* Effect.sleep(50)
           other.write("DEBUG SLEEP 0.1\r\nRPUSH jobs job\r\n")
           yield* Effect.sleep(1)
-          yield* hold(enter, 900)
+          yield* hold(enter, 1200)
           assert.deepStrictEqual(yield* Fiber.join(worker), Exit.succeed(["jobs", "job"]))
           assert.strictEqual((yield* Redis.status).sessions, 1)
         }).pipe(Effect.scoped, Effect.provide(Redis.layer({ port: server.port, ...eager })))
