@@ -103,7 +103,10 @@ describe("recordings, live", () => {
       () =>
         Effect.gen(function* () {
           const version = yield* versionOf
-          const known = recordings.filter((record) => isRunnable(record) && record.servers.includes(version))
+          // What all recorded servers answer in the same way, others do, too.
+          const known = recordings.filter(
+            (record) => isRunnable(record) && (record.servers.includes(version) || record.servers.length === 3)
+          )
           const wrong = yield* Effect.forEach(known, (record) => Effect.scoped(checkLive(record)))
           assert.deepStrictEqual(wrong.flat(), [])
           // Another server than those that were recorded has none of them.
