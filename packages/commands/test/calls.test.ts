@@ -176,7 +176,15 @@ for (const protocol of [2, 3] as const) {
           const misread = Command.define({ name: ["GET"], arguments: Schema.Tuple([Schema.String]), reply: Schema.Int })
           const reason = yield* reasonOf(misread("own"))
           assert.strictEqual(reason._tag, "DecodeError")
-          assert.notInclude(reason.message, "xxab")
+          assert.include(reason.message, "GET")
+          assert.notInclude(reason.message, "ab")
+          yield* Commands.hset("user", { name: "Ada", age: 36 })
+          const user = Command.define({
+            name: ["HGETALL"],
+            arguments: Schema.Tuple([Schema.String]),
+            reply: Schema.Struct({ name: Schema.String, age: Schema.FiniteFromString })
+          })
+          assert.deepStrictEqual(yield* Redis.pipeline([user("user")]), [{ name: "Ada", age: 36 }])
         })
       )
     })

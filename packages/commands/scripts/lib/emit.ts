@@ -19,11 +19,11 @@ const scalarTypes: Readonly<Record<Scalar, string>> = {
   aggregators: "OneOrMany<Aggregator>"
 }
 
-export const isIdentifier = (name: string): boolean => /^[A-Za-z_$][\w$]*$/.test(name)
+const isIdentifier = (name: string): boolean => /^[A-Za-z_$][\w$]*$/.test(name)
 
 const member = (name: string): string => (isIdentifier(name) ? name : JSON.stringify(name))
 
-export const access = (of: string, name: string): string =>
+const access = (of: string, name: string): string =>
   isIdentifier(name) ? `${of}.${name}` : `${of}[${JSON.stringify(name)}]`
 
 // -----------------------------------------------------------------------------
@@ -94,10 +94,7 @@ export const objectType = (fields: ReadonlyArray<Field>, fixed: Fixed = {}): str
   return [...(plain.length === 0 ? [] : [`{ ${plain.join("; ")} }`]), ...groups].join(" & ")
 }
 
-export const paramType = ({ shape, empty }: Field): string => {
-  const type = typeOf(shape, true)
-  return empty === true && type.startsWith("OneOrMany") ? type : type
-}
+export const paramType = ({ shape }: Field): string => typeOf(shape, true)
 
 // -----------------------------------------------------------------------------
 // Code

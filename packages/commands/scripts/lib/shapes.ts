@@ -55,6 +55,15 @@ export interface Signature {
   readonly options: ReadonlyArray<Field>
 }
 
+/** A shape, the words that it begins with, and the number before its values. */
+interface Made {
+  readonly shape: Shape
+  readonly wire: ReadonlyArray<string>
+  readonly count?: Field["count"]
+  readonly empty?: boolean | undefined
+}
+
+/** Counts that the caller need not give. */
 const countNames = /^(numkeys|numfields|nargs|count|numids|num_fields|numslots|numranges|nproperties|numKeys)$/
 
 const isScalar = (node: Argument): boolean => !["block", "oneof", "pure-token"].includes(node.type)
@@ -71,6 +80,14 @@ const isUnit = (node: Argument): boolean =>
 
 const isPlainWord = (token: string): boolean => /^[A-Za-z]/.test(token)
 
+/** The number of the values that follow: it is computed. */
+const isCountOf = (node: Argument, next: Argument | undefined): boolean =>
+  countNames.test(node.name) &&
+  isScalar(node) &&
+  node.token === undefined &&
+  next?.multiple === true &&
+  next.token === undefined
+
 class Builder {
   private readonly facts: Facts
   private groups = 0
@@ -83,20 +100,10 @@ class Builder {
   sequence(nodes: ReadonlyArray<Argument>, top: boolean): ReadonlyArray<Part> {
     const parts: Array<Part> = []
     nodes.forEach((node, index) => {
-      const next = nodes[index + 1]
-      const isCount =
-        countNames.test(node.name) && isScalar(node) && node.token === undefined && next?.multiple === true
-      if (isCount && next?.token === undefined && next.optional !== true) return
-      if (isCount && next?.token === undefined) return
+      if (isCountOf(node, nodes[index + 1])) return
       const before = nodes[index - 1]
-      const counted =
-        before !== undefined &&
-        countNames.test(before.name) &&
-        isScalar(before) &&
-        before.token === undefined &&
-        node.multiple === true &&
-        node.token === undefined
-      parts.push(...this.node(node, top, counted ? this.countKind(before.name) : undefined))
+      const count = before !== undefined && isCountOf(before, node) ? this.countKind(before.name) : undefined
+      parts.push(...this.node(node, top, count))
     })
     return parts
   }
@@ -181,7 +188,7 @@ class Builder {
     return cases.map((item) => ({ tag: "field", field: { ...this.field(item, undefined), optional: true, group } }))
   }
 
-  field(node: Argument, count: Field["count"]): Field {
+  private field(node: Argument, count: Field["count"]): Field {
     const wire = node.multiple_token === true ? [] : wireOf(node)
     const made = this.shape(node)
     const name = this.nameOf(node, made.wire)
@@ -205,12 +212,7 @@ class Builder {
   }
 
   /** A shape, the words that a block begins with, and the number that it begins with. */
-  private shape(node: Argument): {
-    readonly shape: Shape
-    readonly wire: ReadonlyArray<string>
-    readonly count?: Field["count"]
-    readonly empty?: boolean | undefined
-  } {
+  private shape(node: Argument): Made {
     const one = this.single(node.multiple === true ? { ...node, multiple: false, optional: false } : node)
     if (node.multiple !== true) return one
     const each = node.multiple_token === true ? wireOf(node) : []
@@ -233,12 +235,7 @@ class Builder {
     )
   }
 
-  private single(node: Argument): {
-    readonly shape: Shape
-    readonly wire: ReadonlyArray<string>
-    readonly count?: Field["count"]
-    readonly empty?: boolean | undefined
-  } {
+  private single(node: Argument): Made {
     if (isWord(node)) return { shape: { tag: "flag" }, wire: [] }
     if (node.type === "oneof") return { shape: this.oneof(node), wire: [] }
     if (node.type === "block") return this.block(node)
@@ -259,12 +256,7 @@ class Builder {
     return { tag: "oneof", cases: cases.map((item) => ({ ...this.field(item, undefined), optional: false })) }
   }
 
-  private block(node: Argument): {
-    readonly shape: Shape
-    readonly wire: ReadonlyArray<string>
-    readonly count?: Field["count"]
-    readonly empty?: boolean | undefined
-  } {
+  private block(node: Argument): Made {
     const all = this.sequence(node.arguments ?? [], false)
     const [first, ...rest] = all
     if (first === undefined) return { shape: { tag: "flag" }, wire: [] }
@@ -276,16 +268,7 @@ class Builder {
     return this.grouped([{ ...first, field: named }, ...rest], first.field.wire, node.optional === true)
   }
 
-  private grouped(
-    parts: ReadonlyArray<Part>,
-    wire: ReadonlyArray<string>,
-    optional: boolean
-  ): {
-    readonly shape: Shape
-    readonly wire: ReadonlyArray<string>
-    readonly count?: Field["count"]
-    readonly empty?: boolean | undefined
-  } {
+  private grouped(parts: ReadonlyArray<Part>, wire: ReadonlyArray<string>, optional: boolean): Made {
     const [only] = parts
     if (parts.every(({ tag }) => tag === "word")) {
       return {

@@ -128,11 +128,8 @@ const comment = (one: Function): string => {
 // -----------------------------------------------------------------------------
 
 const typeOfPlan = (plan: Plan): string => {
-  const text = wrapped(plan.text)
-  return plan.text === plan.bytes ? `Command.Command<${text}>` : `Command.Command<${text}, ${wrapped(plan.bytes)}>`
+  return plan.text === plan.bytes ? `Command.Command<${plan.text}>` : `Command.Command<${plan.text}, ${plan.bytes}>`
 }
-
-const wrapped = (type: string): string => type
 
 /** All names that some case depends on. */
 const selectorsOf = (cases: ReadonlyArray<Case>): ReadonlySet<string> => new Set(cases.flatMap((one) => one.with ?? []))
@@ -176,7 +173,7 @@ const looseParameters = ({ signature }: Function): string => {
   const options =
     signature.options.length === 0
       ? []
-      : [`options?: ${objectType(signature.options.map((field) => ({ ...field, group: undefined, loose: true })))}`]
+      : [`options?: ${objectType(signature.options.map((field) => ({ ...field, group: undefined })))}`]
   return [...signature.params.map((field) => declare(field, field.optional)), ...options].join(", ")
 }
 

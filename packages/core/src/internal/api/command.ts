@@ -19,6 +19,7 @@ import { nameOf, wordOf } from "../commands/name.ts"
 import { redisError, withoutStack } from "../errors.ts"
 import { inspectSymbol } from "../inspect.ts"
 import { ConnectionService } from "../service/service.ts"
+import { fitReply, Misfit } from "./fit.ts"
 import type { Key } from "./use.ts"
 
 export const TypeId = "~@relive/core/Command" as const
@@ -230,24 +231,29 @@ export const inTurn = <R>(
 // Schemas
 // -----------------------------------------------------------------------------
 
-/** A reader that decodes what another one reads. */
-const decoded = <A, T>(
-  reader: Reader<A, unknown>,
-  decode: (value: unknown) => Result.Result<T, Schema.SchemaError>
-): Reader<T> => {
-  const step = (value: unknown): T =>
-    Result.getOrThrowWith(
-      decode(value),
-      (cause) => new Resp.DecodeError("schema", `it does not fit the schema: ${cause.message}`)
-    )
+const doesNotFit = (message: string): Resp.DecodeError =>
+  new Resp.DecodeError("schema", `it does not fit the schema: ${message}`)
+
+/** A reader that decodes what another one reads, as the option `schema` does. */
+const decoded = <S extends Schema.Codec<unknown, unknown>>(
+  args: Resp.Command,
+  reader: Reader<unknown, unknown>,
+  schema: S
+): Reader<S["Type"]> => {
+  const decode = Schema.decodeUnknownResult(schema)
+  const words = reader === plain ? args : undefined
+  const step = (value: unknown): S["Type"] => {
+    const fitted = fitReply(schema, words, value)
+    if (fitted instanceof Misfit) throw doesNotFit(fitted.message)
+    return Result.getOrThrowWith(decode(fitted), (cause) => doesNotFit(cause.message))
+  }
   return { text: (reply) => step(reader.text(reply)), bytes: (reply) => step(reader.bytes(reply)) }
 }
 
 export const withSchema = <S extends Schema.Codec<unknown, unknown>>(
   command: Command<unknown, unknown>,
   schema: S
-): Command<S["Type"]> =>
-  new Value(command.args, decoded(command.reply, Schema.decodeUnknownResult(schema)), command.failure)
+): Command<S["Type"]> => new Value(command.args, decoded(command.args, command.reply, schema), command.failure)
 
 export const define = <const Args extends ReadonlyArray<unknown>, A, Encoded>(options: {
   readonly name: readonly [string, ...ReadonlyArray<string>]
@@ -255,7 +261,7 @@ export const define = <const Args extends ReadonlyArray<unknown>, A, Encoded>(op
   readonly reply: Schema.Codec<A, Encoded>
 }): ((...args: Args) => Command<A>) => {
   const encode = Schema.encodeUnknownResult(options.arguments)
-  const reader = decoded(plain, Schema.decodeUnknownResult(options.reply))
+  const reader = decoded(options.name, plain, options.reply)
   return (...args) =>
     Result.match(encode(args), {
       onSuccess: (words): Command<A> => new Value([...options.name, ...words], reader, undefined),

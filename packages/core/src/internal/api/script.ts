@@ -21,6 +21,7 @@ import { type Parked, type Recovery, Waiting } from "../call/park.ts"
 import { monotonicMillis, timeoutOption } from "../clock.ts"
 import { argumentError, redisError } from "../errors.ts"
 import { ConnectionService } from "../service/service.ts"
+import { fitReply, Misfit } from "./fit.ts"
 import { withRetry } from "./retry.ts"
 import { use, type Key } from "./use.ts"
 
@@ -122,6 +123,9 @@ const makePlain =
     }
   }
 
+const doesNotFit = (message: string): RedisError =>
+  redisError(new Resp.DecodeError("schema", `The reply of the script does not fit the schema: ${message}`))
+
 const makeTyped = <
   Self,
   const Names extends ReadonlyArray<string>,
@@ -148,13 +152,11 @@ const makeTyped = <
           options
         )
       ),
-      Effect.flatMap((received) =>
-        Effect.mapError(decode(received), (cause) =>
-          redisError(
-            new Resp.DecodeError("schema", `The reply of the script does not fit the schema: ${cause.message}`)
-          )
-        )
-      )
+      Effect.flatMap((received) => {
+        const fitted = fitReply(reply, ["EVAL"], received)
+        if (fitted instanceof Misfit) return Effect.fail(doesNotFit(fitted.message))
+        return Effect.mapError(decode(fitted), (cause) => doesNotFit(cause.message))
+      })
     )
   }
 }
