@@ -266,7 +266,7 @@ class WokenStore {
       // State first: a taker runs as soon as it is told.
       const left = takers.hand(claims)
       yield* Effect.forEach(left, (claim) => this.release(takers.keys, claim), { discard: true })
-      if (claims.length === 0) yield* this.await(takers, Math.min(due, this.pollMillis))
+      if (claims.length === 0) yield* this.await(takers, due)
     })
   }
 
@@ -274,22 +274,23 @@ class WokenStore {
    * Waits until the server says that there is an element, the next one is due, or there is something else to do. Where this
    * process offers, too, it waits for that a moment longer than an offer takes before it asks the server to say so.
    */
-  private await(takers: Takers, millis: number): Effect.Effect<void> {
+  private await(takers: Takers, due: number): Effect.Effect<void> {
+    const millis = Math.min(due, this.pollMillis)
     const grace = takers.isOfferedHere ? Math.min(millis, GRACE_MILLIS) : 0
-    if (grace === 0) return this.awaitServer(takers, millis)
+    if (grace === 0) return this.awaitServer(takers, millis, due)
     return Effect.andThen(
       Effect.raceFirst(Effect.sleep(grace), takers.until(millis)),
       Effect.suspend(() =>
-        takers.isNudged || millis <= grace ? Effect.void : this.awaitServer(takers, millis - grace)
+        takers.isNudged || millis <= grace ? Effect.void : this.awaitServer(takers, millis - grace, due)
       )
     )
   }
 
-  private awaitServer(takers: Takers, millis: number): Effect.Effect<void> {
+  private awaitServer(takers: Takers, millis: number, due: number): Effect.Effect<void> {
     if (takers.blocked === undefined && this.blocks) {
       const fiber = this.fork(
         Effect.ensuring(
-          this.block(takers),
+          this.block(takers, due),
           Effect.sync(() => takers.unblocked())
         )
       )
@@ -301,10 +302,12 @@ class WokenStore {
 
   /**
    * Moves the first element of the queue to where it is, as soon as there is one, whoever offers it. It goes on while the loop
-   * takes what is due: ending it early costs a connection.
+   * takes what is due: ending it early costs a connection. When the next element is due it ends, too: by the server's time, to
+   * which the delay is.
    */
-  private block({ keys: { queue } }: Takers): Effect.Effect<void> {
-    return this.service.command(["BLMOVE", queue, queue, "LEFT", "LEFT", BLOCK_SECONDS]).pipe(
+  private block({ keys: { queue } }: Takers, due: number): Effect.Effect<void> {
+    const seconds = Math.min(BLOCK_SECONDS, due / 1000 + 0.05)
+    return this.service.command(["BLMOVE", queue, queue, "LEFT", "LEFT", seconds]).pipe(
       Effect.asVoid,
       Effect.catch((error) => {
         if (!isUnknownCommand(error)) return troubled(Cause.fail(error))
