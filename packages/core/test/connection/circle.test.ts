@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, RedisConnection, RedisOptions } from "@relive/core"
-import { FaultProxy, RedisServer } from "@relive/testing"
+import { FakeServer, FaultProxy, RedisServer } from "@relive/testing"
 import { Registry, Supervisor } from "@relive/otp"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Net from "node:net"
-import { awaitState, eager, outcomeOf, reasonOf, submit } from "../behaviours/support.ts"
+import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "../behaviours/support.ts"
 
 const stableAfter = 200
 
@@ -98,6 +98,30 @@ describe("a server that became a replica", () => {
         yield* next.command(["RPUSH", "jobs", "job"])
         assert.deepStrictEqual(yield* Fiber.join(worker), ["jobs", "job"])
       }).pipe(Effect.provide(layer))
+    })
+  )
+})
+
+describe("a server that became a replica and lets go of nobody", () => {
+  it.live("is left by a blocked call, however young its lease is", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make(
+        serving(([name]) =>
+          name === "SET"
+            ? Effect.succeed("-READONLY You can't write against a read only replica.\r\n")
+            : name === "BLPOP"
+              ? Effect.never
+              : undefined
+        )
+      )
+      yield* Effect.gen(function* () {
+        yield* Redis.command(["PING"])
+        yield* grown
+        const pop = yield* submit(outcomeOf(Redis.command(["BLPOP", "jobs", 0])))
+        yield* Effect.sleep(50)
+        assert.strictEqual((yield* reasonOf(Redis.command(set)))._tag, "ReplyError")
+        assert.deepStrictEqual(yield* Fiber.join(pop), ["disconnected", "unknown"])
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port, stableAfter, ...eager })))
     })
   )
 })

@@ -414,7 +414,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     switch (finding._tag) {
       case "Demoted": {
         if (this.options.readonly || this.hooks.keepsReplica === true) return
-        if (session.ready && !this.isYoung(session)) session.leave(becameReplica)
+        // A lease that is young was dialled before that was known: leaving it cannot go round in circles.
+        if (session.ready && (isLease || !this.isYoung(session))) session.leave(becameReplica)
         return
       }
       case "Moved":
