@@ -105,7 +105,7 @@ export class ClusterState {
   private replicas = new Map<ClusterNode, ReadonlyArray<ClusterNode>>()
   private readonly openSlots = new Map<number, number>()
   private waits: Array<Held> = []
-  private downRefusedAt = 0
+  /** When calls went on after a CLUSTERDOWN, while none of them was refused since; 0 otherwise. */
   private downRetriedAt = 0
   private adoptedAt = -Infinity
   private signature = ""
@@ -247,7 +247,7 @@ export class ClusterState {
       if (held.isSettled) continue
       if (held.deadline !== 0 && held.deadline <= now) held.expire()
       else if (held.dueAt <= now) {
-        if (held.tag === "down") this.downRetriedAt = now
+        if (held.tag === "down" && this.downRetriedAt === 0) this.downRetriedAt = now
         held.go()
       } else {
         this.waits.push(held)
@@ -257,13 +257,12 @@ export class ClusterState {
     return Math.min(next, this.lookForRecovery(now))
   }
 
-  /** Whether calls are served again after a CLUSTERDOWN: then there is a new map, and it is asked for at once. */
+  /**
+   * Whether calls are served again after a CLUSTERDOWN: those that went on a moment ago have not been refused. Then there is
+   * a new map, and it is asked for at once.
+   */
   private lookForRecovery(now: number): number {
     if (this.downRetriedAt === 0) return Infinity
-    if (this.downRefusedAt >= this.downRetriedAt) {
-      this.downRetriedAt = 0
-      return Infinity
-    }
     const due = this.downRetriedAt + RECOVERED_MILLIS
     if (now < due) return due
     this.downRetriedAt = 0
@@ -343,7 +342,7 @@ export class ClusterState {
         return { to: undefined, asking: false, wait, tag }
       case "down":
         this.redirects.clusterDown++
-        this.downRefusedAt = now
+        this.downRetriedAt = 0
         if (saidBy.role === "replica") {
           saidBy.skipUntil = now + SKIP_MILLIS
           return { to: undefined, asking: false, wait: hops > 1 ? wait : 0, tag }
