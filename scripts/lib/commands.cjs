@@ -68,6 +68,7 @@ const tests = (name, env) => ({
 const commands = {
   setup: { server: true, plan: () => ({ run: ["--version"] }) },
   demo: program("examples/demo.ts", { server: true }),
+  "demo:cluster": program("examples/cluster-demo.ts", { server: true }),
   test: tests("test", { RELIVE_TEST_LONG: "0" }),
   "test:long": tests("test-long", { RELIVE_TEST_LONG: "1" }),
   check: program("scripts/check.ts", { cwd: "root" }),
