@@ -7,13 +7,18 @@
  * - Words of a peer: the typed function makes them, options in any order.
  * - A reply that a peer's test expects: the content is the same, whatever the shape.
  *
+ * With `RELIVE_REDIS_SERVER`, a server's program, the recordings that this server can answer also run live, in both
+ * protocols.
+ *
  * The last line of the output is `{"passed": n, "total": n, "failed": [ids], "excused": {id: reason}}`; the exit code is 0
  * only when none of at least one failed.
  */
 import { existsSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
-import { checkRecording, checkReply, checkWire, type Outcome } from "./records.ts"
+import * as Effect from "effect/Effect"
+import { checkLive, type Live } from "./live.ts"
+import { checkRecording, checkReply, checkWire, type Outcome, type Recording } from "./records.ts"
 
 const own = fileURLToPath(new URL("../test/fixtures", import.meta.url))
 
@@ -46,6 +51,18 @@ const count = (id: string, outcome: Outcome): void => {
   }
 }
 
+/** What the server that is named answers otherwise, by recording. */
+const liveProblems = async (): Promise<ReadonlyMap<string, string>> => {
+  const path = join(folder, "recordings.jsonl")
+  if (process.env.RELIVE_REDIS_SERVER === undefined || !existsSync(path)) return new Map()
+  const lines = readFileSync(path, "utf8").split("\n")
+  const recordings: ReadonlyArray<Live> = lines.filter((line) => line.trim() !== "").map((line) => JSON.parse(line))
+  const runs = Effect.forEach([2, 3] as const, (protocol) => checkLive(recordings, protocol))
+  const found = await Effect.runPromise(Effect.scoped(runs))
+  for (const { asked, version } of found) console.error(`${asked} recordings on ${version}`)
+  return new Map(found.flatMap(({ wrong }) => wrong.map(({ id, problem }) => [id, problem] as const)))
+}
+
 const run = <A extends { readonly id: string }>(file: string, check: (record: A) => Outcome): void => {
   const path = join(folder, file)
   if (!existsSync(path)) return
@@ -60,7 +77,12 @@ const run = <A extends { readonly id: string }>(file: string, check: (record: A)
   }
 }
 
-run("recordings.jsonl", checkRecording)
+const live = await liveProblems()
+
+run<Recording>("recordings.jsonl", (record) => {
+  const problem = live.get(record.id)
+  return problem === undefined ? checkRecording(record) : { problem }
+})
 run("peer-wire.jsonl", checkWire)
 run("peer-replies.jsonl", checkReply)
 
