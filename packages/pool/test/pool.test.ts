@@ -40,6 +40,35 @@ const normalClients = Effect.flatMap(RedisServer.RedisServer, (server) =>
 )
 
 layer(RedisServer.layer(), { excludeTestServices: true })("a pool", (it) => {
+  it.effect("has one connection for all subscriptions, beside its members, and tells what a loss of it costs", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.RedisServer
+      const events = yield* Redis.subscribe(["c", "d"]).pipe(
+        Stream.tap((event) =>
+          event._tag === "Subscribed"
+            ? Effect.asVoid(server.command(["CLIENT", "KILL", "TYPE", "pubsub"]))
+            : event._tag === "Resubscribed"
+              ? Effect.asVoid(Redis.publish("d", "hello"))
+              : Effect.void
+        ),
+        Stream.takeUntil((event) => event._tag === "Message"),
+        Stream.map((event) => event._tag),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      const others = yield* Effect.forEach(
+        range(3),
+        () => Effect.forkChild(Stream.runHead(Redis.messages(Redis.subscribe("d")))),
+        all
+      )
+      assert.deepStrictEqual(yield* Fiber.join(events), ["Subscribed", "Gap", "Resubscribed", "Message"])
+      yield* Redis.publish("d", "again")
+      yield* Effect.forEach(others, (fiber) => Fiber.join(fiber), all)
+      const [, count] = String(yield* server.command(["INFO", "clients"])).match(/pubsub_clients:(\d+)/) ?? []
+      assert.strictEqual(count ?? "1", "1")
+    }).pipe(Effect.provide(onServer({ size: 3 })))
+  )
+
   it.effect("is the same service to programs: replies, errors, pipelines, transactions, scripts, scans", () =>
     Effect.gen(function* () {
       yield* Redis.command(["DEL", "set"])

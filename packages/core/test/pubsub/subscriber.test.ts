@@ -329,6 +329,26 @@ describe("a connection for pub/sub", () => {
     })
   )
 
+  it.live("a refusal that passes fails who has just asked, and is waited out by who was subscribed", () =>
+    Effect.gen(function* () {
+      let busy = 0
+      const gate: FakeServer.Handler = ([name]) =>
+        busy > 0 && name === "SUBSCRIBE" && busy-- ? "-BUSY a script\r\n" : undefined
+      const fake = yield* FakeServer.make((connection) => connection.serve(gate, handshake, subscribing(3)))
+      yield* Effect.gen(function* () {
+        const old = yield* listenLive(Redis.subscribe("old"))
+        busy = 1
+        const next = yield* listen(Redis.subscribe("new"))
+        assert.include(String(yield* next.ended), "BUSY")
+        busy = 3
+        yield* (yield* fake.connection(1)).close
+        assert.deepStrictEqual(yield* take(old, 2), ["Gap disconnected", "Resubscribed old"])
+        assert.strictEqual(busy, 0)
+        assert.strictEqual(yield* fake.accepted, 6)
+      }).pipe(Effect.provide(Redis.layer({ port: fake.port, ...quiet, ...eager })))
+    })
+  )
+
   it.live("PUBSUB-051 PUBSUB-052 dials as the connection of commands does, one socket at a time", () =>
     Effect.gen(function* () {
       const fake = yield* FakeServer.make((connection) =>

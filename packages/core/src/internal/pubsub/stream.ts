@@ -85,7 +85,7 @@ const run = <Payload, Channel>(
       if (isError(inbox)) return yield* Effect.fail(inbox)
       const names = namesOf(wanted)
       if (isError(names)) return yield* Effect.fail(names)
-      const subscription = new Subscription(wanted, names, inbox)
+      const subscription = new Subscription({ kind: wanted.kind, names: [...wanted.names] }, names, inbox)
       yield* subscribers.open(subscription, inbox.whenFull === "suspend")
       return Stream.fromPull(Effect.succeed(subscription.pull(make)))
     })

@@ -28,6 +28,7 @@ import { ArgumentFailure } from "../resp/encoder.ts"
 import { Push, ReplyError, ReplyFailure } from "../resp/model.ts"
 import { hideEchoes } from "../commands/echoes.ts"
 import type { Decoded } from "../transport/wire.ts"
+import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
 import { Delivery } from "./inbox.ts"
 import { verbs } from "./names.ts"
@@ -250,7 +251,9 @@ export class Subscriber {
     this.changed()
   }
 
-  refused(topic: Topic<Subscription>, error: ReplyError): void {
+  refused(feed: Feed, topic: Topic<Subscription>, error: ReplyError): void {
+    // Who was subscribed survives what passes: the next session is ready when it has passed.
+    if (passes.has(error.code) && [...topic.members].some(({ phase }) => phase === "gap")) return feed.giveUp(error)
     const command = verbs[topic.kind].subscribe
     const told = failure(new ReplyError({ code: error.code, message: hideEchoes(error.message, command), command }))
     for (const subscription of this.set.refused(topic)) this.fail(subscription, told)
@@ -290,6 +293,9 @@ export class Subscriber {
   }
 }
 
+/** Refusals that the server will not repeat for long. */
+const passes: ReadonlySet<string> = new Set(["BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"])
+
 const noWord = (address: string): RedisError =>
   connectionError({ kind: "disconnected", address, detail: "the session was ended" }, "unsent")
 
@@ -328,6 +334,14 @@ export class Feed implements Inbound {
     const { cause, closedByPeer, kind } = end
     const detail = closedByPeer === true ? end.detail + likelyLimit : end.detail
     this.subscriber.lost(this, connectionError({ kind, address: this.address, detail, cause }, "unsent"))
+  }
+
+  /** The session is of no use now. */
+  giveUp({ message }: ReplyError): void {
+    const detail = `the server cannot subscribe now: ${hideEchoes(message, "SUBSCRIBE")}`
+    const end = sessionEnd({ kind: "connect", detail, refused: false })
+    // Not inside of the dispatch, which is in the middle of its state.
+    queueMicrotask(() => this.session.die(end))
   }
 
   // -------------------------------------------------------------------------------------------------------------- writing
@@ -430,7 +444,7 @@ export class Feed implements Inbound {
     if (!(asked instanceof Changes)) return
     const next = asked.next
     asked.at++
-    if (next !== undefined) this.subscriber.refused(next.topic, error)
+    if (next !== undefined) this.subscriber.refused(this, next.topic, error)
   }
 
   flush(): void {
