@@ -2,7 +2,9 @@
  * From options to `Resolved`: the URL is taken apart, each option is taken from the record or else from the URL, checked by
  * its kind, or given its default.
  *
- * Checking stops at the first thing that is wrong; inside this module that is an exception, outside a failed `Result`.
+ * Checking stops at the first thing that is wrong.
+ *
+ * @internal
  */
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
@@ -10,6 +12,7 @@ import * as Result from "effect/Result"
 import * as CommandTable from "../../CommandTable.ts"
 import type { Command, Endpoint, Input, Resolved, ResolvedSentinel, ResolvedTls } from "../../RedisOptions.ts"
 import { RedisArgumentError } from "../../RedisError.ts"
+import { attempt, invalid, valid } from "./invalid.ts"
 import { describe, type Kind } from "./kinds.ts"
 import { checkSentinel } from "./sentinel.ts"
 import { isSentinelUrl, parse as parseSentinelUrl } from "./sentinelUrl.ts"
@@ -17,26 +20,12 @@ import { isOptionName, isQueryName, kinds, suggestion, type OptionName } from ".
 import * as RedisUrl from "./url.ts"
 import { defaultLimits } from "../resp/model.ts"
 
-class Invalid {
-  readonly message: string
-  constructor(message: string) {
-    this.message = message
-  }
-}
-
-const invalid = (message: string): never => {
-  throw new Invalid(message)
-}
-
 /** See `RedisOptions.resolve`. */
-export const resolveOptions = (input: Input): Result.Result<Resolved, RedisArgumentError> => {
-  try {
-    return Result.succeed(resolveOrThrow(input))
-  } catch (error) {
-    if (error instanceof Invalid) return Result.fail(new RedisArgumentError({ detail: error.message }))
-    throw error
-  }
-}
+export const resolveOptions = (input: Input): Result.Result<Resolved, RedisArgumentError> =>
+  Result.mapError(
+    attempt(() => resolveOrThrow(input)),
+    (detail) => new RedisArgumentError({ detail })
+  )
 
 /** One option's value, and where it was written, for messages. */
 type Given = { readonly value: unknown; readonly where: string }
@@ -85,10 +74,10 @@ const readRecord = (record: Record<string, unknown>): ReadonlyMap<OptionName, Gi
 
 const readUrl = (text: string): Pick<Sources, "url" | "sentinel"> => {
   if (isSentinelUrl(text)) {
-    const { sentinel, server } = Result.getOrThrowWith(parseSentinelUrl(text), (problem) => new Invalid(problem))
+    const { sentinel, server } = valid(parseSentinelUrl(text))
     return { url: readParts(server), sentinel }
   }
-  const url = Result.getOrThrowWith(RedisUrl.parse(text), (problem) => new Invalid(problem))
+  const url = valid(RedisUrl.parse(text))
   return { url: readParts(url), sentinel: undefined }
 }
 
@@ -232,7 +221,7 @@ const readSentinel = (sources: Sources): ResolvedSentinel | undefined => {
       )
     }
   }
-  return Result.getOrThrowWith(checkSentinel(sources.sentinel), (problem) => new Invalid(problem))
+  return valid(checkSentinel(sources.sentinel))
 }
 
 const unixEndpoint = (path: string, port: number | undefined): Endpoint => {

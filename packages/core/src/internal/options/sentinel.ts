@@ -1,10 +1,13 @@
 /**
  * The option `sentinel`: what it may be, and what it comes to. A failure is a sentence for a person; it shows no password.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { Address, ResolvedSentinel, ResolvedTls, SentinelNode } from "../../RedisOptions.ts"
+import { attempt, invalid } from "./invalid.ts"
 import { describe, duration, host, integer, isPlain, password, username, type Kind, type Secret } from "./kinds.ts"
 import { tls } from "./tls.ts"
 import * as RedisUrl from "./url.ts"
@@ -30,27 +33,9 @@ const roles = ["primary", "replica", "preferReplica"] as const
 const port = integer(1, 65535)
 export const timeout = duration(1)
 
-/** A failure inside of this module; outside it is a failed `Result`. */
-class Invalid {
-  readonly message: string
-  constructor(message: string) {
-    this.message = message
-  }
-}
-
-const invalid = (message: string): never => {
-  throw new Invalid(message)
-}
-
 /** Checks the option. */
-export const checkSentinel = (value: unknown): Result.Result<ResolvedSentinel, string> => {
-  try {
-    return Result.succeed(checkOrThrow(value))
-  } catch (error) {
-    if (error instanceof Invalid) return Result.fail(error.message)
-    throw error
-  }
-}
+export const checkSentinel = (value: unknown): Result.Result<ResolvedSentinel, string> =>
+  attempt(() => checkOrThrow(value))
 
 const checkOrThrow = (value: unknown): ResolvedSentinel => {
   if (!isPlain(value)) {
@@ -99,9 +84,9 @@ interface Common {
 
 const get = <A>(name: string, kind: Kind<A, unknown>, value: unknown): A | undefined => {
   if (value === undefined) return undefined
-  const checked = kind.check(value)
+  const attempt = kind.check(value)
   const shown = name === "password" ? "something else" : describe(value)
-  return checked === undefined ? invalid(`The option \`sentinel.${name}\` must be ${kind.must}, not ${shown}`) : checked
+  return attempt === undefined ? invalid(`The option \`sentinel.${name}\` must be ${kind.must}, not ${shown}`) : attempt
 }
 
 const readRole = (value: unknown): ResolvedSentinel["role"] => {

@@ -9,10 +9,13 @@
  * redis://user:password@host:6379/0?timeout=2s      also valkey, and rediss and valkeys for TLS
  * redis+unix:///run/redis.sock?database=1           also valkey+unix and unix
  * ```
+ *
+ * @internal
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Net from "node:net"
 import type { Endpoint } from "../../RedisOptions.ts"
+import { attempt, invalid } from "./invalid.ts"
 
 /** The parts of a URL, percent-decoded. Absent parts are `undefined`. */
 export interface RedisUrl {
@@ -44,41 +47,22 @@ const schemes: ReadonlyMap<string, Scheme> = new Map([
 const forms =
   "redis://, valkey://, rediss://, valkeys:// (redis://user:password@host:6379/0), redis+unix://, valkey+unix:// or unix:// (unix:///run/redis.sock)"
 
-/** A URL that cannot be read; caught by `parse`, and never seen outside. */
-class Malformed {
-  readonly message: string
-  constructor(message: string) {
-    this.message = message
-  }
-}
-
-const malformed = (message: string): never => {
-  throw new Malformed(message)
-}
-
 /** Reads a URL. The failure is a message for a person, without anything secret. */
-export const parse = (text: string): Result.Result<RedisUrl, string> => {
-  try {
-    return Result.succeed(parseOrThrow(text))
-  } catch (error) {
-    if (error instanceof Malformed) return Result.fail(error.message)
-    throw error
-  }
-}
+export const parse = (text: string): Result.Result<RedisUrl, string> => attempt(() => parseOrThrow(text))
 
 const parseOrThrow = (text: string): RedisUrl => {
   const parts = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s.exec(text)
-  if (parts === null) return malformed(`The URL must begin with one of ${forms}`)
+  if (parts === null) return invalid(`The URL must begin with one of ${forms}`)
   const [, schemeText = "", authority = "", path = "", query = "", fragment] = parts
   const name = schemeText.toLowerCase()
-  const scheme = schemes.get(name) ?? malformed(`The URL must begin with one of ${forms}, not with ${name}://`)
+  const scheme = schemes.get(name) ?? invalid(`The URL must begin with one of ${forms}, not with ${name}://`)
   if (fragment !== undefined) {
-    malformed(`The ${name}:// URL must not contain a #; in a username or password write it as %23`)
+    invalid(`The ${name}:// URL must not contain a #; in a username or password write it as %23`)
   }
   const place = splitAuthority(authority)
   // An @ further right is most likely the end of a password with a / or ? in it, so what stands there is not shown.
   if (!scheme.unix && (path.includes("@") || (query.includes("@") && !isDatabase(path)))) {
-    malformed(
+    invalid(
       `The ${name}:// URL has an @ in its path or query; in a username or password write @ as %40, / as %2F, ? as %3F`
     )
   }
@@ -96,7 +80,7 @@ const decode = (text: string, what: string): string => {
   try {
     return decodeURIComponent(text)
   } catch {
-    return malformed(`The ${what} in the URL is not percent-encoded UTF-8; write a % as %25`)
+    return invalid(`The ${what} in the URL is not percent-encoded UTF-8; write a % as %25`)
   }
 }
 
@@ -121,7 +105,7 @@ type Place = Pick<RedisUrl, "host" | "port" | "path" | "database">
 
 const unixPlace = (shown: string, hostport: string, path: string): Place => {
   if (hostport !== "" || path.length < 2) {
-    malformed(
+    invalid(
       `The URL ${shown}… must name the absolute path of a socket after three slashes, as in unix:///run/redis.sock`
     )
   }
@@ -130,14 +114,14 @@ const unixPlace = (shown: string, hostport: string, path: string): Place => {
 
 const tcpPlace = (shown: string, hostport: string, path: string): Place => {
   if (/,|%2c/i.test(hostport)) {
-    malformed(
+    invalid(
       `The URL ${shown}… names several hosts, and a connection has one; name one, and write a , in a password before the @ as %2C`
     )
   }
   const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(.*))?$/s.exec(hostport)
   // More colons than one: an IPv6 address without brackets, or a password whose @host is missing.
   if (parts === null) {
-    return malformed(
+    return invalid(
       `The URL ${shown}… must have the form host:port, with an IPv6 address in brackets: redis://[::1]:6379`
     )
   }
@@ -155,7 +139,7 @@ const readPort = (shown: string, text: string | undefined): number | undefined =
   if (text === undefined || text === "") return undefined
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (port < 1 || port > 65535) {
-    malformed(`The port of the URL ${shown}… must be a whole number from 1 to 65535; a password needs an @ after it`)
+    invalid(`The port of the URL ${shown}… must be a whole number from 1 to 65535; a password needs an @ after it`)
   }
   return port
 }
@@ -171,14 +155,14 @@ const readDatabase = (shown: string, path: string): number | undefined => {
   const [, segment = "", ...rest] = path.split("/")
   if (segment === "") {
     return rest.some((more) => more !== "")
-      ? malformed(`The path of the URL ${shown}… begins with two slashes; write the database after one, as in …:6379/1`)
+      ? invalid(`The path of the URL ${shown}… begins with two slashes; write the database after one, as in …:6379/1`)
       : undefined
   }
   const database = /^\d{1,10}$/.test(segment) ? Number(segment) : -1
   if (database < 0 || database > 2147483647) {
     // With anything but letters and digits in it, it is most likely a part of a password.
     const what = /^[\w.-]+$/.test(segment) ? JSON.stringify(`/${segment}`) : "what it is"
-    malformed(`The database of the URL ${shown}… must be a whole number from 0, not ${what}`)
+    invalid(`The database of the URL ${shown}… must be a whole number from 0, not ${what}`)
   }
   return database
 }
@@ -190,9 +174,9 @@ const splitQuery = (query: string): ReadonlyMap<string, string> => {
     if (part === "") continue
     const equals = part.indexOf("=")
     if (equals < 1)
-      malformed("The query of the URL must have the form ?name=value&name=value; write a ? in a password as %3F")
+      invalid("The query of the URL must have the form ?name=value&name=value; write a ? in a password as %3F")
     const name = decode(part.slice(0, equals), "query")
-    if (entries.has(name)) malformed("The query of the URL names one option twice; name it once")
+    if (entries.has(name)) invalid("The query of the URL names one option twice; name it once")
     entries.set(name, decode(part.slice(equals + 1), "query"))
   }
   return entries
