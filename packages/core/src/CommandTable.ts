@@ -216,9 +216,13 @@ const find = (map: ReadonlyMap<string, Entry>, argument: Argument | undefined): 
   return map.get(name) ?? (name.length > longestName ? undefined : map.get(name.toLowerCase()))
 }
 
+/** The entry of a command. A caller without types can give something else than an array, which the encoder refuses. */
+const commandOf = (args: ReadonlyArray<Argument>): Entry | undefined =>
+  Array.isArray(args) ? find(table, args[0]) : undefined
+
 /** The entry of the subcommand where there is one. A subcommand that is not known has no entry. */
 const entryOf = (args: ReadonlyArray<Argument>): Entry | undefined => {
-  const entry = find(table, args[0])
+  const entry = commandOf(args)
   if (entry?.subcommands === undefined || args.length < 2) return entry
   return find(entry.subcommands, args[1])
 }
@@ -243,7 +247,7 @@ export const isKnown = (name: string): boolean => find(table, name) !== undefine
  * @since 0.1.0
  */
 export const flagsOf = (args: ReadonlyArray<Argument>): number => {
-  const entry = find(table, args[0])
+  const entry = commandOf(args)
   if (entry === undefined) return 0
   return entry.isPlain ? entry.flags : flagsWithArguments(args)
 }
@@ -384,7 +388,7 @@ export const isReplicaRead = (args: ReadonlyArray<Argument>): boolean => {
  * @since 0.1.0
  */
 export const blockingTimeoutMillis = (args: ReadonlyArray<Argument>): number | undefined => {
-  const entry = find(table, args[0])
+  const entry = commandOf(args)
   const place = entry?.timeout
   if (entry === undefined || place === undefined) return undefined
   const timeout = readTimeout(timeoutArgument(entry.name, place, args))

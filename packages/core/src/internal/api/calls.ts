@@ -59,7 +59,7 @@ const hasSchema = <S extends Schema.Constraint>(
 ): options is SchemaOptions<S> => Predicate.isObject(options) && "schema" in options && options.schema !== undefined
 
 const isRepeatable = (command: Resp.Command): boolean =>
-  Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.repeatable) !== 0
+  (CommandTable.flagsOf(command) & CommandTable.Flags.repeatable) !== 0
 
 /** Makes a call of the service, with the option `retry` if there is one. */
 const call = <Self, Input, A>(

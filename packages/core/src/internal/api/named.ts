@@ -84,12 +84,10 @@ const makeUse =
 
 const never = () => false
 
-/** Does the server keep back its reply? */
+/** Whether the server may keep back the reply of one of the commands. */
 const blocking = (commands: ReadonlyArray<Resp.Command>) => () =>
   Array.isArray(commands) &&
-  commands.some(
-    (command) => Array.isArray(command) && (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0
-  )
+  commands.some((command) => (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0)
 
 /**
  * Subscribes on whoever has the name, and on the next one when that has closed: in between is a gap, as for a connection

@@ -78,8 +78,7 @@ export const leaseTimeoutMillis = (options: LeaseOptions | undefined, inherited:
 export const blockingMillis = (commands: ReadonlyArray<Resp.Command>): number => {
   let sum = 0
   for (const command of commands) {
-    // What is no command is refused elsewhere.
-    const millis = Array.isArray(command) ? CommandTable.blockingTimeoutMillis(command) : undefined
+    const millis = CommandTable.blockingTimeoutMillis(command)
     sum += millis === 0 ? Infinity : (millis ?? 0)
   }
   return sum

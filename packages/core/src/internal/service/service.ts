@@ -43,8 +43,6 @@ const callFlags = (common: number, any: number, options: CallOptions | undefined
   ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
   (options?.decode === "bytes" ? BYTES : 0)
 
-const flagsOf = (command: Resp.Command): number => (Array.isArray(command) ? CommandTable.flagsOf(command) : 0)
-
 /** So many leases that end before they are used are the server's doing, and its error is the caller's. */
 const LEASES_TRIED = 3
 
@@ -134,7 +132,7 @@ export class ConnectionService extends Discreet implements Service {
     command: Resp.Command,
     options: CallOptions | undefined
   ): Call<Resp.Reply> | Effect.Effect<Resp.Reply, RedisError> {
-    const flags = flagsOf(command)
+    const flags = CommandTable.flagsOf(command)
     const refused = this.refusal(command, flags, "shared")
     if (refused !== undefined) return Exit.fail(refused)
     if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
