@@ -350,7 +350,8 @@ describe("an error", () => {
   })
 
   it("knows its command when told", () => {
-    assert.strictEqual(String(error("ERR no").withCommand("GET")), "ReplyError: ERR no (GET)")
+    const told = new Resp.ReplyError({ code: "ERR", message: "ERR no", command: "GET" })
+    assert.strictEqual(String(told), "ReplyError: ERR no (GET)")
   })
 
   it("is retryable when the server says that it passes", () => {

@@ -7,6 +7,8 @@
  * together into as few chunks as possible.
  *
  * Strings are meant as UTF-8, which is what sockets write a string as.
+ *
+ * @internal
  */
 import { Buffer } from "node:buffer"
 import type { Heads } from "./heads.ts"
@@ -278,11 +280,6 @@ export class Batch {
   private text = ""
   /** Small parts before `text` that are not in a chunk yet: when there are some, the next chunk is bytes. */
   private small: Array<string | Uint8Array> = []
-
-  /** Is there nothing to write? */
-  get empty(): boolean {
-    return this.text === "" && this.small.length === 0 && this.chunks.length === 0
-  }
 
   /** Adds a payload. */
   add(payload: Payload): void {

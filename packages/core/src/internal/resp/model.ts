@@ -5,6 +5,8 @@
  * ones captures a stack; only `ProtocolError`, of which a session has at most one, is an `Error`.
  *
  * `Resp.ts` exports them; this file exists so that the parser can use them without importing its own public face.
+ *
+ * @internal
  */
 import * as Data from "effect/Data"
 
@@ -127,11 +129,6 @@ export class ReplyError {
       code: leadingCode.exec(text)?.[0] ?? "ERR",
       message: echo === -1 ? text : text.slice(0, echo)
     })
-  }
-
-  /** The same error, knowing the name of the command it belongs to. */
-  withCommand(command: string): ReplyError {
-    return new ReplyError({ code: this.code, message: this.message, command })
   }
 
   /**
