@@ -116,6 +116,8 @@ const module = (sources: ReadonlyArray<string>, table: ReadonlyMap<string, strin
  *
  * A line is: name, flags (r changes nothing, b blocks, B blocks when told to, s runs a script, - none), keys (see keys.ts, -
  * none), policies of request and response in a cluster (- none). A subcommand is command|subcommand.
+ *
+ * @internal
  */
 export const commandTableData = \`
 ${[...table.values()].sort().join("\n")}

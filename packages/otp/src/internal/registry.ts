@@ -1,4 +1,8 @@
-/** The store behind `Registry`: entries by key and by owner. */
+/**
+ * The store behind `Registry`: entries by key and by owner.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import * as MutableHashMap from "effect/MutableHashMap"
 import * as Option from "effect/Option"

@@ -1,4 +1,8 @@
-/** Finding the server program. */
+/**
+ * Finding the server program.
+ *
+ * @internal
+ */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 

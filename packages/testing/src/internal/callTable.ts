@@ -1,6 +1,8 @@
 /**
  * The ledger's memory of calls: two bytes for each, and their times for the last million. Ten minutes at 10 000 calls a
  * second are 6 million calls; they fit in 30 MB.
+ *
+ * @internal
  */
 
 /** How a call stands, in three bits. */

@@ -1,6 +1,8 @@
 /**
  * A throw-away certificate authority with one server and one client certificate (RFC 5280, ECDSA on P-256 with
  * SHA-256), made in a few milliseconds without any program. The authority's key is forgotten at once.
+ *
+ * @internal
  */
 import * as Crypto from "node:crypto"
 import type { Certificates, Options } from "../Certificates.ts"

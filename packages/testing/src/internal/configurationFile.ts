@@ -1,4 +1,8 @@
-/** What a server is started with: its settings, from the options, and the files they are written to. */
+/**
+ * What a server is started with: its settings, from the options, and the files they are written to.
+ *
+ * @internal
+ */
 import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"

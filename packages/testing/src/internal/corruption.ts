@@ -2,6 +2,8 @@
  * Breaking replies where a decoder must notice. A scanner knows the role of each byte of a RESP stream (RESP2 and
  * RESP3; nesting does not matter for that), and a change is chosen so that what results is outside the grammar for sure:
  * for instance no type byte is ever turned into another valid one.
+ *
+ * @internal
  */
 import type { CorruptKind, CorruptPlace } from "../Fault.ts"
 import type { Random } from "./random.ts"

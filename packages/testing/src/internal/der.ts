@@ -1,6 +1,8 @@
 /**
  * The few DER encoders (ITU-T X.690) that a certificate needs. `node:crypto` signs and exports keys but cannot build an
  * X.509 certificate, and a test package should not depend on an `openssl` program being there.
+ *
+ * @internal
  */
 
 const encodeLength = (length: number): Buffer => {

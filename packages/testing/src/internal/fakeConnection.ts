@@ -1,6 +1,8 @@
 /**
  * One connection of a `FakeServer`: what came in and waits to be taken, and the one fiber (its script) that takes it.
  * All state changes in socket events, which only wake that fiber.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,4 +1,8 @@
-/** In a module of its own, because both the server and its connections make it. */
+/**
+ * In a module of its own, because both the server and its connections make it.
+ *
+ * @internal
+ */
 import * as Schema from "effect/Schema"
 
 /**

@@ -5,6 +5,8 @@
  * worker that hangs. So a small shell waits on a pipe from this process: the operating system closes the pipe when the
  * process dies, and the shell then kills the server and removes its directory. The "exit" hook does the same at once
  * where it runs, and is all there is on a machine without `/bin/sh`.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -1,4 +1,8 @@
-/** A fault in force, and whom it hit. */
+/**
+ * A fault in force, and whom it hit.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Fault } from "../Fault.ts"

@@ -1,6 +1,8 @@
 /**
  * One direction of one proxied connection: a queue of chunks between two sockets, and the faults that hold it up. Plain
  * state driven by socket events and one timer; a lane without faults writes straight through.
+ *
+ * @internal
  */
 import type * as Net from "node:net"
 import type { Corrupt, Cut, Direction, Fault, HalfClose } from "../Fault.ts"

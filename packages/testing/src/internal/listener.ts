@@ -1,6 +1,8 @@
 /**
  * A listening socket that can be closed and opened again on the same address. Connections are its owner's business: to
  * close the listener says nothing to them.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

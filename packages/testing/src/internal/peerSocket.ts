@@ -1,4 +1,8 @@
-/** Ways to end a socket that Node does not offer for every kind of socket. */
+/**
+ * Ways to end a socket that Node does not offer for every kind of socket.
+ *
+ * @internal
+ */
 import type * as Net from "node:net"
 
 /** Ends with RST where the transport has one (TCP); else closes at once (Unix sockets). */

@@ -5,6 +5,8 @@
  * test that looks for a free port, and the machine itself, which hands out ports of the ephemeral range (from 32768 on
  * Linux) to outgoing connections; a client that dials a closed ephemeral port can even connect to itself. So ports are
  * taken below that range and marked by a lock file that other processes respect.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -1,4 +1,8 @@
-/** A client's socket, the socket to the server behind it, and the two lanes between them. */
+/**
+ * A client's socket, the socket to the server behind it, and the two lanes between them.
+ *
+ * @internal
+ */
 import type * as Net from "node:net"
 import type { Cut } from "../Fault.ts"
 import { Lane, type LaneContext } from "./lane.ts"

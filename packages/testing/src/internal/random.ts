@@ -1,4 +1,8 @@
-/** Random numbers that replay: the same seed gives the same sequence on every machine. */
+/**
+ * Random numbers that replay: the same seed gives the same sequence on every machine.
+ *
+ * @internal
+ */
 
 /** A source of random choices. */
 export interface Random {

@@ -1,6 +1,8 @@
 /**
  * Real time. The peers of this package are other processes: they do not follow a `TestClock`, so waiting for them must
  * not either, or every test under `it.effect` would hang.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 

@@ -1,6 +1,8 @@
 /**
  * The little RESP that test tools need: commands out, RESP2 values in. It is deliberately not the decoder under test,
  * so that a bug of that one cannot hide here. Sources: the RESP2 part of the protocol specification at redis.io.
+ *
+ * @internal
  */
 
 /** A command argument. Strings go out as UTF-8. */

@@ -1,4 +1,8 @@
-/** A client for one exchange: dials, sends, reads the replies, closes. It survives any restart by having no state. */
+/**
+ * A client for one exchange: dials, sends, reads the replies, closes. It survives any restart by having no state.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import * as Tls from "node:tls"

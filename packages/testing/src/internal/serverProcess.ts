@@ -1,4 +1,8 @@
-/** One life of a server process: spawned, read, signalled, and awaited. */
+/**
+ * One life of a server process: spawned, read, signalled, and awaited.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { spawn, type ChildProcess } from "node:child_process"

@@ -1,4 +1,8 @@
-/** Fibers that wait for plain mutable state to become what they need. */
+/**
+ * Fibers that wait for plain mutable state to become what they need.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 

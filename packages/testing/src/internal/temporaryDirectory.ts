@@ -1,4 +1,8 @@
-/** A directory of a scope's own, readable by its owner alone. */
+/**
+ * A directory of a scope's own, readable by its owner alone.
+ *
+ * @internal
+ */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"

@@ -4,6 +4,8 @@
  *
  * A line is: name, flags (r changes nothing, b blocks, B blocks when told to, s runs a script, - none), keys (see keys.ts, -
  * none), policies of request and response in a cluster (- none). A subcommand is command|subcommand.
+ *
+ * @internal
  */
 export const commandTableData = `
 acl - - -

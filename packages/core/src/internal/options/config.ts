@@ -1,6 +1,8 @@
 /**
  * The options as a `Config`: one optional text for each, read by its kind. A `ConfigError` names the variable and says what
  * it must be; it never holds the text, which may be a password in the wrong place.
+ *
+ * @internal
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"

@@ -1,6 +1,8 @@
 /**
  * The kinds of values an option can have: what it must be (for the message), how a value is checked, and how its text form
  * (URL query, environment) is read. Nothing here shows a value: a string in the wrong place may be a password.
+ *
+ * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -4,6 +4,8 @@
  * The credentials, the database and the other options of the query are those of the servers, as in any Redis URL; the hosts are
  * the Sentinels'. With `rediss-sentinel://` both speak TLS. The Sentinels' own are `sentinelUsername`, `sentinelPassword` and
  * `sentinelTimeout` in the query, beside `group` and `role`.
+ *
+ * @internal
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"

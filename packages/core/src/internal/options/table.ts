@@ -1,6 +1,8 @@
 /**
  * Every option: its kind, and so what it must be and how it is read. The one list that records, URLs, the environment and
  * the defaults go by.
+ *
+ * @internal
  */
 import type { Options } from "../../RedisOptions.ts"
 import * as Kind from "./kinds.ts"

@@ -1,5 +1,7 @@
 /**
  * The option `tls`: what it may be, and what it comes to. Nothing here shows a value.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"

@@ -4,6 +4,8 @@
  * Open aggregates are `Level`s on a stack that is reused, so nothing recurses. A reply that fails (over a limit, or not
  * text) leaves the stack and is passed with `Skip`; its failure is put out when it is over. Values are `muted` when nobody
  * will see them: those of a failed reply, and those of attributes that the builder does not keep.
+ *
+ * @internal
  */
 import { type Attributes, type Builder, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
 import { Attribute, MapType, PushType, SetType, StreamEnd } from "./grammar.ts"

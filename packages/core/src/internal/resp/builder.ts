@@ -3,6 +3,8 @@
  *
  * There are two, `replyBuilder` and `frameBuilder`. A process normally uses one, so that the engine sees one set of
  * methods and inlines them: for replies most of these are the identity.
+ *
+ * @internal
  */
 import { type Frame, type FrameBody, type Reply, ReplyError } from "./model.ts"
 

@@ -5,6 +5,8 @@
  * never more than eight times what was received, and the rest is copied straight into it; with each chunk as much again of
  * what came before is moved there. So the work is spread over the chunks, no chunk makes more of it than it is long, and
  * the peak is 1.125 times the value.
+ *
+ * @internal
  */
 import { Buffer } from "node:buffer"
 

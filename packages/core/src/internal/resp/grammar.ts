@@ -1,5 +1,7 @@
 /**
  * The bytes of RESP: the types, the lines they begin, and what to say of a byte that is wrong.
+ *
+ * @internal
  */
 import { doubleFit, integerFit, lengthFit, wordFit } from "./line.ts"
 

@@ -1,5 +1,7 @@
 /**
  * The stack of the parser: one `Level` for each open aggregate.
+ *
+ * @internal
  */
 import { type Attributes, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
 import { ArrayType } from "./grammar.ts"

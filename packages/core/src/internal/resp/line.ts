@@ -4,6 +4,8 @@
  * Each `…Fit` function reads the content of a line and returns, with one number, what an incremental parser asks:
  * `fits` when it is complete and right; the content's length when it is right so far but cannot end here; else the index
  * of the first byte that can never be right. So a wrong byte is seen at once, also while the line is still coming.
+ *
+ * @internal
  */
 
 /** The line is complete and inside the grammar. */

@@ -15,6 +15,8 @@
  * a place to go on.
  *
  * Every field is set in the constructor, with values of one kind: the hot loop runs several times slower otherwise.
+ *
+ * @internal
  */
 import { isUtf8 } from "node:buffer"
 import { Assembly, type Parsed } from "./assembly.ts"

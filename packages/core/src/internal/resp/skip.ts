@@ -3,6 +3,8 @@
  *
  * However deep it is nested, aggregates of known length need no stack: what matters is how many values are still to come,
  * one number. Only streamed aggregates, whose end is a mark, need an entry each.
+ *
+ * @internal
  */
 
 /** A streamed aggregate that is open: what is still to come after it, and how many elements it has, odd or even. */

@@ -6,6 +6,8 @@
  * units as there were bytes and no replacement character, every byte was ASCII, unit i is byte i, and each text inside is
  * a slice. Otherwise the window is spoiled and its texts are decoded one by one, and so are those for a while after it. The price: a slice of 13 units or more
  * keeps its window alive, so a program that keeps one short text of a reply keeps up to `windowBytes` bytes.
+ *
+ * @internal
  */
 import { Buffer, isUtf8 } from "node:buffer"
 

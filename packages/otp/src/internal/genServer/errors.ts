@@ -1,4 +1,8 @@
-/** What calls, stops and starts of servers can fail with. Exported by `GenServer`. */
+/**
+ * What calls, stops and starts of servers can fail with. Exported by `GenServer`.
+ *
+ * @internal
+ */
 import * as Data from "effect/Data"
 import * as ExitReason from "../../ExitReason.ts"
 import type { Process } from "../../Process.ts"

@@ -4,6 +4,8 @@
  *     init ──ok──▶ loop: continuation, else message, else (when it named one) idle timeout ──stop, crash──▶ terminate
  *
  * The state changes when a handler returns and before anybody is told of its reply.
+ *
+ * @internal
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"

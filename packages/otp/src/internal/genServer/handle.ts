@@ -5,6 +5,8 @@
  * its reply was deferred, an entry of the list of open calls. It is settled once, by whoever comes first: a reply, the
  * end of the server, or the caller going away. All waiting calls are in one of the two lists, so that the end of the
  * server finds them.
+ *
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"

@@ -1,4 +1,8 @@
-/** What a server does now, in words, and without anything that was sent to it. */
+/**
+ * What a server does now, in words, and without anything that was sent to it.
+ *
+ * @internal
+ */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Predicate from "effect/Predicate"

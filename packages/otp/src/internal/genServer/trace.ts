@@ -1,4 +1,8 @@
-/** The span and the log annotations of a caller, under which its request is handled. */
+/**
+ * The span and the log annotations of a caller, under which its request is handled.
+ *
+ * @internal
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"

@@ -3,6 +3,8 @@
  *
  * Effect drops the failure of a fiber that nobody observes, and keeps no list of fibers. So every fork of ours says
  * what it is for, is listed while it lives, and hands its exit to a callback that has to be given.
+ *
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -3,6 +3,8 @@
  *
  * It is unbounded as OTP's mailboxes are, for what must not be refused: ends of processes, exit signals, calls of
  * supervisors. Queues that callers can fill at will are bounded `Mailbox`es.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import { wake } from "./signals.ts"

@@ -3,6 +3,8 @@
  *
  * The order to stop interrupts it only while it waits for a job. While it does one the order is remembered; the supervisor
  * kills it when its time is over, which interrupts the job.
+ *
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import { PreventSchedulerYield } from "effect/References"

@@ -18,6 +18,8 @@
  *
  * The rules are OTP's: exit signals, links and monitors as the `erlang` module documents them, the parent's exit as
  * `gen_server` treats it.
+ *
+ * @internal
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"

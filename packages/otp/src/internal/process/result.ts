@@ -1,4 +1,8 @@
-/** What an effect that ran as a process gave: a process itself has no value, only a reason. */
+/**
+ * What an effect that ran as a process gave: a process itself has no value, only a reason.
+ *
+ * @internal
+ */
 import type * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,8 @@
-/** The service by which code finds the process it runs in. Kept apart to break an import cycle. */
+/**
+ * The service by which code finds the process it runs in. Kept apart to break an import cycle.
+ *
+ * @internal
+ */
 import * as Context from "effect/Context"
 import type { Process } from "../../Process.ts"
 

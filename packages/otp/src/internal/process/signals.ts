@@ -9,6 +9,8 @@
  * and a ring of processes would overflow it. Therefore wakes are queued too, and none happens while signals are being
  * handed out. After many wakes in a row the rest goes through the scheduler, so that two processes that wake each
  * other for ever do not hold up everything else.
+ *
+ * @internal
  */
 import type * as Fiber from "effect/Fiber"
 

@@ -1,3 +1,8 @@
+/**
+ * The time of a process.
+ *
+ * @internal
+ */
 import type * as Clock from "effect/Clock"
 
 /** The monotonic time in milliseconds. */

@@ -5,6 +5,8 @@
  *
  * A timer that has fired leaves a *tick* in the mailbox. Re-arming its key, or cancelling it, takes the tick out as long
  * as it waits there: what was armed before is never seen afterwards.
+ *
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"

@@ -3,6 +3,8 @@
  *
  * The schedule of a child is a step function in the child. A restart that waits is one `Postponed`, with all children
  * that wait because of it; its timer offers it to the supervisor, which resumes it in its turn.
+ *
+ * @internal
  */
 import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"

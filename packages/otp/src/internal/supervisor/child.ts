@@ -1,4 +1,8 @@
-/** A child as its supervisor keeps it: data, and how the tree shows it. */
+/**
+ * A child as its supervisor keeps it: data, and how the tree shows it.
+ *
+ * @internal
+ */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"

@@ -1,4 +1,8 @@
-/** The errors of supervisors and child specs. The public modules export them. */
+/**
+ * The errors of supervisors and child specs. The public modules export them.
+ *
+ * @internal
+ */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as ExitReason from "../../ExitReason.ts"

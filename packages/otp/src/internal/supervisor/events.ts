@@ -1,4 +1,8 @@
-/** Who listens to the events of a supervision tree. Publishing costs nothing when nobody does. */
+/**
+ * Who listens to the events of a supervision tree. Publishing costs nothing when nobody does.
+ *
+ * @internal
+ */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,8 @@
-/** Series of a supervisor that are read when metrics are collected: nothing is counted for them but plain fields. */
+/**
+ * Series of a supervisor that are read when metrics are collected: nothing is counted for them but plain fields.
+ *
+ * @internal
+ */
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Telemetry as Switch } from "../../Supervisor.ts"

@@ -1,4 +1,8 @@
-/** A tree as text: one line per process, in columns. */
+/**
+ * A tree as text: one line per process, in columns.
+ *
+ * @internal
+ */
 import * as ExitReason from "../../ExitReason.ts"
 import type { TreeNode } from "../../Supervisor.ts"
 

@@ -1,4 +1,8 @@
-/** The ways to run a supervisor: in the process of a child, and as the root of a tree. */
+/**
+ * The ways to run a supervisor: in the process of a child, and as the root of a tree.
+ *
+ * @internal
+ */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,8 @@
-/** The description of a supervisor, and the check of its settings. */
+/**
+ * The description of a supervisor, and the check of its settings.
+ *
+ * @internal
+ */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"

@@ -1,4 +1,8 @@
-/** The checks of child specs (OTP's `check_childspecs`), and their times in milliseconds. */
+/**
+ * The checks of child specs (OTP's `check_childspecs`), and their times in milliseconds.
+ *
+ * @internal
+ */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { ChildSpec, Shutdown } from "../../ChildSpec.ts"

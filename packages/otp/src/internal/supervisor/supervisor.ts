@@ -5,6 +5,8 @@
  *
  * The methods named after OTP's algorithm (`childEnded`, `restart`, `restartGroup`, `tryAgain`) are where its rules
  * are; each rule is in one place. Starting and stopping a child that does so at once takes no step of an effect.
+ *
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"

@@ -1,4 +1,8 @@
-/** The tag of the supervisor of a tree. Kept apart to break an import cycle. */
+/**
+ * The tag of the supervisor of a tree. Kept apart to break an import cycle.
+ *
+ * @internal
+ */
 import * as Context from "effect/Context"
 import type { SupervisorRef as Ref } from "../../Supervisor.ts"
 

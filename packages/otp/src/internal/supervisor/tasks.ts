@@ -4,6 +4,8 @@
  *
  * The supervisor's rules are `Supervisor`'s. What is here: the result of a task and who waits for it, the services of the
  * caller inside of the task, and the drain, which runs between the order to stop and the stop.
+ *
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

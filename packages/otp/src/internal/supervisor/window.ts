@@ -1,4 +1,8 @@
-/** Times within a period: the restarts a supervisor counts. */
+/**
+ * Times within a period: the restarts a supervisor counts.
+ *
+ * @internal
+ */
 export class Window {
   private times: Array<number> = []
   private head = 0
