@@ -79,7 +79,7 @@ const install = async () => {
     dependencies: { ...ours, ...Object.fromEntries(theirs) }
   })
   // A JSON file is YAML, too. The overrides make the packages' ranges on each other mean the tarballs.
-  write("pnpm-workspace.yaml", { packages: ["."], overrides: ours })
+  write("pnpm-workspace.yaml", { packages: ["."], overrides: ours, allowBuilds: { "msgpackr-extract": false } })
   write("tsconfig.json", {
     compilerOptions: {
       target: "ES2024",
