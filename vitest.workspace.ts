@@ -31,6 +31,7 @@ export default defineConfig({
       project("core"),
       project("commands"),
       project("pool"),
+      project("observer"),
       project("cluster"),
       project("persistence"),
       project("bullmq"),

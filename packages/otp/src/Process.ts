@@ -187,8 +187,11 @@ export interface Info {
   readonly mailboxDepth: number
   /** How many timers are armed. */
   readonly timers: number
-  /** What it is handling, in words without payload: `call Add`. Of servers only. */
-  readonly handling: string | undefined
+  /**
+   * What it is handling, in words without payload (`call Add`), and since how many milliseconds its handler waits. Of servers
+   * only; `undefined` when it is idle.
+   */
+  readonly handling: { readonly what: string; readonly millis: number } | undefined
   /** What it tells of itself. */
   readonly details: Details | undefined
 }

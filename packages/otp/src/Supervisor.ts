@@ -198,6 +198,8 @@ export interface TreeNode {
   readonly lastExit: ExitReason.ExitReason | undefined
   /** Messages waiting, where the child tells. */
   readonly mailboxDepth: number | undefined
+  /** The instance that runs, starts or was abandoned: to look into it, see `Process.info`. */
+  readonly process: Process | undefined
   /** Of a supervisor: whether it waits for a start, a stop or a time and serves nobody meanwhile. */
   readonly busy: boolean | undefined
   readonly children: ReadonlyArray<TreeNode>

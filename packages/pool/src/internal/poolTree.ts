@@ -15,6 +15,7 @@ import * as RedisConnection from "@relive/core/RedisConnection"
 import type { RedisError } from "@relive/core/RedisError"
 import type { Service, StatusChange } from "@relive/core/RedisService"
 import * as ChildSpec from "@relive/otp/ChildSpec"
+import * as Process from "@relive/otp/Process"
 import * as Registry from "@relive/otp/Registry"
 import * as Supervisor from "@relive/otp/Supervisor"
 import * as Effect from "effect/Effect"
@@ -125,6 +126,12 @@ export const open = (input: Input): Effect.Effect<Pool, RedisError, Scope.Scope>
     return poolOf(state)
   })
 
+/** What an observer sees of a pool; its members are below it. */
+const detailsOf = (pool: PoolState): Process.Details => {
+  const { inFlight, queued, ready, sessions, size, state } = pool.poolStatus
+  return { kind: "redis pool", facts: { state, ready, size, queued, "in flight": inFlight, sessions } }
+}
+
 /** A pool as a child of a user's supervisor. */
 export const childSpec = (options: ChildSpecOptions) => {
   const { id, register, restart, shutdown, ...input } = options
@@ -137,6 +144,7 @@ export const childSpec = (options: ChildSpecOptions) => {
       const resolved = yield* resolvePool(input)
       yield* checkName(register)
       const state = yield* makeState(resolved)
+      yield* Process.describe(() => detailsOf(state))
       const started = yield* Supervisor.init(treeOf(state, register))
       if (resolved.connection.start === "await") yield* awaitFirst(state)
       const pool = poolOf(state)

@@ -341,6 +341,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
       const told = yield* makeTold(waiting.options, id, waiting.circle, own)
       const { connection } = told
       told.metrics = yield* publish(waiting.options, id, connection, undefined)
+      yield* Process.describe(() => detailsOf(connection))
       const service = withKeyPrefix(observe(makeService(connection, manager, subscribe)), waiting.options.keyPrefix)
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
       const started = yield* Supervisor.init(spec)
@@ -370,6 +371,15 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
     return service
   })
 
+/** What an observer sees of a connection: no argument, no key, no secret. */
+const detailsOf = (connection: Connection): Process.Details => {
+  const { address, inFlight, lastError, protocol, queued, sessions, state } = connection.status
+  return {
+    kind: "redis connection",
+    facts: { state, queued, "in flight": inFlight, sessions, protocol, address, "last error": lastError?.message }
+  }
+}
+
 /**
  * Its supervisor ends with `shutdown` when the session was the last one, as OTP's does. The process ends with what the
  * connection was lost to, so that monitors hear of it, and a transient child is restarted.
@@ -394,6 +404,7 @@ export const childSpec = (options: ChildSpecOptions) => {
         (reason) => new RedisError({ reason })
       )
       const { connection, onStart, service, spec } = yield* makeTree(resolved, true, exitOnDisconnection, id)
+      yield* Process.describe(() => detailsOf(connection))
       const started = yield* Supervisor.init(spec)
       onStart(started.info)
       if (resolved.start === "await") yield* connection.awaitFirst

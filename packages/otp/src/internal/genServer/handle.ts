@@ -39,7 +39,7 @@ import { Self } from "../process/self.ts"
 import { wake } from "../process/signals.ts"
 import { delayMillis, handleOf, timersOf } from "../process/timers.ts"
 import type { Tick } from "../process/timers.ts"
-import { inWords } from "./inspect.ts"
+import { activityOf } from "./inspect.ts"
 import { traceOf } from "./trace.ts"
 import type { Trace } from "./trace.ts"
 
@@ -285,7 +285,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
     this.sizeOf = options?.sizeOf
     process.setReceiver(this)
     process.handlesParentExit = true
-    process.activity = () => (this.inHand === undefined ? undefined : inWords(this.inHand))
+    process.activity = () => activityOf(this)
     process.addObserver((reason) => this.ended(reason))
   }
 

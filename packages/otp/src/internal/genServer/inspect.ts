@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Predicate from "effect/Predicate"
 import type { Inspection, Protocol } from "../../GenServer.ts"
+import type { Activity } from "../process/process.ts"
 import type { Handled, ServerHandle } from "./handle.ts"
 
 const tagOf = (message: unknown): string | undefined =>
@@ -34,16 +35,23 @@ export const inWords = (handled: Handled): string => {
   }
 }
 
+/** What it handles, or did when it ended. */
+export const activityOf = <P extends Protocol>({
+  inHand,
+  inHandSince,
+  process
+}: ServerHandle<P>): Activity | undefined => {
+  if (inHand === undefined) return undefined
+  const now = Context.get(process.context, Clock.Clock).currentTimeMillisUnsafe()
+  return { what: inWords(inHand), millis: Math.max(0, now - inHandSince) }
+}
+
 export const inspect = <P extends Protocol>(server: ServerHandle<P>): Inspection => {
-  const { inHand, process } = server
-  const clock = Context.get(process.context, Clock.Clock)
+  const { info } = server.process
   return {
-    process: process.info,
+    process: info,
     state: server.readState?.(),
-    inHand:
-      inHand === undefined || !process.isAliveUnsafe
-        ? undefined
-        : { what: inWords(inHand), millis: Math.max(0, clock.currentTimeMillisUnsafe() - server.inHandSince) },
+    inHand: info.handling,
     depth: server.mailbox.depth,
     openCalls: server.open.size,
     lostCasts: server.lostCount

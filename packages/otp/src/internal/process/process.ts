@@ -78,6 +78,11 @@ export interface ProcessOptions {
   readonly trapExit: boolean
 }
 
+export interface Activity {
+  readonly what: string
+  readonly millis: number
+}
+
 interface SupervisorOf {
   readonly ref: SupervisorRef<never>
   readonly hub: { readonly lastCrash: LastCrash | undefined }
@@ -107,7 +112,7 @@ export class ProcessImpl implements Process {
   /** Set by the process itself: what it tells observers. */
   details: (() => Details) | undefined = undefined
   /** Set by behaviours: what is being handled now, for log lines and observers. */
-  activity: (() => string | undefined) | undefined = undefined
+  activity: (() => Activity | undefined) | undefined = undefined
   /** Set by supervisors: what the tree shows below this process. */
   inspect: (() => ReadonlyArray<TreeNode>) | undefined = undefined
   /** Set by supervisors: gives up the starts that are under way in the tree. */
@@ -335,7 +340,7 @@ export class ProcessImpl implements Process {
       monitoredBy: Array.from(watchers?.values() ?? []),
       mailboxDepth: receiver?.waiting ?? 0,
       timers: this.timers?.size ?? 0,
-      handling: activity?.(),
+      handling: this.exitReason === undefined ? activity?.() : undefined,
       details: this.details?.()
     }
   }
@@ -348,7 +353,7 @@ export class ProcessImpl implements Process {
   /** What it does, or did when it ended, as the end of a log line. */
   get doing(): string {
     const activity = this.activity?.()
-    return activity === undefined ? "" : `, while handling ${activity}`
+    return activity === undefined ? "" : `, while handling ${activity.what}`
   }
 
   get isAbandoned(): boolean {

@@ -93,6 +93,7 @@ export const childNode = (child: Child, process: ProcessImpl | undefined): TreeN
     restarts: child.restarts,
     lastExit: child.lastExit,
     mailboxDepth: depth,
+    process,
     busy: process?.inspect === undefined ? undefined : process.isBusy?.(),
     children: children ?? []
   }

@@ -844,6 +844,7 @@ export class Supervisor {
     restarts: 0,
     lastExit: this.process.exitReason,
     mailboxDepth: this.depth,
+    process: this.process,
     busy: this.isBusy,
     children: this.nodes()
   }))
