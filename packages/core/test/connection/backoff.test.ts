@@ -27,10 +27,12 @@ describe("the backoff", () => {
   })
 
   it("of a subscriber is a tenth of the outage, and 200 ms for the first two seconds", () => {
-    assert.strictEqual(eagerDelayMillis(100, 50), 100)
-    assert.strictEqual(eagerDelayMillis(1600, 1500), 200)
-    assert.strictEqual(eagerDelayMillis(3000, 10_000), 1000)
-    assert.strictEqual(eagerDelayMillis(3000, 60_000), 3000)
+    assert.strictEqual(eagerDelayMillis(100, 50, 0), 100)
+    assert.strictEqual(eagerDelayMillis(1600, 1500, 0), 200)
+    assert.strictEqual(eagerDelayMillis(3000, 10_000, 0), 1000)
+    assert.strictEqual(eagerDelayMillis(3000, 60_000, 0), 3000)
+    assert.strictEqual(eagerDelayMillis(1600, 1500, 50), 150)
+    assert.strictEqual(eagerDelayMillis(1600, 1500, 1000), 0)
   })
 
   it("waits for the cap after a refusal", () => {

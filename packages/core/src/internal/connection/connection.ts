@@ -143,6 +143,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   private attempt = 0
   /** Whether something is missed while it waits for its next dial. */
   eager = false
+  /** When the last session has started. */
+  private startedAt = 0
   /** Whether the last session that was ready had been so for less than `stableAfter`. */
   private youngBefore = false
   private nextDelay = 0
@@ -344,6 +346,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   /** A session starts: it is about to dial. */
   starting(session: Session): void {
+    this.startedAt = this.now()
     this.session = session
     session.number = this.circle.begin()
     this.sessions++
@@ -515,7 +518,9 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     this.attempt = wasReady ? 0 : this.attempt + 1
     if (end.refused || !wasReady) {
       const delay = delayMillis(this.options, end.refused ? "refused" : "unstable", this.attempt, this.random())
-      return this.eager && !end.refused ? eagerDelayMillis(delay, this.now() - (this.downSince ?? this.now())) : delay
+      return this.eager && !end.refused
+        ? eagerDelayMillis(delay, this.now() - (this.downSince ?? this.now()), this.now() - this.startedAt)
+        : delay
     }
     const wasYoung = this.youngBefore
     this.youngBefore = readyMillis < this.options.stableAfterMillis
