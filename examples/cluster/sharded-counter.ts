@@ -27,7 +27,7 @@ const Counts = Schema.Array(Schema.NullOr(Schema.FiniteFromString))
 
 /** Counts a visit. What was not sent is sent again: it cannot have counted. */
 export const visit = (page: string) =>
-  Effect.flatMap(Random.nextIntBetween(0, PARTS), (part) =>
+  Effect.flatMap(Random.nextIntBetween(0, PARTS, { halfOpen: true }), (part) =>
     Redis.command(["INCR", partOf(page, part)], { retry: { for: "unsent" } })
   )
 
