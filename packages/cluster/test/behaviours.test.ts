@@ -738,6 +738,54 @@ describe("seeds", () => {
   )
 })
 
+describe("nodes that come and go", () => {
+  const names = ["A", "B", "C", "D", "E", "F", "G", "H"]
+  const mapOf = (count: number): ReadonlyArray<Range> => {
+    const width = Math.ceil(16_384 / count)
+    return names.slice(0, count).map((name, i) => [i * width, Math.min(16_383, (i + 1) * width - 1), name] as const)
+  }
+
+  fake(
+    "leave no socket behind, and take no call with them",
+    (cluster) =>
+      Effect.gen(function* () {
+        const client = yield* RedisCluster.RedisCluster
+        const keys = Array.from({ length: 40 }, (_, i) => `key:${i}`)
+        let wrong = 0
+        const load = yield* Effect.forkChild(
+          Effect.forever(
+            Effect.gen(function* () {
+              for (const reply of yield* Redis.pipeline(keys.map((key) => ["GET", key]))) {
+                if (typeof reply !== "string" || !reply.startsWith("key:")) wrong++
+              }
+              yield* Effect.sleep(1)
+            })
+          )
+        )
+        for (let round = 0; round < 10; round++) {
+          cluster.map = mapOf(round % 2 === 0 ? 8 : 3)
+          yield* client.refresh
+          yield* Effect.sleep(20)
+        }
+        const open = Effect.forEach(names.slice(3), (name) =>
+          Effect.map(
+            cluster.node(name).server.log,
+            (log) =>
+              log.filter(({ event }) => event === "opened").length -
+              log.filter(({ event }) => event === "closed").length
+          )
+        )
+        yield* Effect.repeat(Effect.andThen(Effect.sleep(50), open), {
+          until: (counts) => counts.every((count) => count === 0)
+        }).pipe(Effect.timeout("5 seconds"))
+        yield* Fiber.interrupt(load)
+        assert.strictEqual(wrong, 0)
+        assert.strictEqual((yield* RedisCluster.status).shards.length, 3)
+      }),
+    { names, map: mapOf(3) }
+  )
+})
+
 describe("the end", () => {
   fake("CLU-091 a node's connection that is lost comes back as the same node", (cluster) =>
     Effect.gen(function* () {

@@ -65,6 +65,8 @@ const isRerouted = (data: unknown): data is Rerouted => typeof data === "object"
 
 /** How long a slot counts as open after an ASK or TRYAGAIN. */
 const OPEN_MILLIS = 5_000
+/** A node without slots is kept so long after somebody was sent there. */
+const KEEP_MILLIS = 2_000
 /** A reader that cannot serve is passed over for so long. */
 const SKIP_MILLIS = 1_000
 /** How long a node may be silent while something waits before others are asked about it. */
@@ -442,7 +444,8 @@ export class ClusterState {
 
   /** Somebody wants to speak with it: it is kept, and started if it is not. */
   need(node: ClusterNode): void {
-    node.keepUntil = this.now() + OPEN_MILLIS
+    // Those that have slots are kept for that.
+    if (!this.owners.includes(node)) node.keepUntil = this.now() + KEEP_MILLIS
     node.primary.unneededSince = undefined
     if (node.primary.process === undefined) this.topologyBell.ring()
   }
