@@ -247,6 +247,30 @@ layer(RedisServer.layer({ config: { "maxmemory-policy": "noeviction" } }), { exc
       })
     )
 
+    it.effect("loses no lease to what ends while it is opened, nor to two that wait at once", () =>
+      Effect.gen(function* () {
+        const connection = yield* connect({ leases: 2 })
+        for (let i = 0; i < 20; i++) {
+          const view = connection.duplicate({ connectionName: `view:${i}` })
+          const waiting = view.bzpopmin("nothing", 0).catch(String)
+          if (i % 2 === 0) yield* Effect.sleep("3 millis")
+          view.disconnect()
+          assert.match(String(yield* Effect.promise(() => waiting)), /closed/)
+        }
+        const view = connection.duplicate()
+        const both = [view.bzpopmin("one", 0), view.bzpopmin("two", 0)]
+        yield* Effect.repeat(ask("INFO", "clients"), { until: (info) => /blocked_clients:1/.test(String(info)) })
+        yield* ask("ZADD", "one", "1", "a")
+        yield* ask("ZADD", "two", "2", "b")
+        const replies = yield* Effect.promise(() => Promise.all(both))
+        assert.deepStrictEqual(replies, [
+          ["one", "a", "1"],
+          ["two", "b", "2"]
+        ])
+        view.disconnect()
+      })
+    )
+
     it.effect("works on a pool, and in a program of Effects", () =>
       Effect.gen(function* () {
         const { url } = yield* RedisServer.RedisServer

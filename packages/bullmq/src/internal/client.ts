@@ -152,10 +152,13 @@ export class Client extends EventEmitter implements Public {
     )
   }
 
-  /** A command that blocks, on the client's lease. `null` when it was cut off by a lost connection: BullMQ looks again then. */
-  private block(command: Command): Promise<PlainReply> {
+  /**
+   * A command that blocks, on the client's lease; `key` says on which node of a cluster that is. `null` when it was cut off by a lost
+   * connection: BullMQ looks again then.
+   */
+  private block(key: string, command: Command): Promise<PlainReply> {
     return this.run((service) => {
-      const blocked = Effect.flatMap(this.leased(service), (lease) => lease.command(command))
+      const blocked = Effect.flatMap(this.leased(service, key), (lease) => lease.command(command))
       return Effect.catch(
         Effect.map(blocked, (reply) => fromReply(command, reply)),
         (error): Effect.Effect<PlainReply, RedisError> => {
@@ -171,20 +174,28 @@ export class Client extends EventEmitter implements Public {
   }
 
   /** The lease, with its name, under which `CLIENT LIST` shows it and BullMQ finds its workers. */
-  private leased(service: Service): Effect.Effect<Service, RedisError> {
+  private leased(service: Service, key: string): Effect.Effect<Service, RedisError> {
     if (this.lease !== undefined) return Effect.succeed(this.lease.service)
-    return Effect.gen({ self: this }, function* () {
-      const scope = yield* Scope.make()
-      const lease = yield* Scope.provide(service.lease(), scope)
-      const name = this.setName ?? this.name
+    const name = this.setName ?? this.name
+    const named = Effect.gen(function* () {
+      const lease = yield* service.lease({ route: key })
       if (name !== undefined) yield* lease.command(["CLIENT", "SETNAME", name])
-      if (this.state !== "ready") {
-        yield* Scope.close(scope, Exit.void)
-        return lease
-      }
-      this.lease = { service: lease, scope }
       return lease
     })
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen({ self: this }, function* () {
+        const scope = yield* Scope.make()
+        const close = Scope.close(scope, Exit.void)
+        const lease = yield* Effect.onError(restore(Scope.provide(named, scope)), () => close)
+        if (this.state === "ready" && this.lease === undefined) {
+          this.lease = { service: lease, scope }
+          return lease
+        }
+        // The client has ended, or another call was first.
+        yield* close
+        return this.lease?.service ?? lease
+      })
+    )
   }
 
   private dropLease(): void {
@@ -347,7 +358,8 @@ export class Client extends EventEmitter implements Public {
       ...streams.map(({ key }) => key),
       ...ids
     ]
-    const reply = BLOCK === undefined ? await this.call<PlainReply>(command) : await this.block(command)
+    const reply =
+      BLOCK === undefined ? await this.call<PlainReply>(command) : await this.block(streams[0]?.key ?? "", command)
     return reply === null || typeof reply !== "object" ? null : Object.entries(reply)
   }
 
@@ -369,7 +381,7 @@ export class Client extends EventEmitter implements Public {
   }
 
   async bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null> {
-    const reply = await this.block(["BZPOPMIN", key, timeout])
+    const reply = await this.block(key, ["BZPOPMIN", key, timeout])
     return Array.isArray(reply) ? [String(reply[0]), String(reply[1]), String(reply[2])] : null
   }
 
