@@ -88,13 +88,13 @@ describe("Sentinels", () => {
         assert.strictEqual(yield* who, "fresh")
         for (const one of known) one.mute = true
         yield* dropped(fresh)
-        yield* reasonOf(Redis.command(["WHO"], { timeout: "1 second", retry: { for: "any" } }))
+        yield* reasonOf(Redis.command(["WHO"], { timeout: "2 seconds", retry: { for: "any" } }))
         assert.include((yield* Redis.status).lastError?.message ?? "", "as it was before a switch")
         for (const one of known) one.mute = false
         assert.strictEqual(yield* who, "fresh")
         assert.strictEqual(yield* old.accepted, 0)
       })
-      yield* Effect.provide(program, under(sentinels, {}, { timeout: 100 }))
+      yield* Effect.provide(program, under(sentinels, {}, { timeout: 500 }))
     })
   )
 
