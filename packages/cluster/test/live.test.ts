@@ -392,6 +392,39 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(withCluster()), Effect.timeout("20 seconds"))
   )
 
+  it.live("is told of changes of keys on all nodes", () =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.RedisCluster
+      const ready = yield* Deferred.make<void>()
+      const again = yield* Deferred.make<void>()
+      const changed: Array<string> = []
+      const tags: Array<string> = []
+      const fiber = yield* Effect.forkChild(
+        Stream.runForEach(Redis.keyspace({ events: ["set"] }), (event) => {
+          if (event._tag === "KeyEvent") changed.push(event.key)
+          else tags.push(event._tag)
+          if (event._tag === "Subscribed") return Deferred.succeed(ready, undefined)
+          return event._tag === "Resubscribed" ? Deferred.succeed(again, undefined) : Effect.void
+        }),
+        { startImmediately: true }
+      )
+      yield* Deferred.await(ready)
+      for (const key of ["hello", "foo", "bar"]) yield* Redis.command(["SET", key, 1])
+      while (changed.length < 3) yield* Effect.sleep(5)
+      assert.deepStrictEqual([...changed].sort(), ["bar", "foo", "hello"])
+      // A primary that joins tells of its keys, too.
+      const joined = yield* servers.grow()
+      yield* joined.server.command(["CONFIG", "SET", "notify-keyspace-events", "KEA"])
+      yield* servers.migrate(866, joined)
+      yield* Redis.command(["SET", "hello", 2])
+      yield* Deferred.await(again)
+      yield* Redis.command(["SET", "hello", 3])
+      while (changed.filter((key) => key === "hello").length < 2) yield* Effect.sleep(5)
+      assert.deepStrictEqual(tags, ["Subscribed", "Gap", "Resubscribed"])
+      yield* Fiber.interrupt(fiber)
+    }).pipe(Effect.provide(withCluster({ config: { "notify-keyspace-events": "KEA" } })), Effect.timeout("25 seconds"))
+  )
+
   it.live("CLU-096 CLU-097 CLU-098 reads from replicas, and not what they have lost in a resharding", () =>
     Effect.gen(function* () {
       const servers = yield* Servers.RedisCluster

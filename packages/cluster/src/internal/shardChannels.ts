@@ -12,6 +12,7 @@ import * as Resp from "@relive/core/Resp"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { everywhere, isKeyspace } from "./keyspaceEvents.ts"
 import type { ClusterNode } from "./node.ts"
 import { slotOf } from "./slots.ts"
 import type { ClusterState } from "./state.ts"
@@ -30,6 +31,7 @@ interface Memory {
 
 export const subscribeTo = (state: ClusterState): Subscribe => {
   const subscribe = (wanted: Wanted, options?: SubscribeOptions): Stream.Stream<Any, RedisError> => {
+    if (isKeyspace(wanted)) return everywhere(state, wanted, (service) => serviceStream(service, wanted, options))
     if (wanted.kind !== "shard" || !Array.isArray(wanted.names) || wanted.names.length === 0) {
       return sharedStream(state, wanted, options)
     }
@@ -56,16 +58,14 @@ const sharedStream = (
     ? state.shared.subscribe(wanted, { ...options, decode: "bytes" })
     : state.shared.subscribe(wanted, options)
 
-const nodeStream = (
+const serviceStream = (
   service: Service,
-  names: ReadonlyArray<Name>,
+  wanted: Wanted,
   options: SubscribeOptions | undefined
-): Stream.Stream<Any, RedisError> => {
-  const wanted: Wanted = { kind: "shard", names }
-  return options?.decode === "bytes"
+): Stream.Stream<Any, RedisError> =>
+  options?.decode === "bytes"
     ? service.subscribe(wanted, { ...options, decode: "bytes" })
     : service.subscribe(wanted, options)
-}
 
 const closed = (): RedisError =>
   new RedisError({
@@ -142,7 +142,7 @@ const slotStream = (
     const attempt = (): Stream.Stream<Any, RedisError> =>
       Stream.unwrap(
         Effect.map(ownerOf(state, slot), ({ node, service }) =>
-          nodeStream(service, names, options).pipe(
+          serviceStream(service, { kind: "shard", names }, options).pipe(
             Stream.map(note),
             Stream.interruptWhen(leaves(state, slot, node, service)),
             Stream.concat(Stream.suspend(() => (state.closing ? Stream.fail(closed()) : next(undefined, 0)))),
