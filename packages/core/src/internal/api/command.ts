@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -14,7 +15,8 @@ import { plain, read, type Reader } from "../../Reader.ts"
 import { RedisArgumentError, type RedisError } from "../../RedisError.ts"
 import { type CallOptions, type PipelineReply, RedisService, type Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
-import { type Parked, Waiting } from "../call/park.ts"
+import { Call } from "../call/call.ts"
+import { type Parked, type Recovery, Waiting } from "../call/park.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { redisError, withoutStack } from "../errors.ts"
 import { inspectSymbol } from "../inspect.ts"
@@ -32,7 +34,10 @@ export const TypeId = "~@relive/core/Command" as const
  * Alone it runs on the default service. A reply that is the value as it comes is waited for in one step, as that of
  * `Redis.command` is.
  */
-class Value<out A, out B> extends Waiting<A, RedisError, RedisService> implements Command<A, B> {
+class Value<out A, out B>
+  extends Waiting<A, RedisError, RedisService>
+  implements Command<A, B>, Recovery<Resp.Reply, RedisError>
+{
   readonly args: Resp.Command
   readonly reply: Reader<A, B>
   readonly failure: RedisArgumentError | undefined
@@ -51,6 +56,16 @@ class Value<out A, out B> extends Waiting<A, RedisError, RedisService> implement
 
   protected override submit(fiber: Fiber.Fiber<unknown, unknown>) {
     return submitTo(this, Context.getUnsafe(fiber.context, RedisService))
+  }
+
+  /** Reads the reply where the fiber of the call goes on, so that it takes no step of its own. */
+  recoverValue(reply: Resp.Reply): Effect.Effect<Resp.Reply & A, RedisError> {
+    // A value of the reader; the call knows replies alone.
+    return settled(this, read(this.reply, reply, "text")) as Effect.Effect<Resp.Reply & A, RedisError>
+  }
+
+  recover(_parked: unknown, exit: Exit.Exit<Resp.Reply, RedisError>): Effect.Effect<Resp.Reply, RedisError> {
+    return Exit.isSuccess(exit) ? this.recoverValue(exit.value) : exit
   }
 
   /** Its arguments may be secrets. */
@@ -88,11 +103,16 @@ const submitTo = <A>(
   service: Service
 ): Parked<A, RedisError> | Effect.Effect<A, RedisError> => {
   const { args, reply, failure } = command
-  if (failure === undefined && reply.asIs === true && service instanceof ConnectionService) {
-    // The reply is the value, which the type of its reader says.
-    return service.submitCommand(args, undefined) as Parked<A, RedisError> | Effect.Effect<A, RedisError>
+  if (failure !== undefined || !(service instanceof ConnectionService) || !(command instanceof Value)) {
+    return run(command, service, undefined)
   }
-  return run(command, service, undefined)
+  const submitted = service.submitCommand(args, undefined)
+  if (reply.asIs !== true) {
+    if (!(submitted instanceof Call)) return reading(command, () => submitted)
+    submitted.recovery = command
+  }
+  // The reply is the value, as the type of its reader says, or becomes it.
+  return submitted as Parked<A, RedisError> | Effect.Effect<A, RedisError>
 }
 
 export function make(args: Resp.Command): Command<Resp.Reply>

@@ -72,6 +72,8 @@ export type Resume<A, E> = { resume(exit: Exit.Exit<A, E>): void }["resume"]
 /** What whoever waits goes on with instead of an outcome. A method, as things of all kinds stand in one list. */
 export interface Recovery<A, E> {
   recover(parked: Parked<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E>
+  /** The same for a value that needs no exit. Without it the value is what whoever waits goes on with. */
+  recoverValue?(value: A): Effect.Effect<A, E>
 }
 
 /** In `flags`: it has its outcome, or nobody waits for it any more. */
@@ -88,7 +90,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
   /** Its outcome, unless that is `value`. */
   private exit: Exit.Exit<A, E> | undefined = undefined
   private value!: A
-  /** Asked when there is an exit; what ends with a value costs nothing by it. */
+  /** Asked when there is an exit; what ends with a value costs nothing by it, unless it wants to see values. */
   recovery: Recovery<A, E> | undefined = undefined
 
   constructor(flags: number, resume: Resume<A, E> | undefined) {
@@ -101,7 +103,8 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     method(this.prototype, evaluateKey, function (this: Parked<unknown, unknown>, fiber: ParkableFiber) {
       if (this.waiter !== fiber) return this.cancel()
       this.waiter = undefined
-      return this.exit === undefined ? fiber.succeedWith(this.value) : this.recovered(this.exit)
+      if (this.exit !== undefined) return this.recovered(this.exit)
+      return this.recovery?.recoverValue?.(this.value) ?? fiber.succeedWith(this.value)
     })
     method(this.prototype, poppedKey, function (this: Parked<unknown, unknown>) {
       this.cancel()
