@@ -1,17 +1,26 @@
 /**
  * Puts parsed values together: the second half of the parser, which knows nothing of bytes.
  *
- * Open aggregates are `Level`s on a stack that is reused, so nothing recurses. A reply that fails (over a limit, or not
- * text) leaves the stack and is passed with `Skip`; its failure is put out when it is over. Values are `muted` when nobody
+ * Open aggregates are `OpenAggregate`s on a stack that is reused, so nothing recurses. A reply that fails (over a limit, or not
+ * text) leaves the stack and is passed with `Skipper`; its failure is put out when it is over. Values are `discarding` when nobody
  * will see them: those of a failed reply, and those of attributes that the builder does not keep.
  *
  * @internal
  */
-import { type Attributes, type Builder, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
+import {
+  type Attributes,
+  type Builder,
+  type Container,
+  MapContainer,
+  ListContainer,
+  NoContainer,
+  PairsContainer,
+  SetContainer
+} from "./builder.ts"
 import { Attribute, MapType, PushType, SetType, StreamEnd } from "./grammar.ts"
-import { Level } from "./level.ts"
+import { OpenAggregate } from "./openAggregate.ts"
 import { type DecodeError, type Limits, Push, ReplyFailure, ReplyLimitError } from "./model.ts"
-import { Skip } from "./skip.ts"
+import { Skipper } from "./skipper.ts"
 
 /** So many entries the engine's `Map` and `Set` hold; one more, and they throw. */
 const largestCollection = 2 ** 24
@@ -27,7 +36,7 @@ export class Assembly<V> {
   /** Where complete replies go. */
   out: Array<Parsed<V>> = []
   /** Will nobody see the current value? */
-  muted = false
+  discarding = false
   /** Is the current reply passed because it failed? */
   skipping = false
   /** Open aggregates. */
@@ -44,13 +53,13 @@ export class Assembly<V> {
   private readonly defaultBytes: boolean
   /** Replies that were put out. */
   private replies = 0
-  private readonly levels: Array<Level<V>>
-  private top: Level<V>
+  private readonly levels: Array<OpenAggregate<V>>
+  private top: OpenAggregate<V>
   /** Are the attributes that wait decoded as bytes, and so what they describe? */
   private described = false
   /** Attributes that wait for the next value. */
   private attributes: Attributes<V> | null = null
-  private readonly skip = new Skip()
+  private readonly skip = new Skipper()
   /** Replies that are passed because nobody waits for them count, too. */
   get count(): number {
     return this.replies
@@ -66,7 +75,7 @@ export class Assembly<V> {
     this.defaultBytes = bytes
     this.bytes = bytes
     this.pushBytes = bytes
-    this.top = new Level(builder.absent)
+    this.top = new OpenAggregate(builder.absent)
     this.levels = [this.top]
   }
 
@@ -143,7 +152,7 @@ export class Assembly<V> {
     if (level.left <= 0) this.full(level)
   }
 
-  private full(level: Level<V>): void {
+  private full(level: OpenAggregate<V>): void {
     if (level.left < 0) this.checkStream()
     else this.close()
   }
@@ -159,7 +168,7 @@ export class Assembly<V> {
   private describe(value: V): V {
     const attributes = this.attributes ?? []
     this.attributes = null
-    return this.muted ? value : this.builder.attach(value, attributes)
+    return this.discarding ? value : this.builder.attach(value, attributes)
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -204,17 +213,17 @@ export class Assembly<V> {
   /** Fails a map or set that would be larger than the engine's. */
   private checkCollection(kind: number, elements: number): void {
     const container = this.containerOf(kind)
-    const entries = container === Dictionary ? elements / 2 : container === Unique ? elements : 0
+    const entries = container === MapContainer ? elements / 2 : container === SetContainer ? elements : 0
     if (entries <= largestCollection) return
-    this.fail(new ReplyLimitError(container === Dictionary ? "Map" : "Set", largestCollection))
+    this.fail(new ReplyLimitError(container === MapContainer ? "Map" : "Set", largestCollection))
   }
 
   private openLevel(kind: number, left: number): void {
-    const mutes = kind === Attribute && !this.muted && !this.builder.keepsAttributes
-    if (mutes) this.muted = true
-    if (this.depth === this.levels.length) this.levels.push(new Level(this.builder.absent))
+    const discards = kind === Attribute && !this.discarding && !this.builder.keepsAttributes
+    if (discards) this.discarding = true
+    if (this.depth === this.levels.length) this.levels.push(new OpenAggregate(this.builder.absent))
     const level = this.levels[this.depth]
-    level.open(kind, this.containerOf(kind), left, this.attributes, mutes)
+    level.open(kind, this.containerOf(kind), left, this.attributes, discards)
     this.attributes = null
     this.depth++
     this.top = level
@@ -222,10 +231,10 @@ export class Assembly<V> {
   }
 
   private containerOf(kind: number): Container {
-    if (this.muted) return Nothing
+    if (this.discarding) return NoContainer
     if (kind === MapType) return this.builder.mapContainer(this.bytes)
     if (kind === SetType) return this.builder.setContainer(this.bytes)
-    return kind === Attribute ? Pairs : List
+    return kind === Attribute ? PairsContainer : ListContainer
   }
 
   /** The innermost aggregate is complete, and with it perhaps those around it. */
@@ -247,19 +256,19 @@ export class Assembly<V> {
   }
 
   /** The value of a complete aggregate. */
-  private valueOf(level: Level<V>): V {
-    if (level.container === Nothing) return this.builder.absent
+  private valueOf(level: OpenAggregate<V>): V {
+    if (level.container === NoContainer) return this.builder.absent
     const value = this.contentOf(level, level.streamed)
     return level.attributes === null ? value : this.builder.attach(value, level.attributes)
   }
 
-  private contentOf(level: Level<V>, streamed: boolean): V {
+  private contentOf(level: OpenAggregate<V>, streamed: boolean): V {
     switch (level.container) {
-      case Pairs:
+      case PairsContainer:
         return this.builder.mapOfPairs(level.pairs, streamed)
-      case Dictionary:
+      case MapContainer:
         return this.builder.map(level.entries, streamed)
-      case Unique:
+      case SetContainer:
         return this.builder.set(level.members, streamed)
       default:
         return level.kind === SetType
@@ -269,14 +278,14 @@ export class Assembly<V> {
   }
 
   /** A complete attribute waits for the next value; several in a row describe the same one. */
-  private keepAttributes(level: Level<V>): void {
+  private keepAttributes(level: OpenAggregate<V>): void {
     const before = level.attributes ?? []
-    this.attributes = level.container === Nothing ? before : [...before, ...level.pairs]
-    if (level.mutes) this.muted = false
+    this.attributes = level.container === NoContainer ? before : [...before, ...level.pairs]
+    if (level.discards) this.discarding = false
     level.release(this.builder.absent)
   }
 
-  private putPush(level: Level<V>): void {
+  private putPush(level: OpenAggregate<V>): void {
     const push = new Push(level.items, undefined)
     level.release(this.builder.absent)
     this.out.push(push)
@@ -287,8 +296,10 @@ export class Assembly<V> {
     const max = this.limits.maxElements
     const { top } = this
     if (top.count > max) this.fail(new ReplyLimitError("maxElements", max), true)
-    else if (top.container === Unique && top.count > largestCollection - 1) this.checkFull("Set", top.members.size)
-    else if (top.container === Dictionary && top.count > largestCollection - 1) this.checkFull("Map", top.entries.size)
+    else if (top.container === SetContainer && top.count > largestCollection - 1)
+      this.checkFull("Set", top.members.size)
+    else if (top.container === MapContainer && top.count > largestCollection - 1)
+      this.checkFull("Map", top.entries.size)
   }
 
   /** A streamed collection is full: the next entry would make the engine throw. */
@@ -312,7 +323,7 @@ export class Assembly<V> {
     if (!between) this.skip.begin()
     this.drop()
     this.skipping = true
-    this.muted = true
+    this.discarding = true
   }
 
   /** Nobody waits for the reply that has begun: it is passed like one over a limit. `between`: no value of it is being read. */
@@ -328,7 +339,7 @@ export class Assembly<V> {
     this.attributes = null
   }
 
-  private skipLevel(level: Level<V>): void {
+  private skipLevel(level: OpenAggregate<V>): void {
     this.skip.begin()
     if (level.kind === Attribute) this.skip.openAttribute(level.left)
     else if (level.streamed) this.skip.openStream(level.kind === MapType, level.count % 2 === 1)
@@ -345,6 +356,6 @@ export class Assembly<V> {
     }
     this.failure = undefined
     this.skipping = false
-    this.muted = false
+    this.discarding = false
   }
 }

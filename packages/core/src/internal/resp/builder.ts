@@ -9,18 +9,23 @@
 import { type Frame, type FrameBody, type Reply, ReplyError } from "./model.ts"
 
 /** The containers that elements of an aggregate are put in while they come. */
-export const List = 0
+export const ListContainer = 0
 /** An array of pairs. */
-export const Pairs = 1
+export const PairsContainer = 1
 /** A `Map`. */
-export const Dictionary = 2
+export const MapContainer = 2
 /** A `Set`. */
-export const Unique = 3
+export const SetContainer = 3
 /** Nothing is kept. */
-export const Nothing = 4
+export const NoContainer = 4
 
 /** One of the containers. */
-export type Container = typeof List | typeof Pairs | typeof Dictionary | typeof Unique | typeof Nothing
+export type Container =
+  | typeof ListContainer
+  | typeof PairsContainer
+  | typeof MapContainer
+  | typeof SetContainer
+  | typeof NoContainer
 
 /** Attributes that wait for the value they describe. */
 export type Attributes<V> = ReadonlyArray<readonly [key: V, value: V]>
@@ -32,8 +37,8 @@ export interface Builder<V> {
   /** Are attributes kept? If not, their content is skipped. */
   readonly keepsAttributes: boolean
   /** The container for maps and for sets. */
-  readonly mapContainer: (bytes: boolean) => typeof Pairs | typeof Dictionary
-  readonly setContainer: (bytes: boolean) => typeof List | typeof Unique
+  readonly mapContainer: (bytes: boolean) => typeof PairsContainer | typeof MapContainer
+  readonly setContainer: (bytes: boolean) => typeof ListContainer | typeof SetContainer
 
   readonly simple: (value: string) => V
   readonly bulk: (value: string | Uint8Array, streamed: boolean) => V
@@ -56,8 +61,8 @@ export interface Builder<V> {
 export const replyBuilder: Builder<Reply> = {
   absent: null,
   keepsAttributes: false,
-  mapContainer: (bytes) => (bytes ? Pairs : Dictionary),
-  setContainer: (bytes) => (bytes ? List : Unique),
+  mapContainer: (bytes) => (bytes ? PairsContainer : MapContainer),
+  setContainer: (bytes) => (bytes ? ListContainer : SetContainer),
   simple: (value) => value,
   bulk: (value) => value,
   verbatim: (_format, value) => value,
@@ -81,8 +86,8 @@ const frame = (body: FrameBody): Frame => body
 export const frameBuilder: Builder<Frame> = {
   absent: { _tag: "Null", form: "null" },
   keepsAttributes: true,
-  mapContainer: () => Pairs,
-  setContainer: () => List,
+  mapContainer: () => PairsContainer,
+  setContainer: () => ListContainer,
   simple: (value) => frame({ _tag: "SimpleString", value }),
   bulk: (value, streamed) => frame({ _tag: "BulkString", value, streamed }),
   verbatim: (format, value) => frame({ _tag: "VerbatimString", format, value }),

@@ -21,7 +21,7 @@
 import { isUtf8 } from "node:buffer"
 import { Assembly, type Parsed } from "./assembly.ts"
 import type { Builder } from "./builder.ts"
-import { Gather } from "./gather.ts"
+import { BodyBuffer } from "./bodyBuffer.ts"
 import {
   ArrayType,
   Attribute,
@@ -70,7 +70,7 @@ const AtBodyLF = 5
 const AtStreamChunk = 6
 
 /** Where a value ends that the hot loop does not take. */
-const refused = 0
+const notTaken = 0
 
 /** So many digits are small integers, which the engine computes with fastest; longer ones are left to the slower way. */
 const smallDigits = 9
@@ -135,7 +135,7 @@ export class Parser<V> {
   private bodyLeft = 0
   /** Bytes of the streamed string so far. */
   private streamed = 0
-  private readonly gather = new Gather()
+  private readonly gather = new BodyBuffer()
 
   constructor(builder: Builder<V>, options: ParserOptions) {
     this.builder = builder
@@ -285,14 +285,14 @@ export class Parser<V> {
     let pos = this.pos
     while (pos < end) {
       const type = chunk[pos]
-      if (!assembly.muted) {
+      if (!assembly.discarding) {
         const next =
           type === Bulk
             ? this.takeBulk(chunk, pos, end)
             : type === Integer
               ? this.takeInteger(chunk, pos, end)
               : this.takeOther(type, chunk, pos, end)
-        if (next !== refused) {
+        if (next !== notTaken) {
           pos = next
           continue
         }
@@ -302,8 +302,8 @@ export class Parser<V> {
             ? this.passBulk(chunk, pos, end)
             : type === Integer
               ? this.passInteger(chunk, pos, end)
-              : refused
-        if (next !== refused) {
+              : notTaken
+        if (next !== notTaken) {
           pos = next
           continue
         }
@@ -331,7 +331,7 @@ export class Parser<V> {
       case Null:
         return this.takeNull(chunk, start, end)
       default:
-        return refused
+        return notTaken
     }
   }
 
@@ -344,11 +344,11 @@ export class Parser<V> {
       length = (length * 10 + digit) | 0
       at++
     }
-    if (at === start + 1 || at - start > smallDigits) return refused
+    if (at === start + 1 || at - start > smallDigits) return notTaken
     const from = at + 2
     const to = from + length
-    if (to + 1 >= end || length > this.limits.maxBulkBytes) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return refused
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return notTaken
     const { assembly } = this
     if (assembly.depth === 0) assembly.beginReply()
     if (assembly.bytes) assembly.deliver(this.builder.bulk(this.ownBytes(chunk, from, to), false))
@@ -369,10 +369,10 @@ export class Parser<V> {
       length = (length * 10 + digit) | 0
       at++
     }
-    if (at === start + 1 || at - start > smallDigits) return refused
+    if (at === start + 1 || at - start > smallDigits) return notTaken
     const to = at + 2 + length
-    if (to + 1 >= end || length > this.limits.maxBulkBytes) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return refused
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return notTaken
     this.assembly.begin(Bulk)
     this.assembly.pass()
     return to + 2
@@ -383,8 +383,8 @@ export class Parser<V> {
     const first = start + 1 < end && chunk[start + 1] === MINUS ? start + 2 : start + 1
     let at = first
     while (at < end && chunk[at] >= ZERO && chunk[at] <= NINE) at++
-    if (at + 1 >= end || at === first || at - first > smallDigits) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    if (at + 1 >= end || at === first || at - first > smallDigits) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
     this.assembly.begin(Integer)
     this.assembly.pass()
     return at + 2
@@ -392,7 +392,7 @@ export class Parser<V> {
 
   /** The null of RESP2. */
   private takeNullBulk(chunk: Uint8Array, start: number): number {
-    if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return refused
+    if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return notTaken
     this.assembly.deliver(this.builder.null("bulk"))
     return start + 5
   }
@@ -407,21 +407,21 @@ export class Parser<V> {
       value = (value * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === first || at - first > smallDigits) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    if (at + 1 >= end || at === first || at - first > smallDigits) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
     this.assembly.deliver(this.builder.integer(negative ? (0 - value) | 0 : value))
     return at + 2
   }
 
   private takeOk(chunk: Uint8Array, start: number, end: number): number {
-    if (start + 4 >= end || chunk[start + 1] !== 0x4f || chunk[start + 2] !== 0x4b) return refused
-    if (chunk[start + 3] !== CR || chunk[start + 4] !== LF) return refused
+    if (start + 4 >= end || chunk[start + 1] !== 0x4f || chunk[start + 2] !== 0x4b) return notTaken
+    if (chunk[start + 3] !== CR || chunk[start + 4] !== LF) return notTaken
     this.assembly.deliver(this.builder.simple("OK"))
     return start + 5
   }
 
   private takeNull(chunk: Uint8Array, start: number, end: number): number {
-    if (start + 2 >= end || chunk[start + 1] !== CR || chunk[start + 2] !== LF) return refused
+    if (start + 2 >= end || chunk[start + 1] !== CR || chunk[start + 2] !== LF) return notTaken
     this.assembly.deliver(this.builder.null("null"))
     return start + 3
   }
@@ -435,9 +435,9 @@ export class Parser<V> {
       count = (count * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === start + 1 || at - start > smallDigits) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
-    if (type === PushType && !this.assembly.mayPush) return refused
+    if (at + 1 >= end || at === start + 1 || at - start > smallDigits) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
+    if (type === PushType && !this.assembly.mayPush) return notTaken
     if (this.assembly.idle) this.begunAt = this.offset + start
     this.assembly.begin(type)
     this.kind = type
@@ -460,8 +460,8 @@ export class Parser<V> {
       else break
       at++
     }
-    if (at + 1 >= end || at === first || at - first > exactDigits || dot === at - 1) return refused
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return refused
+    if (at + 1 >= end || at === first || at - first > exactDigits || dot === at - 1) return notTaken
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
     const size = dot === -1 ? value : value / powersOfTen[at - dot - 1]
     this.assembly.deliver(this.builder.double(negative ? -size : size))
     return at + 2
@@ -525,7 +525,7 @@ export class Parser<V> {
   }
 
   private keepLine(from: number, to: number): void {
-    if (this.assembly.muted && this.kind === BigNumber) return
+    if (this.assembly.discarding && this.kind === BigNumber) return
     const length = this.lineLength + to - from
     if (length > this.line.length) {
       const larger = new Uint8Array(Math.max(length, this.line.length * 2))
@@ -556,7 +556,7 @@ export class Parser<V> {
     const size = Math.min(this.bodyLeft, this.end - from)
     const to = from + size
     if (this.kind === Verbatim) this.checkVerbatim(from, size)
-    if (!this.assembly.muted) {
+    if (!this.assembly.discarding) {
       const isWhole = size === this.bodyLength && this.kind !== StreamChunk
       if (isWhole && to + 1 < this.end && chunk[to] === CR && chunk[to + 1] === LF) {
         this.pos = to + 2
@@ -582,7 +582,7 @@ export class Parser<V> {
 
   private endGathered(): void {
     this.state = AtValue
-    if (this.assembly.muted) return this.assembly.pass()
+    if (this.assembly.discarding) return this.assembly.pass()
     const value = this.gather.finish()
     this.endBody(value, 0, value.length, true)
   }
@@ -634,7 +634,7 @@ export class Parser<V> {
       case SimpleString:
         return this.endSimple(buffer, from, to)
       case SimpleError:
-        if (this.assembly.muted) return this.assembly.pass()
+        if (this.assembly.discarding) return this.assembly.pass()
         return this.assembly.deliver(this.builder.error(lossyText(buffer, from, to), false))
       case BigNumber:
         return this.endBigNumber(buffer, from, to)
@@ -644,7 +644,7 @@ export class Parser<V> {
   }
 
   private endSimple(buffer: Uint8Array, from: number, to: number): void {
-    if (this.assembly.muted) return this.assembly.pass()
+    if (this.assembly.discarding) return this.assembly.pass()
     const text = buffer === this.chunk ? this.window.read(buffer, from, to, this.end) : exactText(buffer, from, to)
     if (text === undefined) this.failText(new DecodeError("utf8", simpleNotText))
     else this.assembly.deliver(this.builder.simple(text))
@@ -654,7 +654,7 @@ export class Parser<V> {
     if (this.digits === 0) {
       throw this.protocolError(nameOf(BigNumber), describe(CR), this.lineOffset + (this.signed ? 1 : 0))
     }
-    if (this.assembly.muted) this.assembly.pass()
+    if (this.assembly.discarding) this.assembly.pass()
     else this.assembly.deliver(this.builder.big(BigInt(latin1Text(buffer, from, to))))
   }
 
@@ -691,7 +691,7 @@ export class Parser<V> {
   }
 
   private endScalar(value: V): void {
-    if (this.assembly.muted) this.assembly.pass()
+    if (this.assembly.discarding) this.assembly.pass()
     else this.assembly.deliver(value)
   }
 
@@ -753,7 +753,7 @@ export class Parser<V> {
   }
 
   private endStreamedString(): void {
-    if (this.assembly.muted) return this.assembly.pass()
+    if (this.assembly.discarding) return this.assembly.pass()
     const value = this.gather.finish()
     this.endString(value, 0, value.length, true, undefined, true)
   }

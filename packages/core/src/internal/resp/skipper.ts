@@ -19,7 +19,7 @@ const maxOpen = 2 ** 20
 const maxPending = Number.MAX_SAFE_INTEGER
 
 /** The place in a reply that is skipped. */
-export class Skip {
+export class Skipper {
   /** Values that must still come before the innermost streamed aggregate can end, or before the reply ends. */
   private pending = 1
   private streams: Array<OpenStream> = []

@@ -1,15 +1,23 @@
 /**
- * The stack of the parser: one `Level` for each open aggregate.
+ * The stack of the parser: one `OpenAggregate` for each open aggregate.
  *
  * @internal
  */
-import { type Attributes, type Container, Dictionary, List, Nothing, Pairs, Unique } from "./builder.ts"
+import {
+  type Attributes,
+  type Container,
+  MapContainer,
+  ListContainer,
+  NoContainer,
+  PairsContainer,
+  SetContainer
+} from "./builder.ts"
 import { ArrayType } from "./grammar.ts"
 
 /** An open aggregate. Levels are reused; `release` drops what they hold. */
-export class Level<V> {
+export class OpenAggregate<V> {
   kind = ArrayType
-  container: Container = List
+  container: Container = ListContainer
   /** Elements still to come. Below zero: streamed, and `-1 - left` have come. */
   left = 0
   items: Array<V>
@@ -19,7 +27,7 @@ export class Level<V> {
   /** Attributes of the aggregate itself. */
   attributes: Attributes<V> | null = null
   /** Is what is in it skipped, while what is around it is not? */
-  mutes = false
+  discards = false
   private key: V
   private hasKey = false
   /** What the containers not in use are; nothing is ever put in these. */
@@ -47,24 +55,24 @@ export class Level<V> {
   }
 
   /** Begins an aggregate of `left` elements, or a streamed one (-1). */
-  open(kind: number, container: Container, left: number, attributes: Attributes<V> | null, mutes: boolean): void {
+  open(kind: number, container: Container, left: number, attributes: Attributes<V> | null, discards: boolean): void {
     this.kind = kind
     this.container = container
     this.left = left
     this.attributes = attributes
-    this.mutes = mutes
+    this.discards = discards
     this.hasKey = false
-    if (container === List) this.items = []
-    else if (container === Pairs) this.pairs = []
-    else if (container === Dictionary) this.entries = new Map()
-    else if (container === Unique) this.members = new Set()
+    if (container === ListContainer) this.items = []
+    else if (container === PairsContainer) this.pairs = []
+    else if (container === MapContainer) this.entries = new Map()
+    else if (container === SetContainer) this.members = new Set()
   }
 
   /** Adds an element: in a map, keys and values by turns. */
   add(value: V): void {
-    if (this.container === List) this.items.push(value)
-    else if (this.container === Unique) this.members.add(value)
-    else if (this.container !== Nothing) this.addHalf(value)
+    if (this.container === ListContainer) this.items.push(value)
+    else if (this.container === SetContainer) this.members.add(value)
+    else if (this.container !== NoContainer) this.addHalf(value)
   }
 
   /** Drops what it holds. */
@@ -84,7 +92,7 @@ export class Level<V> {
       return
     }
     this.hasKey = false
-    if (this.container === Dictionary) this.entries.set(this.key, value)
+    if (this.container === MapContainer) this.entries.set(this.key, value)
     else this.pairs.push([this.key, value])
   }
 }

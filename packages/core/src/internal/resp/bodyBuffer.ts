@@ -39,7 +39,7 @@ const borrow = (length: number): Uint8Array | undefined => {
 const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
 
 /** The parts of one value. */
-export class Gather {
+export class BodyBuffer {
   /** Bytes so far. */
   received = 0
   private pieces: Array<Uint8Array> = []
