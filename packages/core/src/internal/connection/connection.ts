@@ -33,7 +33,7 @@ import { Discreet } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
 import { delayMillis, eagerDelayMillis, youngDelayMillis } from "./backoff.ts"
 import { Secrets } from "./secrets.ts"
-import type { Owner, Room, Session } from "./session.ts"
+import type { Owner, Capacity, Session } from "./session.ts"
 import { isSpoiled } from "../resp/encoder.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -327,13 +327,13 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   // -------------------------------------------------------------------------------------------------------- session
 
-  hasCall(room: Room): boolean {
+  hasCall(capacity: Capacity): boolean {
     const head = this.mailbox.queue.head
-    return head !== undefined && (room.empty || (head.count <= room.commands && head.bytes <= room.bytes))
+    return head !== undefined && (capacity.empty || (head.count <= capacity.commands && head.bytes <= capacity.bytes))
   }
 
-  take(room: Room): Call | undefined {
-    return this.hasCall(room) ? this.mailbox.take() : undefined
+  take(capacity: Capacity): Call | undefined {
+    return this.hasCall(capacity) ? this.mailbox.take() : undefined
   }
 
   answered(): void {

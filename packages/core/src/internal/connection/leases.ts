@@ -42,7 +42,7 @@ export interface Lease extends LeaseParts {
 export type LeaseSpec = (handOut: (parts: LeaseParts) => void) => ChildSpec.ChildSpec<unknown>
 
 /** What a waiter is handed: a lease that was given back, or the room for a new one. */
-type Grant = { readonly _tag: "Lease"; readonly lease: Lease } | { readonly _tag: "Room" }
+type Grant = { readonly _tag: "Lease"; readonly lease: Lease } | { readonly _tag: "Slot" }
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -451,7 +451,7 @@ export class Leases implements Member {
     const lease = this.takeIdle()
     if (lease !== undefined) return this.grant(waiter, { _tag: "Lease", lease })
     this.opening++
-    this.grant(waiter, { _tag: "Room" })
+    this.grant(waiter, { _tag: "Slot" })
   }
 
   private nextWaiter(): Waiter | undefined {

@@ -46,8 +46,8 @@ export interface Sink {
 export interface Owner {
   readonly now: () => number
   /** The next call to write, if one may be written that is at most this large; it is out of the mailbox then. */
-  readonly take: (room: Room) => Call | undefined
-  readonly hasCall: (room: Room) => boolean
+  readonly take: (capacity: Capacity) => Call | undefined
+  readonly hasCall: (capacity: Capacity) => boolean
   /** A call was found past its deadline, or without its bytes, before it was written. */
   readonly expire: (call: Call) => void
   /** A call was answered, or its tombstone was. */
@@ -64,7 +64,7 @@ export interface Owner {
 }
 
 /** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
-export interface Room {
+export interface Capacity {
   commands: number
   bytes: number
   empty: boolean
@@ -149,7 +149,7 @@ export class Session {
   private readonly decoder: Resp.Decoder<Resp.Reply>
   private readonly batch = new Batch()
   private readonly internal: EntryList<Call> = new EntryList<Call>()
-  private readonly room: Room = { commands: 0, bytes: 0, empty: true }
+  private readonly capacity: Capacity = { commands: 0, bytes: 0, empty: true }
   private repliesWritten = 0
   private dispatching = false
   /** What came in has ended the session; it dies when the calls that were answered before are settled. */
@@ -258,20 +258,20 @@ export class Session {
     return wantsMore
   }
 
-  private measureRoom(): Room {
-    const room = this.room
+  private measureCapacity(): Capacity {
+    const capacity = this.capacity
     const inFlight = this.inFlight
-    room.commands = this.limits.inFlightCommands - inFlight.count
-    room.bytes = this.limits.inFlightBytes - inFlight.bytes
-    room.empty = inFlight.head === undefined
-    return room
+    capacity.commands = this.limits.inFlightCommands - inFlight.count
+    capacity.bytes = this.limits.inFlightBytes - inFlight.bytes
+    capacity.empty = inFlight.head === undefined
+    return capacity
   }
 
   private hasWork(): boolean {
     const newest = this.inFlight.tail
     if (this.isOver || this.looking || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
     if (this.sink?.upToDate === false) return false
-    return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureRoom()))
+    return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureCapacity()))
   }
 
   /** Has nothing come in for a while, and nobody looked since? */
@@ -310,7 +310,7 @@ export class Session {
     }
     let bytes = 0
     while (bytes < BATCH_BYTES && expired.length < BATCH_EXPIRED) {
-      const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureRoom()) : undefined)
+      const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureCapacity()) : undefined)
       if (call === undefined) break
       if (call.expired(now) || isSpoiled(call.payload)) {
         expired.push(call)
