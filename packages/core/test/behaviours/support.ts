@@ -309,7 +309,7 @@ export const makeParts = (options: RedisOptions.Options = {}) =>
     return { connection, start, call, outcomes }
   })
 
-export const lost = sessionEnd({ kind: "disconnected", detail: "lost", refused: false })
+export const lost = sessionEnd({ kind: "disconnected", detail: "lost", permanent: false })
 
 export const withServer = (options: RedisOptions.Options = {}, server: RedisServer.Options = {}) =>
   Layer.unwrap(Effect.map(RedisServer.RedisServer, ({ url }) => Redis.layer({ url, ...options }))).pipe(

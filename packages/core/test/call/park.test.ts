@@ -82,7 +82,7 @@ const makeBench = Effect.gen(function* () {
       due -= frames.length
       if (frames.length > 0) session?.dispatch(frames)
     },
-    drop: (): void => session?.die(sessionEnd({ kind: "disconnected", detail: "lost", refused: false })),
+    drop: (): void => session?.die(sessionEnd({ kind: "disconnected", detail: "lost", permanent: false })),
     note: (what: string): void => {
       const { inFlight, queued, repeated } = connection.status
       journal.push(`${what}: ${queued} queued, ${inFlight} in flight, ${repeated} repeated`)

@@ -482,7 +482,7 @@ describe("a session that ends before its handshake was written", () => {
     const outcomes: Array<Outcome> = []
     const resume = (outcome: Outcome) => outcomes.push(outcome)
     session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, finishers.command, 1, 0, 0, resume))
-    session.die(sessionEnd({ kind: "disconnected", detail: "lost", refused: false }))
+    session.die(sessionEnd({ kind: "disconnected", detail: "lost", permanent: false }))
     assert.deepStrictEqual(outcomes, [])
   })
 })

@@ -41,25 +41,25 @@ import type { SessionEnd } from "../transport/sessionEnd.ts"
 const abandonedBlocking = sessionEnd({
   kind: "closed",
   detail: "a blocking command was given up, so its connection was closed: nothing is taken for nobody",
-  refused: false
+  permanent: false
 })
 
-const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended", refused: false })
+const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended", permanent: false })
 
 const becameReplica = sessionEnd({
   kind: "disconnected",
   detail: "the server has become a replica (READONLY); it is dialled again, in case another one has its name now",
-  refused: false
+  permanent: false
 })
 
 const othersAreSilent = sessionEnd({
   kind: "health-check",
   detail:
     "the server said nothing to another connection of this program while a command waited, and nothing to this one since",
-  refused: false
+  permanent: false
 })
 
-const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, refused: false })
+const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, permanent: false })
 
 /** So many calls are given up in one look at most; the next look comes when the event loop has gone round. */
 const LOOK_CALLS = 16_384
@@ -440,7 +440,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     if (end.kind === "health-check") {
       const since = this.now() - session.silentMillis
       this.circle.tell(this, { _tag: "Silent", since, isShared: this.life === "permanent" })
-    } else if (end.refused && this.life === "permanent") this.circle.tell(this, { _tag: "Refused" })
+    } else if (end.permanent && this.life === "permanent") this.circle.tell(this, { _tag: "Refused" })
     const shared = new SharedFailure({
       kind: end.kind,
       address: this.address,
@@ -490,7 +490,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
     this.downSince ??= this.now()
     const refuses = this.life === "single" ? this.leaseEnded(end) : shared
-    if (end.refused || this.options.whenDown === "fail" || this.life === "single") {
+    if (end.permanent || this.options.whenDown === "fail" || this.life === "single") {
       this.refusing = refuses.unsent
       this.hooks.onGivingUp?.(this, false)
       this.failQueued(refuses, failed)
@@ -500,7 +500,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
       "unsent"
     )
     this.lastError = error
-    this.change(end.refused || this.state === "failed" ? "failed" : "backoff", error)
+    this.change(end.permanent || this.state === "failed" ? "failed" : "backoff", error)
   }
 
   private leaseEnded(end: SessionEnd): SharedFailure {
@@ -516,9 +516,9 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     const readyMillis = this.now() - session.readyAt
     const wasReady = readyMillis >= 0
     this.attempt = wasReady ? 0 : this.attempt + 1
-    if (end.refused || !wasReady) {
-      const delay = delayMillis(this.options, end.refused ? "refused" : "unstable", this.attempt, this.random())
-      return this.eager && !end.refused
+    if (end.permanent || !wasReady) {
+      const delay = delayMillis(this.options, end.permanent ? "refused" : "unstable", this.attempt, this.random())
+      return this.eager && !end.permanent
         ? eagerDelayMillis(delay, this.now() - (this.downSince ?? this.now()), this.now() - this.startedAt)
         : delay
     }

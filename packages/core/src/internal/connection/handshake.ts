@@ -176,7 +176,7 @@ const remedyOf = (meaning: Meaning | undefined, step: Step, { password, protocol
   return step === "hello" && protocol === 3 ? '; where there is no RESP3, set `protocol` to "auto" or 2' : ""
 }
 
-const refused = (step: Step, { code, message }: Resp.ReplyError, settings: Settings): Verdict => {
+const refusal = (step: Step, { code, message }: Resp.ReplyError, settings: Settings): Verdict => {
   const error = new Resp.ReplyError({ code, message: hideEchoes(message) })
   const meaning = meaningOf(error)
   const detail = `${what[step]}: ${error.message}${remedyOf(meaning, step, settings)}`
@@ -277,21 +277,21 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
     case "hello":
       return settings.protocol === "auto" && refusesHello(error, settings)
         ? { _tag: "Send", batch: resp2(settings) }
-        : refused(step, error, settings)
+        : refusal(step, error, settings)
     case "auth":
       return batch.commands[index]?.length === 3 && meaningOf(error) === "noUsers"
         ? { _tag: "Send", batch: resp2({ ...settings, username: undefined }, batch.isStrict), warning: noUsers }
-        : refused(step, error, settings)
+        : refusal(step, error, settings)
     case "setname":
-      return concernsCommandOnly(error) ? undefined : refused(step, error, settings)
+      return concernsCommandOnly(error) ? undefined : refusal(step, error, settings)
     case "setinfo":
     case "echo":
       return undefined
     case "ping":
       if (isOfAnother(batch, error) || batch.isStrict) return odd(batch, index, error)
-      return concernsCommandOnly(error) || error.code === "MISCONF" ? undefined : refused(step, error, settings)
+      return concernsCommandOnly(error) || error.code === "MISCONF" ? undefined : refusal(step, error, settings)
     default:
-      return refused(step, error, settings)
+      return refusal(step, error, settings)
   }
 }
 
@@ -330,7 +330,7 @@ const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answ
 /** The meaning of a batch's replies in their order: as many as its commands, or fewer when no more will come. */
 export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): Verdict => {
   const [first = null] = replies
-  if (first instanceof Resp.ReplyError && turnsAway(first)) return refused("hello", first, settings)
+  if (first instanceof Resp.ReplyError && turnsAway(first)) return refusal("hello", first, settings)
   let other: Verdict | undefined
   for (let i = 0; i < batch.steps.length && i < replies.length; i++) {
     const reply = replies[i] ?? null

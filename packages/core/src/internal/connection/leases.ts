@@ -48,7 +48,7 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 
 const fresh = { dirty: false, released: false }
 
-const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", refused: false })
+const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", permanent: false })
 
 /** What a dial fails with that took too long. */
 type TooLate = () => Effect.Effect<never, RedisError>
@@ -264,7 +264,7 @@ export class Leases implements Member {
     const waiter = new Waiter(this.bound.nextTicket())
     const granted = Effect.callback<Grant, RedisError>((resume) => {
       waiter.resume = () => {
-        resume(waiter.granted === undefined ? this.refused() : Effect.succeed(waiter.granted))
+        resume(waiter.granted === undefined ? this.refusal() : Effect.succeed(waiter.granted))
       }
       this.waiters.add(waiter)
     })
@@ -350,7 +350,7 @@ export class Leases implements Member {
 
   private pause(millis: number): Effect.Effect<void, RedisError> {
     const refused = Effect.callback<never, RedisError>((resume) => {
-      const end = () => resume(this.refused())
+      const end = () => resume(this.refusal())
       if (this.owner.isClosing) return end()
       this.pausing.add(end)
       return Effect.sync(() => this.pausing.delete(end))
@@ -385,7 +385,7 @@ export class Leases implements Member {
     )
   }
 
-  private refused(): Effect.Effect<never, RedisError> {
+  private refusal(): Effect.Effect<never, RedisError> {
     return this.owner.refusing ?? Effect.fail(this.closed())
   }
 

@@ -33,12 +33,12 @@ import { Wire } from "../transport/wire.ts"
 import type { Decoded, WireClosed } from "../transport/wire.ts"
 
 const connectFailed = (detail: string, cause?: unknown): SessionEnd =>
-  sessionEnd({ kind: "connect", detail, refused: false, cause })
+  sessionEnd({ kind: "connect", detail, permanent: false, cause })
 
 const disconnected = (detail: string, cause?: unknown): SessionEnd =>
-  sessionEnd({ kind: "disconnected", detail, refused: false, cause })
+  sessionEnd({ kind: "disconnected", detail, permanent: false, cause })
 
-export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", refused: false })
+export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", permanent: false })
 
 /** What a failed socket, or a bad byte, says about the session. */
 const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
@@ -49,20 +49,20 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
     case "ProtocolError": {
       if (error.truncated) {
         const detail = "the server closed the connection in the middle of a reply"
-        const cut = sessionEnd({ kind: "disconnected", detail, refused: false, cause: error, closedByPeer: true })
+        const cut = sessionEnd({ kind: "disconnected", detail, permanent: false, cause: error, closedByPeer: true })
         return session.whyCut?.() ?? cut
       }
       // Before the first good reply it is no Redis at all, and will be none next time.
       if (session.readyAt === Infinity) return notRedis(session, error)
       const detail = `the server broke the protocol: ${error.message}`
-      return sessionEnd({ kind: "protocol", detail, refused: false, cause: error })
+      return sessionEnd({ kind: "protocol", detail, permanent: false, cause: error })
     }
     case "WireClosed": {
       const refusal = session.whyCut?.()
       if (refusal !== undefined) return refusal
       if (error.cause === undefined) {
         const detail = `the server closed the connection${early}`
-        return sessionEnd({ kind: "disconnected", detail, refused: false, closedByPeer: true })
+        return sessionEnd({ kind: "disconnected", detail, permanent: false, closedByPeer: true })
       }
       return refusesUs(error.cause) ?? disconnected(`the connection was lost${early}`, error.cause)
     }
@@ -75,7 +75,7 @@ const notRedis = (session: Session, cause: Resp.ProtocolError): SessionEnd =>
     : sessionEnd({
         kind: "handshake",
         detail: `what listens there does not speak Redis's protocol: ${cause.message}`,
-        refused: true,
+        permanent: true,
         cause
       })
 
@@ -86,7 +86,7 @@ const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
   if (fail !== undefined) return fail.error
   return Cause.hasInterruptsOnly(exit.cause)
     ? shutdown
-    : sessionEnd({ kind: "disconnected", detail: "a defect in the session", refused: false, cause: exit.cause })
+    : sessionEnd({ kind: "disconnected", detail: "a defect in the session", permanent: false, cause: exit.cause })
 }
 
 const endsSession = (session: Session) =>
@@ -119,11 +119,11 @@ const reader = (
 
 type Refused = Extract<handshake.Verdict, { readonly _tag: "Refused" }>
 
-const refused = ({ secrets }: Connection, { detail, error, transient }: Refused): SessionEnd =>
+const refusalEnd = ({ secrets }: Connection, { detail, error, transient }: Refused): SessionEnd =>
   sessionEnd({
     kind: transient ? "connect" : "handshake",
     detail: secrets.hide(detail),
-    refused: !transient,
+    permanent: !transient,
     cause: error === undefined ? undefined : secrets.hideIn(error)
   })
 
@@ -149,14 +149,14 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
   Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
     const payload = encoder.encodeAll(batch.commands)
     if (payload instanceof ArgumentFailure) {
-      resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, refused: true })))
+      resume(Effect.fail(sessionEnd({ kind: "handshake", detail: payload.message, permanent: true })))
       return
     }
     const replies: Array<Answer> = []
     // It may close without answering the rest.
     session.whyCut = () => {
       const verdict = handshake.next(settings, batch, replies)
-      if (verdict._tag === "Refused") return refused(connection, verdict)
+      if (verdict._tag === "Refused") return refusalEnd(connection, verdict)
       learnFromCut(connection, batch, verdict, replies.length)
       return undefined
     }
@@ -193,7 +193,7 @@ const shakeHands = Effect.fnUntraced(function* (
   for (;;) {
     const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
     session.whyCut = undefined
-    if (verdict._tag === "Refused") return yield* refused(connection, verdict)
+    if (verdict._tag === "Refused") return yield* refusalEnd(connection, verdict)
     // The same would be said of each lease.
     if (verdict.warning !== undefined && connection.life === "permanent") {
       yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
@@ -302,7 +302,7 @@ const watchHealth = (connection: Connection, session: Session): Effect.Effect<ne
   const silent = sessionEnd({
     kind: "health-check",
     detail: `the server said nothing for ${Math.round(interval)} ms or more, or next to nothing for much longer, while a command waited`,
-    refused: false
+    permanent: false
   })
   const look = Effect.suspend(() => {
     const wait = session.checkHealth(interval)

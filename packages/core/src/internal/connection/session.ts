@@ -623,13 +623,13 @@ export class Session {
 const unexpectedReply = sessionEnd({
   kind: "protocol",
   detail: "the server sent a reply that no command was waiting for",
-  refused: false
+  permanent: false
 })
 
 const brokenState = sessionEnd({
   kind: "protocol",
   detail: "the server's replies do not fit the commands; the connection's state is not known",
-  refused: false
+  permanent: false
 })
 
 /** Nobody waits for it, but it shows whether replies are still those of their commands. */

@@ -339,7 +339,7 @@ export class Feed implements Inbound {
   /** The session is of no use now. */
   giveUp({ message }: ReplyError): void {
     const detail = `the server cannot subscribe now: ${hideEchoes(message, "SUBSCRIBE")}`
-    const end = sessionEnd({ kind: "connect", detail, refused: false })
+    const end = sessionEnd({ kind: "connect", detail, permanent: false })
     // Not inside of the dispatch, which is in the middle of its state.
     queueMicrotask(() => this.session.die(end))
   }

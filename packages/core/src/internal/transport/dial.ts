@@ -64,7 +64,7 @@ const inWords = (error: Error): string => {
 }
 
 const couldNotConnect = (cause: Error): SessionEnd =>
-  sessionEnd({ kind: "connect", detail: `could not connect: ${inWords(cause)}`, refused: false, cause })
+  sessionEnd({ kind: "connect", detail: `could not connect: ${inWords(cause)}`, permanent: false, cause })
 
 const secured = (raw: Net.Socket, target: Target, tls: ResolvedTls) =>
   Effect.flatMap(Tls.secureContext(tls), (context) => {

@@ -8,11 +8,11 @@ import * as Data from "effect/Data"
 import type { ConnectionErrorKind } from "../../RedisError.ts"
 import { withoutStack } from "../errors.ts"
 
-/** How a session ended. `refused`: the server will say the same next time. */
+/** How a session ended. `permanent`: the server will say the same next time. */
 export class SessionEnd extends Data.TaggedError("SessionEnd")<{
   readonly kind: ConnectionErrorKind
   readonly detail: string
-  readonly refused: boolean
+  readonly permanent: boolean
   readonly cause?: unknown
   /** The server has closed the connection, in good order and without a word. */
   readonly closedByPeer?: boolean

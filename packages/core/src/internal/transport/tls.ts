@@ -21,11 +21,11 @@ import type { SessionEnd } from "./sessionEnd.ts"
 
 /** It may be otherwise next time. */
 const transient = (detail: string, cause?: unknown): SessionEnd =>
-  sessionEnd({ kind: "connect", detail, refused: false, cause })
+  sessionEnd({ kind: "connect", detail, permanent: false, cause })
 
 /** It will be the same next time, until somebody changes a certificate or an option. */
-const refused = (detail: string, cause?: unknown): SessionEnd =>
-  sessionEnd({ kind: "handshake", detail, refused: true, cause })
+const refusal = (detail: string, cause?: unknown): SessionEnd =>
+  sessionEnd({ kind: "handshake", detail, permanent: true, cause })
 
 // ------------------------------------------------------------------------------------------------------------- errors
 
@@ -95,10 +95,10 @@ const notSpoken =
 export const tlsFailed = (error: Error, name: string): SessionEnd => {
   const code = codeOf(error)
   const certificate = ofCertificate(code, error.message, name) ?? ofAlert(code)
-  if (certificate !== undefined) return refused(certificate, bare(error))
-  if (code.startsWith("ERR_SSL_") && notSpoken.test(code)) return refused(noTls, bare(error))
+  if (certificate !== undefined) return refusal(certificate, bare(error))
+  if (code.startsWith("ERR_SSL_") && notSpoken.test(code)) return refusal(noTls, bare(error))
   if (code.startsWith("ERR_SSL_UNSUPPORTED_PROTOCOL")) {
-    return refused("the server and we have no version of TLS in common", bare(error))
+    return refusal("the server and we have no version of TLS in common", bare(error))
   }
   return transient(`the TLS handshake failed: ${error.message}`, bare(error))
 }
@@ -107,7 +107,7 @@ export const tlsFailed = (error: Error, name: string): SessionEnd => {
 export const refusesUs = (error: unknown): SessionEnd | undefined => {
   if (!(error instanceof Error)) return undefined
   const detail = ofAlert(codeOf(error))
-  return detail === undefined ? undefined : refused(detail, bare(error))
+  return detail === undefined ? undefined : refusal(detail, bare(error))
 }
 
 /** The first byte that a TLS server sends back to plain text: an alert, or a handshake record. */
@@ -156,16 +156,16 @@ const contextOf = (options: Files): Tls.SecureContext | SessionEnd => {
   }
   const { ca, cert, key, passphrase } = options
   // OpenSSL passes over what is no certificate here, and would trust nobody.
-  if (ca !== undefined && !isCertificate(ca)) return refused("the option `tls.ca` is not a certificate in PEM")
+  if (ca !== undefined && !isCertificate(ca)) return refusal("the option `tls.ca` is not a certificate in PEM")
   const all = attempt(options)
   if (!(all instanceof Error)) return all
   if (cert !== undefined && attempt({ cert }) instanceof Error) {
-    return refused("the option `tls.cert` is not a certificate in PEM", bare(all))
+    return refusal("the option `tls.cert` is not a certificate in PEM", bare(all))
   }
   if (key !== undefined && attempt({ key, passphrase }) instanceof Error) {
-    return refused("the option `tls.key` is not a private key in PEM, or `tls.passphrase` does not open it", bare(all))
+    return refusal("the option `tls.key` is not a private key in PEM, or `tls.passphrase` does not open it", bare(all))
   }
-  return refused("the options `tls.cert` and `tls.key` do not belong together", bare(all))
+  return refusal("the options `tls.cert` and `tls.key` do not belong together", bare(all))
 }
 
 /** The certificates of a session, read again so that they may rotate. */
@@ -210,7 +210,7 @@ export const secure = (
     })
     const explained = (error: Error): SessionEnd =>
       error === wrongName && tls.checkServerIdentity !== undefined
-        ? refused(`the server's certificate was refused by \`tls.checkServerIdentity\`: ${error.message}`, error)
+        ? refusal(`the server's certificate was refused by \`tls.checkServerIdentity\`: ${error.message}`, error)
         : tlsFailed(error, name)
     // Stays: an error while nobody listens must not end the process.
     socket.on("error", (error) => resume(Effect.fail(explained(error))))
@@ -266,7 +266,7 @@ const answersTls = (connect: () => Net.Socket): Effect.Effect<boolean> =>
     })
   })
 
-export const speaksTls = refused("the server speaks TLS there; use rediss:// or the option `tls`")
+export const speaksTls = refusal("the server speaks TLS there; use rediss:// or the option `tls`")
 
 /**
  * Why a server that was spoken to without TLS went away without a word: a TLS server does so, and a handshake of its own
@@ -287,5 +287,5 @@ export const failIfPlain = (
 ): Effect.Effect<never, SessionEnd> =>
   Effect.sleep(Math.min(PROBE_MILLIS, connectTimeoutMillis / 3)).pipe(
     Effect.andThen(answersPlain(connect)),
-    Effect.flatMap((plain) => (plain ? Effect.fail(refused(noTls)) : Effect.never))
+    Effect.flatMap((plain) => (plain ? Effect.fail(refusal(noTls)) : Effect.never))
   )
