@@ -88,7 +88,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     breaks: "a lease stays with a server that became a replica, and is handed out again",
     file: connection,
     from: "const isNews = !session.retired\n",
-    to: 'if (this.life === "single") return undefined\n    const isNews = !session.retired\n'
+    to: 'if (this.kind === "leased") return undefined\n    const isNews = !session.retired\n'
   },
   {
     name: "silent-gap",

@@ -293,7 +293,7 @@ export const makeParts = (options: RedisOptions.Options = {}) =>
     const resolved = Result.getOrThrow(RedisOptions.resolve(options))
     const clock = yield* Clock.Clock
     const changes = yield* PubSub.sliding<StatusChange>(8)
-    const connection = new Connection(resolved, "permanent", clock, () => 0.5, changes)
+    const connection = new Connection(resolved, "shared", clock, () => 0.5, changes)
     const start = () => {
       const decoder = Resp.makeDecoder({ volatile: true })
       const session = new Session(connection, resolved, decoder)

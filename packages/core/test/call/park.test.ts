@@ -39,7 +39,7 @@ const makeBench = Effect.gen(function* () {
   )
   const clock = yield* Clock.Clock
   const changes = yield* PubSub.sliding<StatusChange>(8)
-  const connection = new Connection(options, "permanent", clock, () => 0.5, changes)
+  const connection = new Connection(options, "shared", clock, () => 0.5, changes)
   const journal: Array<string> = []
   let due = 0
   const sink: Sink = {

@@ -107,8 +107,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   address: string
   /** The same as an endpoint; `undefined` before a resolver has found one. */
   endpoint: Endpoint | undefined
-  /** `"single"`: a lease, whose state dies with its only session: nothing waits for another one. */
-  readonly life: "permanent" | "single"
+  /** `"leased"`: a lease, whose state dies with its only session: nothing waits for another one. */
+  readonly kind: "shared" | "leased"
   readonly clock: Clock
   private readonly random: () => number
   readonly deadlines: Deadlines
@@ -153,7 +153,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
 
   constructor(
     options: Resolved,
-    life: "permanent" | "single",
+    kind: "shared" | "leased",
     clock: Clock,
     random: () => number,
     changes: PubSub.PubSub<StatusChange>,
@@ -164,7 +164,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     this.options = options
     this.address = options.resolver?.label ?? options.address
     this.endpoint = options.resolver === undefined ? options.endpoint : undefined
-    this.life = life
+    this.kind = kind
     this.random = random
     this.clock = clock
     this.changes = changes
@@ -382,7 +382,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   private noteAddress(): void {
     const isElsewhere = this.readyAddress !== undefined && this.readyAddress !== this.address
     this.readyAddress = this.address
-    if (!isElsewhere || this.life === "single") return
+    if (!isElsewhere || this.kind === "leased") return
     this.circle.tell(this, { _tag: "Moved", detail: `the server is at ${this.address} now`, onlyLeases: true })
   }
 
@@ -393,7 +393,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
    */
   demoted(session: Session, error: Resp.ReplyError): SessionEnd | undefined {
     const isNews = !session.retired
-    if (this.life === "single") session.retired = true
+    if (this.kind === "leased") session.retired = true
     // Somebody has unblocked it: that says nothing of the server.
     if (error.code === "UNBLOCKED" && !error.message.includes("instance state changed")) return undefined
     // Where the server is found for each session, its role is asked for before it is used: the next one is never this one.
@@ -411,7 +411,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     const session = this.session
     if (finding._tag === "Moved" && !finding.onlyLeases && session === undefined) this.dialAtOnce()
     if (session === undefined || session.end !== undefined || this.closing || !isAbout(session.number)) return
-    const isLease = this.life === "single"
+    const isLease = this.kind === "leased"
     const saidNothing = finding._tag === "Silent" && session.lastInbound <= finding.since
     if (isLease && (finding._tag !== "Silent" || saidNothing)) session.retired = true
     switch (finding._tag) {
@@ -439,8 +439,8 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   ended(session: Session, end: SessionEnd): void {
     if (end.kind === "health-check") {
       const since = this.now() - session.silentMillis
-      this.circle.tell(this, { _tag: "Silent", since, isShared: this.life === "permanent" })
-    } else if (end.permanent && this.life === "permanent") this.circle.tell(this, { _tag: "Refused" })
+      this.circle.tell(this, { _tag: "Silent", since, isShared: this.kind === "shared" })
+    } else if (end.permanent && this.kind === "shared") this.circle.tell(this, { _tag: "Refused" })
     const shared = new SharedFailure({
       kind: end.kind,
       address: this.address,
@@ -484,13 +484,13 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
   }
 
   private mayRepeat(call: Call): boolean {
-    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing && this.life === "permanent"
+    return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing && this.kind === "shared"
   }
 
   private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
     this.downSince ??= this.now()
-    const refuses = this.life === "single" ? this.leaseEnded(end) : shared
-    if (end.permanent || this.options.whenDown === "fail" || this.life === "single") {
+    const refuses = this.kind === "leased" ? this.leaseEnded(end) : shared
+    if (end.permanent || this.options.whenDown === "fail" || this.kind === "leased") {
       this.refusing = refuses.unsent
       this.hooks.onGivingUp?.(this, false)
       this.failQueued(refuses, failed)
@@ -557,7 +557,7 @@ export class Connection extends Discreet implements Owner, RedisConnection, Memb
     const failed: Settlements = []
     const shared = this.shutdown()
     // A lease that has ended says so, also when its scope has closed behind it.
-    if (this.life === "permanent" || this.refusing === undefined) this.refusing = shared.unsent
+    if (this.kind === "shared" || this.refusing === undefined) this.refusing = shared.unsent
     this.downSince ??= this.now()
     this.hooks.onGivingUp?.(this, true)
     if (this.session?.ready !== true) this.failQueued(shared, failed)

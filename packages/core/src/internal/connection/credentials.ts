@@ -72,7 +72,7 @@ export const keepAuthenticated = <E>(
   renewal: Renewal<E>
 ): Effect.Effect<void> => {
   // On a connection of one's own a transaction may be open. In RESP2 a subscriber may say nothing.
-  if (connection.life === "single") return Effect.void
+  if (connection.kind === "leased") return Effect.void
   const warn = (what: string) => Effect.logWarning(`Redis at ${connection.address}: ${connection.secrets.hide(what)}`)
   const renew = Effect.gen(function* () {
     const next = yield* renewal

@@ -195,7 +195,7 @@ const shakeHands = Effect.fnUntraced(function* (
     session.whyCut = undefined
     if (verdict._tag === "Refused") return yield* refusalEnd(connection, verdict)
     // The same would be said of each lease.
-    if (verdict.warning !== undefined && connection.life === "permanent") {
+    if (verdict.warning !== undefined && connection.kind === "shared") {
       yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
     }
     if (verdict._tag === "Ready") {

@@ -62,7 +62,7 @@ const SHUTDOWN_GRACE_MILLIS = 1000
 /** The identity; whatever is left is settled when the scope closes, as the last thing. */
 const makeConnection = (
   options: RedisOptions.Resolved,
-  life: "permanent" | "single",
+  kind: "shared" | "leased",
   circle: Circle,
   hooks?: Hooks
 ): Effect.Effect<Connection, never, Scope.Scope> =>
@@ -70,7 +70,7 @@ const makeConnection = (
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-    const connection = new Connection(options, life, clock, () => random.nextDoubleUnsafe(), changes, hooks, circle)
+    const connection = new Connection(options, kind, clock, () => random.nextDoubleUnsafe(), changes, hooks, circle)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.andThen(
@@ -86,11 +86,11 @@ const makeConnection = (
 /** One that dials: what finds its server is told of it. */
 const makeDialling = (
   options: RedisOptions.Resolved,
-  life: "permanent" | "single",
+  kind: "shared" | "leased",
   circle: Circle,
   hooks?: Hooks
 ): Effect.Effect<Connection, never, Scope.Scope> =>
-  Effect.tap(makeConnection(options, life, circle, hooks), (connection) => {
+  Effect.tap(makeConnection(options, kind, circle, hooks), (connection) => {
     const detach = options.resolver?.attach?.(connection)
     return detach === undefined ? Effect.void : Effect.addFinalizer(() => Effect.sync(detach))
   })
@@ -122,7 +122,7 @@ const makeTold = (
       log.changed(change, now)
       hooks?.onChange?.(connection, change)
     }
-    const connection = yield* makeDialling(options, "permanent", circle, { ...hooks, onChange })
+    const connection = yield* makeDialling(options, "shared", circle, { ...hooks, onChange })
     const log = yield* makeLog(connection, label ?? options.name)
     log.onOwed = (at) => connection.deadlines.watch(at)
     connection.alsoSweep((now) => log.look(now))
@@ -184,7 +184,7 @@ const leaseSpec =
       restart: "temporary",
       shutdown: owner.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
       start: Effect.gen(function* () {
-        const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "single", owner.circle)
+        const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "leased", owner.circle)
         connection.greeting = owner.greeting
         connection.secrets = owner.secrets
         const { run, session } = yield* makeSession(connection)
@@ -310,7 +310,7 @@ export const makeShared = (
 ): Effect.Effect<Shared, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
-    const waiting = yield* makeConnection(options, "permanent", new Circle(), hooks)
+    const waiting = yield* makeConnection(options, "shared", new Circle(), hooks)
     const leases = makeLeases(waiting, together === undefined ? undefined : partsOf(together).manager)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
