@@ -82,25 +82,26 @@ const thrown = (cause: Cause.Cause<unknown>): unknown => {
   return undefined
 }
 
-/** Runs user code; what it throws is a defect, or its result if it is one. */
-export const invoke = <A>(
-  run: () => Returned<A>,
-  trace?: Trace,
-  onEffect?: () => void
-): Effect.Effect<A, unknown, unknown> => {
-  let returned: Returned<A>
+/** Calls user code; what it throws is a defect, or its result if it is one. */
+const attempt = <A>(run: () => Returned<A>): Returned<A> => {
   try {
-    returned = run()
+    return run()
   } catch (error) {
     // A throw has no type: a thrown result is taken at its word.
-    return isResult(error) ? Effect.succeed(error as A) : Effect.die(error)
+    return isResult(error) ? (error as A) : Effect.die(error)
   }
-  if (!Effect.isEffect(returned)) return Effect.succeed(returned)
-  onEffect?.()
-  return Effect.catchCause(trace === undefined ? returned : under(trace, returned), (cause) => {
+}
+
+/** An effect of user code; failing with a result is returning it. */
+const recovered = <A>(effect: Effect.Effect<A, unknown, unknown>): Effect.Effect<A, unknown, unknown> =>
+  Effect.catchCause(effect, (cause) => {
     const result = thrown(cause)
     return result === undefined ? Effect.failCause(cause) : Effect.succeed(result as A)
   })
+
+const invoke = <A>(run: () => Returned<A>): Effect.Effect<A, unknown, unknown> => {
+  const returned = attempt(run)
+  return Effect.isEffect(returned) ? recovered(returned) : Effect.succeed(returned)
 }
 
 const unhandled = (kind: string): Effect.Effect<never> => Effect.die(new TypeError(`GenServer: no handler for ${kind}`))
@@ -152,7 +153,7 @@ class ServerLoop<P extends Protocol, S> {
       this.continuation = undefined
       this.handle.inHand = { _tag: "Continue", message: continuation.message }
       return this.handled(
-        (state) => this.callbacks.handleContinue?.(continuation.message, state) ?? unhandled("continue")
+        () => this.callbacks.handleContinue?.(continuation.message, this.state) ?? unhandled("continue")
       )
     }
     const entry = this.handle.take()
@@ -183,7 +184,8 @@ class ServerLoop<P extends Protocol, S> {
         return this.handleCall(entry)
       case "Cast":
         return this.handled(
-          (state) => this.callbacks.handleCast?.(entry.message, state) ?? unhandled("cast"),
+          () => this.callbacks.handleCast?.(entry.message, this.state) ?? unhandled("cast"),
+          undefined,
           entry.trace
         )
       case "Info":
@@ -199,37 +201,29 @@ class ServerLoop<P extends Protocol, S> {
     const { _tag } = entry.request
     const handlers = this.callbacks.handleCall
     if (handlers === undefined || !Object.hasOwn(handlers, _tag)) return unhandled(`the call ${_tag}`)
-    return Effect.flatMap(
-      this.invoke(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag), entry.trace),
-      (result) => this.apply(result, entry)
-    )
+    return this.handled(() => handlers[_tag]?.(entry.request, this.state, entry) ?? unhandled(_tag), entry, entry.trace)
   }
 
   private handleInfo(info: Info): Effect.Effect<unknown, unknown, unknown> {
     if (this.callbacks.handleInfo !== undefined) {
-      return this.handled((state) => this.callbacks.handleInfo?.(info, state) ?? unhandled("info"))
+      return this.handled(() => this.callbacks.handleInfo?.(info, this.state) ?? unhandled("info"))
     }
     this.handle.inHand = undefined
     return Effect.logWarning(`GenServer "${this.handle.process.path}": no handleInfo; dropped ${info._tag}`)
   }
 
+  /** Calls a handler and applies its result: at once, unless the handler waits for something. */
   private handled(
-    handle: (state: S) => Returned<Result<S, unknown>>,
+    handle: () => Returned<AnyCallResult<S>>,
+    call?: CallEntry,
     trace?: Trace
   ): Effect.Effect<unknown, unknown, unknown> {
-    return Effect.flatMap(
-      this.invoke(() => handle(this.state), trace),
-      (result) => this.apply(result, undefined)
-    )
-  }
-
-  private invoke<A>(run: () => Returned<A>, trace: Trace | undefined): Effect.Effect<A, unknown, unknown> {
-    return invoke(run, trace, this.waits)
-  }
-
-  /** A handler that returns an effect may take its time: from now on it can be seen. */
-  private readonly waits = (): void => {
+    const returned = attempt(handle)
+    if (!Effect.isEffect(returned)) return this.apply(returned, call)
+    // From now on it can be seen.
     this.handle.inHandSince = this.clock.currentTimeMillisUnsafe()
+    const result = recovered(trace === undefined ? returned : under(trace, returned))
+    return Effect.flatMap(result, (result) => this.apply(result, call))
   }
 
   private apply(result: AnyCallResult<S>, call: CallEntry | undefined): Effect.Effect<unknown> {
