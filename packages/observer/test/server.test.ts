@@ -133,6 +133,35 @@ describe("the observer serves", () => {
     }).pipe(Effect.provide(live))
   )
 
+  it.live("a tree that cannot be read as an error, and goes on", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      const child = ChildSpec.make({
+        id: "child",
+        start: Effect.succeed(
+          ChildSpec.started({
+            run: Effect.never,
+            mailboxDepth: () => {
+              if (isBroken) throw new RangeError("s3cret")
+              return 7
+            }
+          })
+        )
+      })
+      const layer = Observer.layer().pipe(
+        Layer.provideMerge(Supervisor.layer(Supervisor.make({ children: [child] }))),
+        Layer.provide(Logger.layer([]))
+      )
+      yield* Effect.gen(function* () {
+        const { port } = yield* Observer.Observer
+        const failed = yield* request(port, "/tree")
+        assert.deepStrictEqual([failed.status, failed.body], [500, "The tree could not be read: RangeError"])
+        isBroken = false
+        assert.strictEqual((yield* request(port, "/tree")).status, 200)
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
   it.live("as a child of its tree, until it stops; a port that is taken is a failed start that says so", () =>
     Effect.gen(function* () {
       const observed = Supervisor.make({

@@ -382,7 +382,7 @@ export const info = (process: Process): Effect.Effect<Info> => Effect.sync(() =>
 
 /**
  * Lets the calling process tell observers what it is and how it does: `describe` is called whenever somebody looks, and
- * costs nothing otherwise. It must be quick and must not throw.
+ * costs nothing otherwise. It must be quick; when it throws, observers are told that it failed.
  *
  * ```ts
  * import { ChildSpec, Process } from "@relive/otp"

@@ -34,7 +34,15 @@ export const serve = (root: SupervisorRef<never>, port: number): Effect.Effect<O
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const watchers = new Set<Fiber.Fiber<void>>()
-    const server = Http.createServer((request, response) => answer(root, context, watchers, request, response))
+    const server = Http.createServer((request, response) => {
+      // Whoever only looks must not bring down what he looks at.
+      try {
+        answer(root, context, watchers, request, response)
+      } catch (error) {
+        if (!response.headersSent) response.writeHead(500, security)
+        response.end(`The tree could not be read: ${error instanceof Error ? error.name : typeof error}`)
+      }
+    })
     yield* Effect.acquireRelease(listen(server, port), () => close(server, watchers))
     // A server that listens on a port has an address of this kind.
     const bound = (server.address() as AddressInfo).port

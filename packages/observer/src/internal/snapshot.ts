@@ -21,18 +21,8 @@ export interface Node {
 
 const infoOf = (process: Process.Process): Process.Info => Effect.runSync(Process.info(process))
 
-/** Details are told by a process; one that throws says so, and the others are seen all the same. */
-const safely = (process: Process.Process | undefined): Process.Info | undefined => {
-  if (process === undefined) return undefined
-  try {
-    return infoOf(process)
-  } catch {
-    return undefined
-  }
-}
-
 export const nodeOf = (node: TreeNode): Node => {
-  const info = safely(node.process)
+  const info = node.process === undefined ? undefined : infoOf(node.process)
   return {
     id: node.id,
     serial: node.process?.serial,

@@ -58,6 +58,16 @@ describe("Process.info", () => {
         }),
         { id: "watcher" }
       )
+      const clumsy = yield* Process.spawn(
+        Effect.andThen(
+          Process.describe(() => {
+            throw new TypeError("s3cret")
+          }),
+          Effect.never
+        )
+      )
+      const told = (yield* Process.info(clumsy)).details
+      assert.deepStrictEqual(told, { kind: "describe failed", facts: { error: "TypeError" } })
       yield* server.castAfter("1 hour", { _tag: "Note" })
       yield* watcher.send("waits")
       const info = yield* Process.info(server.process)

@@ -341,7 +341,16 @@ export class ProcessImpl implements Process {
       mailboxDepth: receiver?.waiting ?? 0,
       timers: this.timers?.size ?? 0,
       handling: this.exitReason === undefined ? activity?.() : undefined,
-      details: this.details?.()
+      details: this.described
+    }
+  }
+
+  /** Looking at a process must not fail because of what it tells. */
+  private get described(): Details | undefined {
+    try {
+      return this.details?.()
+    } catch (error) {
+      return { kind: "describe failed", facts: { error: error instanceof Error ? error.name : typeof error } }
     }
   }
 
