@@ -286,6 +286,24 @@ layer(RedisServer.layer({ config: { "maxmemory-policy": "noeviction" } }), { exc
       })
     )
 
+    it.effect("waits for a server that is away, and no longer than it was told", () =>
+      Effect.gen(function* () {
+        const away = Redis.layer({ url: "redis://127.0.0.1:1", timeout: 200 })
+        yield* Effect.promise(async () => {
+          const connection = BullMQConnection.fromLayer(away, { retryFor: "500 millis" })
+          const began = performance.now()
+          const error: unknown = await connection.get("k").catch((error: unknown) => error)
+          assert.match(String(error), /connection refused/)
+          assert.isAtLeast(performance.now() - began, 400)
+          await connection.close()
+          const patient = BullMQConnection.fromLayer(away)
+          const waiting = patient.get("k").catch((error: unknown) => String(error))
+          await patient.close()
+          assert.match(String(await waiting), /127\.0\.0\.1:1|Connection is closed/)
+        })
+      })
+    )
+
     it.effect("says so when it is used after its end, and when its layer cannot be built", () =>
       Effect.gen(function* () {
         const { url } = yield* RedisServer.RedisServer

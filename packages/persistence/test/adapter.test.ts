@@ -300,6 +300,14 @@ describe("the layer", () => {
     }).pipe(Effect.provide(RedisServer.layer()))
   )
 
+  it.live("PS-18 fails at once where it is to wait for the server, and that is away", () =>
+    Effect.gen(function* () {
+      const away = Relive.layer({ url: "redis://127.0.0.1:1", start: "await" })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Layer.provide(RedisPersistence.layer, away))))
+      assert.strictEqual(error.reason._tag, "ConnectionError")
+    })
+  )
+
   it.live("PS-19 closes within the deadline with a hundred commands that block, and leaves no client behind", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
