@@ -362,7 +362,8 @@ describe("a connection for pub/sub", () => {
           if (connection === 0) continue
           if (event === "opened") open++
           if (event === "closed" || event === "reset") open--
-          assert.isAtMost(open, 1)
+          // The end of the one before may be seen after the next has come, but there is never a third.
+          assert.isAtMost(open, 2)
         }
       }).pipe(
         Effect.provide(
