@@ -6,7 +6,7 @@ import { awaitState, eager, reasonOf } from "../behaviours/support.ts"
 import type { ConnectionState } from "../../src/RedisService.ts"
 import { Call, INTERNAL } from "../../src/internal/call/call.ts"
 import type { Outcome } from "../../src/internal/call/call.ts"
-import * as finishers from "../../src/internal/call/finishers.ts"
+import * as reducers from "../../src/internal/call/reducers.ts"
 import * as handshake from "../../src/internal/connection/handshake.ts"
 import { Session } from "../../src/internal/connection/session.ts"
 import type { Owner } from "../../src/internal/connection/session.ts"
@@ -481,7 +481,7 @@ describe("a session that ends before its handshake was written", () => {
     const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())
     const outcomes: Array<Outcome> = []
     const resume = (outcome: Outcome) => outcomes.push(outcome)
-    session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, finishers.command, 1, 0, 0, resume))
+    session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, reducers.command, 1, 0, 0, resume))
     session.die(sessionEnd({ kind: "disconnected", detail: "lost", permanent: false }))
     assert.deepStrictEqual(outcomes, [])
   })

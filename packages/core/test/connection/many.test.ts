@@ -6,7 +6,7 @@ import { TestClock } from "effect/testing"
 import { makeParts, submit } from "../behaviours/support.ts"
 import { Call } from "../../src/internal/call/call.ts"
 import type { Outcome } from "../../src/internal/call/call.ts"
-import { command } from "../../src/internal/call/finishers.ts"
+import { command } from "../../src/internal/call/reducers.ts"
 import { Settling } from "../../src/internal/connection/settling.ts"
 
 /** Takes longer than all the turns it is given, so that the clock of the machine does not matter. */

@@ -39,11 +39,11 @@ const REPEATED = 128
 /** Its replies show that the session's state is unknown (inside MULTI, say), so the session must end. */
 const BROKEN = 256
 
-/** What a finisher returns when the reply, as it came, is the value of the call: no exit is made for it. */
+/** What a reducer returns when the reply, as it came, is the value of the call: no exit is made for it. */
 export const asItCame = Symbol("asItCame")
 
 /** Turns the replies of a call into its outcome. */
-export interface Finisher<A = unknown> {
+export interface ReplyReducer<A = unknown> {
   /**
    * Called with each reply, counted in `call.received`; `undefined` while more are to come, and for the last one when the
    * call goes on elsewhere. Runs no user code.
@@ -71,7 +71,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
   readonly bytes: number
   /** The command's first element, or what the call is. For errors see `name`. */
   readonly word: string
-  readonly finisher: Finisher<A>
+  readonly reducer: ReplyReducer<A>
   /** In milliseconds; 0 without a deadline. (Not `Infinity`: these fields stay small integers, which cost no memory.) */
   readonly timeoutMillis: number
   /** In whole milliseconds of the monotonic clock; 0 for none. */
@@ -93,7 +93,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     bytes: number,
     word: string,
     flags: number,
-    finisher: Finisher<A>,
+    reducer: ReplyReducer<A>,
     expected: number,
     timeoutMillis: number,
     now: number,
@@ -104,7 +104,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     this.count = count
     this.bytes = bytes
     this.word = word
-    this.finisher = finisher
+    this.reducer = reducer
     this.expected = expected
     const millis = timeoutMillis === Infinity ? 0 : Math.max(1, Math.ceil(timeoutMillis))
     this.timeoutMillis = millis

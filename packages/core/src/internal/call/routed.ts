@@ -4,13 +4,13 @@
  * same call: with its deadline and its caller, unsent by the server's own word, without a fiber, a timer or a promise.
  *
  * ```
- *   reply ─▶ finisher ── the router follows it? ──no──▶ outcome, settled as any call
+ *   reply ─▶ reducer ── the router follows it? ──no──▶ outcome, settled as any call
  *                              │ yes: no outcome
  *                              ▼
  *            session.dispatch: out of the in-flight list, all state final ─▶ owner.forward ─▶ router.refused
  * ```
  *
- * The finishers here differ from those of one connection in that question only, so a reply that is no error costs the same.
+ * The reducers here differ from those of one connection in that question only, so a reply that is no error costs the same.
  *
  * @internal
  */
@@ -20,8 +20,8 @@ import type { RedisError } from "../../RedisError.ts"
 import type { PipelineReply } from "../../RedisService.ts"
 import type { Payload } from "../resp/encoder.ts"
 import { type asItCame, Call, REPEATABLE, settle } from "./call.ts"
-import type { Answer, Finisher, Outcome, Resume } from "./call.ts"
-import * as finishers from "./finishers.ts"
+import type { Answer, ReplyReducer, Outcome, Resume } from "./call.ts"
+import * as reducers from "./reducers.ts"
 
 /** Decides on refusals, and takes refused calls over. */
 export interface Follower {
@@ -59,13 +59,13 @@ export class RoutedCall<A = unknown> extends Call<A> {
     bytes: number,
     word: string,
     flags: number,
-    finisher: Finisher<A>,
+    reducer: ReplyReducer<A>,
     expected: number,
     timeoutMillis: number,
     now: number,
     resume?: Resume<A>
   ) {
-    super(payload, count, bytes, word, flags, finisher, expected, timeoutMillis, now, resume)
+    super(payload, count, bytes, word, flags, reducer, expected, timeoutMillis, now, resume)
     this.follower = follower
     this.plain = payload
     this.plainExpected = expected
@@ -130,7 +130,7 @@ export class RoutedCall<A = unknown> extends Call<A> {
 const prefixed = (payload: Payload): Payload => (typeof payload === "string" ? asking + payload : [asking, ...payload])
 
 /** One command: its reply, its failure, or nothing, when it goes on elsewhere. */
-export const routedCommand: Finisher<Resp.Reply> = {
+export const routedCommand: ReplyReducer<Resp.Reply> = {
   onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame | undefined {
     if (call.received < call.expected) return undefined
     if (typeof reply === "object" && reply instanceof Resp.ReplyError) {
@@ -139,7 +139,7 @@ export const routedCommand: Finisher<Resp.Reply> = {
       call.refusal = undefined
       return undefined
     }
-    return finishers.command.onReply(call, reply)
+    return reducers.command.onReply(call, reply)
   }
 }
 
@@ -152,15 +152,15 @@ export const isMiss = (reply: unknown): boolean => {
 }
 
 /** `MULTI`, the commands, `EXEC`. It goes on elsewhere as a whole when it was discarded because of such a refusal. */
-export class RoutedTransaction implements Finisher<ReadonlyArray<PipelineReply>> {
+export class RoutedTransaction implements ReplyReducer<ReadonlyArray<PipelineReply>> {
   private readonly names: ReadonlyArray<string>
-  private inner: finishers.TransactionFinisher
+  private inner: reducers.TransactionReducer
   private refusal: Resp.ReplyError | undefined = undefined
   private isOpen = false
 
   constructor(names: ReadonlyArray<string>) {
     this.names = names
-    this.inner = new finishers.TransactionFinisher(names)
+    this.inner = new reducers.TransactionReducer(names)
   }
 
   onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
@@ -184,7 +184,7 @@ export class RoutedTransaction implements Finisher<ReadonlyArray<PipelineReply>>
   }
 
   private reset(): void {
-    this.inner = new finishers.TransactionFinisher(this.names)
+    this.inner = new reducers.TransactionReducer(this.names)
     this.refusal = undefined
     this.isOpen = false
   }
@@ -194,7 +194,7 @@ export class RoutedTransaction implements Finisher<ReadonlyArray<PipelineReply>>
  * A part of a pipeline: the replies as they come, for whoever puts the parts together. They are kept also when the
  * connection ends in the middle.
  */
-export class PartFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
+export class PartReducer implements ReplyReducer<ReadonlyArray<PipelineReply>> {
   private readonly names: ReadonlyArray<string>
   replies: Array<PipelineReply> = []
 
@@ -204,7 +204,7 @@ export class PartFinisher implements Finisher<ReadonlyArray<PipelineReply>> {
 
   onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<PipelineReply>> | undefined {
     if (call.received === 1) this.replies = []
-    this.replies.push(finishers.toElement(reply, this.names[call.received - 1]))
+    this.replies.push(reducers.toElement(reply, this.names[call.received - 1]))
     return call.received === call.expected ? Exit.succeed(this.replies) : undefined
   }
 }

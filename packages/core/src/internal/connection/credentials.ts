@@ -11,7 +11,7 @@ import * as Resp from "../../Resp.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
 import { encoder } from "../call/encoding.ts"
-import { RawFinisher } from "../call/finishers.ts"
+import { RawReducer } from "../call/reducers.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import type { Connection } from "./connection.ts"
 import type { Session } from "./session.ts"
@@ -41,7 +41,7 @@ const authenticate = (connection: Connection, session: Session, { password, user
     const payload = encoder.encode(["AUTH", ...words])
     if (payload instanceof ArgumentFailure) return resume(Effect.die(payload))
     const { connectTimeoutMillis } = connection.options
-    const finisher = new RawFinisher(() => {})
+    const reducer = new RawReducer(() => {})
     session.submitInternal(
       new Call<ReadonlyArray<Answer>>(
         payload,
@@ -49,7 +49,7 @@ const authenticate = (connection: Connection, session: Session, { password, user
         encoder.bytes,
         "AUTH",
         INTERNAL,
-        finisher,
+        reducer,
         1,
         connectTimeoutMillis,
         connection.now(),

@@ -15,7 +15,7 @@ import type * as Resp from "../../Resp.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
 import type { Connection } from "./connection.ts"
-import { RawFinisher } from "../call/finishers.ts"
+import { RawReducer } from "../call/reducers.ts"
 import { keepAuthenticated } from "./credentials.ts"
 import type { Credentials } from "./credentials.ts"
 import * as handshake from "./handshake.ts"
@@ -160,7 +160,7 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
       learnFromCut(connection, batch, verdict, replies.length)
       return undefined
     }
-    const finisher = new RawFinisher((reply) => {
+    const reducer = new RawReducer((reply) => {
       replies.push(reply)
       // Not inside of the dispatch, which is in the middle of its state.
       if (handshake.turnsAway(reply)) queueMicrotask(() => resume(Effect.succeed([reply])))
@@ -172,7 +172,7 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
         encoder.bytes,
         "HELLO",
         INTERNAL,
-        finisher,
+        reducer,
         batch.commands.length,
         connection.options.connectTimeoutMillis,
         connection.now(),

@@ -22,7 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
-import type { Answer, Finisher } from "../call/call.ts"
+import type { Answer, ReplyReducer } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
 import { saysReplica } from "../commands/serverErrors.ts"
 import { Batch, isSpoiled } from "../resp/encoder.ts"
@@ -74,7 +74,7 @@ export interface Capacity {
  * The frames of a session that has subscriptions, of which not all are replies: messages come between them, and in RESP3 the
  * acknowledgement of a SUBSCRIBE is a push.
  */
-export interface Inbound extends Finisher {
+export interface Inbound extends ReplyReducer {
   /** Takes a frame, or returns the reply that it is to the oldest call in flight. Runs no code of others. */
   readonly take: (frame: Resp.Decoded<Resp.Reply>, oldest: Call | undefined) => Answer | undefined
   /** All frames of a batch are taken and all state is final: whoever was told something may be resumed. */
@@ -398,7 +398,7 @@ export class Session {
         else if (Array.isArray(frame) && call.word === "MULTI") frame = frame.map(this.element)
       }
       call.received++
-      const outcome = call.finisher.onReply(call, frame)
+      const outcome = call.reducer.onReply(call, frame)
       if (call.received < call.expected) continue
       this.retire(call)
       if (!call.settled) {
@@ -633,7 +633,7 @@ const brokenState = sessionEnd({
 })
 
 /** Nobody waits for it, but it shows whether replies are still those of their commands. */
-const pong: Finisher = {
+const pong: ReplyReducer = {
   onReply: (call, reply) => {
     call.broken = reply !== "PONG" && !(reply instanceof Resp.ReplyError)
     return Exit.void
@@ -642,5 +642,5 @@ const pong: Finisher = {
 
 const pingPayload = "*1\r\n$4\r\nPING\r\n"
 
-const ping = (interval: number, now: number, finisher: Finisher): Call =>
-  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, finisher, 1, interval, now, () => {})
+const ping = (interval: number, now: number, reducer: ReplyReducer): Call =>
+  new Call(pingPayload, 1, pingPayload.length, "PING", INTERNAL, reducer, 1, interval, now, () => {})

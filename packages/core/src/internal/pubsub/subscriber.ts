@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RedisError } from "../../RedisError.ts"
 import type { Kind, Name } from "../../RedisPubSub.ts"
-import type { Answer, Finisher } from "../call/call.ts"
+import type { Answer, ReplyReducer } from "../call/call.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import { encoder } from "../call/encoding.ts"
 import type { Connection } from "../connection/connection.ts"
@@ -37,7 +37,7 @@ import type { Change, Topic } from "./subscriptions.ts"
 import type { Subscription } from "./subscription.ts"
 
 /** One write of subscribes and unsubscribes. `at` is the next of them to be acknowledged. */
-class Changes implements Finisher<void> {
+class Changes implements ReplyReducer<void> {
   readonly changes: ReadonlyArray<Change<Subscription>>
   at = 0
 
@@ -424,7 +424,7 @@ export class Feed implements Inbound {
 
   private acknowledgement(kind: Kind, name: Name, joined: boolean, oldest: Call | undefined): null | undefined {
     const topic = this.subscriber.set.get(kind, name)
-    const asked = oldest?.finisher
+    const asked = oldest?.reducer
     if (oldest !== undefined && asked instanceof Changes) {
       const next = asked.next
       if (next !== undefined && next.topic === topic && next.subscribes === joined) {
@@ -440,7 +440,7 @@ export class Feed implements Inbound {
   }
 
   private refusal(error: ReplyError, oldest: Call | undefined): void {
-    const asked = oldest?.finisher
+    const asked = oldest?.reducer
     if (!(asked instanceof Changes)) return
     const next = asked.next
     asked.at++

@@ -15,7 +15,7 @@ import { BYTES, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import { encoder } from "../call/encoding.ts"
 import { callTimeoutMillis } from "../call/options.ts"
 import { Waiting } from "../call/park.ts"
-import { PartFinisher, RoutedCall, routedCommand, RoutedTransaction } from "../call/routed.ts"
+import { PartReducer, RoutedCall, routedCommand, RoutedTransaction } from "../call/routed.ts"
 import type { Follower } from "../call/routed.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { argumentError } from "../errors.ts"
@@ -78,9 +78,9 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
     const bytes = encoder.bytes
     const timeout = this.timeoutMillis(options)
     if (typeof timeout !== "number") return timeout
-    const finisher = new RoutedTransaction(commands.map(wordOf))
+    const reducer = new RoutedTransaction(commands.map(wordOf))
     const flags = REDIRECTABLE | bytesFlag(options)
-    return new RoutedCall(this.follower, payload, count, bytes, "MULTI", flags, finisher, count, timeout, this.now())
+    return new RoutedCall(this.follower, payload, count, bytes, "MULTI", flags, reducer, count, timeout, this.now())
   }
 
   readonly part = (
@@ -93,7 +93,7 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
   ): Part | RedisError => {
     const payload = encoder.encodeAll(commands)
     if (payload instanceof ArgumentFailure) return renumbered(payload, indexes[payload.command] ?? payload.command)
-    const finisher = new PartFinisher(commands.map(wordOf))
+    const reducer = new PartReducer(commands.map(wordOf))
     const flags = REDIRECTABLE | (isRepeatable ? REPEATABLE : 0) | bytesFlag(options)
     const count = commands.length
     const call = new RoutedCall(
@@ -103,28 +103,28 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
       encoder.bytes,
       "PIPELINE",
       flags,
-      finisher,
+      reducer,
       count,
       timeoutMillis,
       this.now(),
       resume
     )
-    return new Part(call, finisher)
+    return new Part(call, reducer)
   }
 }
 
 class Part implements RedisConnection.RoutedPart {
   readonly call: RoutedCall<ReadonlyArray<PipelineReply>>
-  private readonly finisher: PartFinisher
+  private readonly reducer: PartReducer
 
-  constructor(call: RoutedCall<ReadonlyArray<PipelineReply>>, finisher: PartFinisher) {
+  constructor(call: RoutedCall<ReadonlyArray<PipelineReply>>, reducer: PartReducer) {
     this.call = call
-    this.finisher = finisher
+    this.reducer = reducer
   }
 
   /** Those of the last session only: what an earlier one said is dropped when it is written again. */
   get replies(): ReadonlyArray<PipelineReply> {
-    return this.finisher.replies
+    return this.reducer.replies
   }
 }
 

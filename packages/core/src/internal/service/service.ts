@@ -15,7 +15,7 @@ import type { Subscribe } from "../../RedisPubSub.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
-import type { Finisher } from "../call/call.ts"
+import type { ReplyReducer } from "../call/call.ts"
 import { Waiting } from "../call/park.ts"
 import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis } from "../call/options.ts"
 import { Connection } from "../connection/connection.ts"
@@ -23,7 +23,7 @@ import { Budget, timeoutOption } from "../clock.ts"
 import { argumentError, connectionError, redisError, withoutStack } from "../errors.ts"
 import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
 import type { Encoded } from "../call/encoding.ts"
-import * as finishers from "../call/finishers.ts"
+import * as reducers from "../call/reducers.ts"
 import { Discreet } from "../inspect.ts"
 import type { Lease, Leases } from "../connection/leases.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
@@ -146,7 +146,7 @@ export class ConnectionService extends Discreet implements Service {
     if (payload instanceof ArgumentFailure) return Exit.fail(argumentError(payload.message))
     const target = this.target(command, options, undefined)
     const callFlags_ = callFlags(flags, flags, options)
-    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags_, finishers.command, 1, options)
+    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags_, reducers.command, 1, options)
   }
 
   readonly pipeline: Service["pipeline"] = (commands, options) => {
@@ -167,8 +167,8 @@ export class ConnectionService extends Discreet implements Service {
     const flags = callFlags(group.common, group.any, options)
     return this.encoded<ReadonlyArray<PipelineReply>>(commands, options, outside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.PipelineFinisher(group.names)
-      return this.submit(target, payload, bytes, count, "PIPELINE", flags, finisher, count, own)
+      const reducer = new reducers.PipelineReducer(group.names)
+      return this.submit(target, payload, bytes, count, "PIPELINE", flags, reducer, count, own)
     })
   }
 
@@ -179,9 +179,9 @@ export class ConnectionService extends Discreet implements Service {
     const all = [["MULTI"], ...commands, ["EXEC"]]
     return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.TransactionFinisher(group.names)
+      const reducer = new reducers.TransactionReducer(group.names)
       const flags = callFlags(0, 0, options)
-      return this.submit(target, payload, bytes, count, "MULTI", flags, finisher, count, own)
+      return this.submit(target, payload, bytes, count, "MULTI", flags, reducer, count, own)
     })
   }
 
@@ -193,8 +193,8 @@ export class ConnectionService extends Discreet implements Service {
     const all = [["CLIENT", "REPLY", "OFF"], ...commands, ["CLIENT", "REPLY", "ON"], ["PING", marker]]
     return this.encoded<void>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
-      const finisher = new finishers.NoReplyFinisher(group.names, marker)
-      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, finisher, 2, own)
+      const reducer = new reducers.NoReplyReducer(group.names, marker)
+      return this.submit(target, payload, bytes, count, "NOREPLY", BARRIER, reducer, 2, own)
     })
   }
 
@@ -353,7 +353,7 @@ export class ConnectionService extends Discreet implements Service {
     count: number,
     name: string,
     flags: number,
-    finisher: Finisher<A>,
+    reducer: ReplyReducer<A>,
     expected: number,
     options: CallOptions | undefined
   ): Submitted<A> {
@@ -361,7 +361,7 @@ export class ConnectionService extends Discreet implements Service {
     const timeout = callTimeoutMillis(options, connection.options.timeoutMillis)
     if (typeof timeout !== "number") return Exit.fail(timeout)
     if (this.held?.released === true) return Exit.fail(this.givenBack())
-    const call = new Call(payload, count, bytes, name, flags, finisher, expected, timeout, connection.now())
+    const call = new Call(payload, count, bytes, name, flags, reducer, expected, timeout, connection.now())
     connection.submit(call)
     return call
   }

@@ -6,7 +6,7 @@
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
 import { asItCame } from "./call.ts"
-import type { Call, Answer, Finisher, Outcome } from "./call.ts"
+import type { Call, Answer, ReplyReducer, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
 import { hideEchoes } from "../commands/echoes.ts"
 import { nameOf } from "../commands/name.ts"
@@ -31,7 +31,7 @@ export const toElement = (reply: Answer, command: string | undefined): Element =
   reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
 
 /** One command: its reply, or its failure. */
-export const command: Finisher<Resp.Reply> = {
+export const command: ReplyReducer<Resp.Reply> = {
   onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame {
     if (typeof reply === "object") {
       if (reply instanceof Resp.ReplyError) return failure(answerTo(call.word, reply))
@@ -42,7 +42,7 @@ export const command: Finisher<Resp.Reply> = {
 }
 
 /** Many commands: all replies, in order. `names` are those of the commands, for errors. */
-export class PipelineFinisher implements Finisher<ReadonlyArray<Element>> {
+export class PipelineReducer implements ReplyReducer<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
   /** Emptied by the first reply, so that a repeated pipeline starts over. */
   private elements: Array<Element> = []
@@ -108,7 +108,7 @@ const queueErrorsOf = (queued: ReadonlyArray<Element>) =>
   )
 
 /** `MULTI`, the commands, `EXEC`: the elements of EXEC's array. `names` are those of the commands. */
-export class TransactionFinisher implements Finisher<ReadonlyArray<Element>> {
+export class TransactionReducer implements ReplyReducer<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
   private readonly replies: Array<Element> = []
 
@@ -139,7 +139,7 @@ export class TransactionFinisher implements Finisher<ReadonlyArray<Element>> {
  * text. When the first is refused, all are answered, and the commands have run. Should anything else come (a proxy that lets
  * `CLIENT REPLY` pass for done, say), the next caller would be given somebody else's reply: so the session ends.
  */
-export class NoReplyFinisher implements Finisher<void> {
+export class NoReplyReducer implements ReplyReducer<void> {
   private readonly names: ReadonlyArray<string>
   private readonly marker: string
   private replies: Array<Element> = []
@@ -181,7 +181,7 @@ const notSilent = new Resp.ReplyError({
 })
 
 /** The connection's own batches: the replies as they came, and each as it comes. */
-export class RawFinisher implements Finisher<ReadonlyArray<Answer>> {
+export class RawReducer implements ReplyReducer<ReadonlyArray<Answer>> {
   private readonly replies: Array<Answer> = []
   private readonly onEach: (reply: Answer) => void
 
