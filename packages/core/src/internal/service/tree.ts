@@ -102,23 +102,23 @@ const makeLog = (connection: Connection, name: string | undefined): Effect.Effec
     Effect.succeed(new StateLog(connection, name, (line) => void Effect.runSyncExitWith(context)(line)))
   )
 
-interface Told {
+interface ObservedConnection {
   readonly connection: Connection
   /** Set once there is what can be measured. */
   metrics: OnChange | undefined
 }
 
 /** A connection whose changes are told: to the log, to metrics if they are on, and to the hooks of its owner. */
-const makeTold = (
+const makeObserved = (
   options: RedisOptions.Resolved,
   label: string | undefined,
   circle: Circle,
   hooks: Hooks | undefined
-): Effect.Effect<Told, never, Scope.Scope> =>
+): Effect.Effect<ObservedConnection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const onChange: Hooks["onChange"] = (connection, change) => {
       const now = connection.now()
-      told.metrics?.(change, now)
+      observed.metrics?.(change, now)
       log.changed(change, now)
       hooks?.onChange?.(connection, change)
     }
@@ -126,8 +126,8 @@ const makeTold = (
     const log = yield* makeLog(connection, label ?? options.name)
     log.onOwed = (at) => connection.deadlines.watch(at)
     connection.alsoSweep((now) => log.look(now))
-    const told: Told = { connection, metrics: undefined }
-    return told
+    const observed: ObservedConnection = { connection, metrics: undefined }
+    return observed
   })
 
 /** The connection knows how long to wait; the schedule only asks it. */
@@ -213,17 +213,17 @@ const subscriberSpec =
       start: Effect.gen(function* () {
         const options = { ...owner.options, protocol: owner.protocol }
         const label = options.name === undefined ? "pub/sub" : `${options.name} (pub/sub)`
-        const told = yield* makeTold(options, label, owner.circle, undefined)
-        told.metrics = yield* publish(options, label, told.connection, undefined)
-        told.connection.eager = true
-        subscriber.attach(told.connection)
+        const observed = yield* makeObserved(options, label, owner.circle, undefined)
+        observed.metrics = yield* publish(options, label, observed.connection, undefined)
+        observed.connection.eager = true
+        subscriber.attach(observed.connection)
         yield* Effect.addFinalizer(() =>
           Effect.sync(() => (subscriber.open ? undefined : subscribers().ended(subscriber)))
         )
         return yield* Supervisor.init(
           Supervisor.make({
             autoShutdown: "anySignificant",
-            children: [sessionSpec(told.connection, false, subscriber), idleSpec(subscriber)]
+            children: [sessionSpec(observed.connection, false, subscriber), idleSpec(subscriber)]
           })
         )
       })
@@ -271,11 +271,11 @@ const makeLeases = (owner: Connection, together?: Leases): Leases => {
 const makeTree = (given: RedisOptions.Resolved, isChild: boolean, exitOnDisconnection = false, label?: string) =>
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
-    const told = yield* makeTold(options, label, new Circle(), undefined)
-    const { connection } = told
+    const observed = yield* makeObserved(options, label, new Circle(), undefined)
+    const { connection } = observed
     const leases = makeLeases(connection)
     const subscribers = makeSubscribers(connection)
-    told.metrics = yield* publish(options, label, connection, leases)
+    observed.metrics = yield* publish(options, label, connection, leases)
     const observe = yield* makeObserve(options)
     const annexes = [leases.annex, subscribers.annex]
     for (const annex of annexes) annex.startWhenNeeded()
@@ -338,9 +338,9 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
     shutdown,
     start: Effect.gen(function* () {
       const own = settlesProtocol(waiting, hooks)
-      const told = yield* makeTold(waiting.options, id, waiting.circle, own)
-      const { connection } = told
-      told.metrics = yield* publish(waiting.options, id, connection, undefined)
+      const observed = yield* makeObserved(waiting.options, id, waiting.circle, own)
+      const { connection } = observed
+      observed.metrics = yield* publish(waiting.options, id, connection, undefined)
       yield* Process.describe(() => detailsOf(connection))
       const service = withKeyPrefix(observe(makeService(connection, manager, subscribe)), waiting.options.keyPrefix)
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
