@@ -8,7 +8,7 @@
 export const inspectSymbol = Symbol.for("nodejs.util.inspect.custom")
 
 /** Shows itself to `console.log` and `JSON.stringify` as `toJSON` says. */
-export abstract class Discreet {
+export abstract class SafeInspectable {
   abstract toJSON(): unknown
 
   [inspectSymbol](): unknown {

@@ -29,7 +29,7 @@ import { Settling } from "./settling.ts"
 import type { Settlements } from "./settling.ts"
 import { Deadlines } from "./deadlines.ts"
 import { argumentError, connectionError, failure, SharedFailure, withoutStack } from "../errors.ts"
-import { Discreet } from "../inspect.ts"
+import { SafeInspectable } from "../inspect.ts"
 import { addressOf } from "../options/url.ts"
 import { delayMillis, eagerDelayMillis, youngDelayMillis } from "./backoff.ts"
 import { Secrets } from "./secrets.ts"
@@ -101,7 +101,7 @@ const spoiled = (call: Call): RedisError =>
 
 const noHooks: Hooks = {}
 
-export class Connection extends Discreet implements Owner, RedisConnection, Member {
+export class Connection extends SafeInspectable implements Owner, RedisConnection, Member {
   readonly options: Resolved
   /** Where the session is, or the last one was. */
   address: string

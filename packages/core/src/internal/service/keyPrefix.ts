@@ -15,7 +15,7 @@ import type { CallOptions, LeaseOptions, PipelineReply, Service } from "../../Re
 import type * as Resp from "../../Resp.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { argumentError } from "../errors.ts"
-import { Discreet } from "../inspect.ts"
+import { SafeInspectable } from "../inspect.ts"
 
 // ---------------------------------------------------------------------------------------------------------- on the way out
 
@@ -204,7 +204,7 @@ const isFailure = (element: PipelineReply): element is Exclude<PipelineReply, Re
 
 // ------------------------------------------------------------------------------------------------------------ the service
 
-class PrefixedService extends Discreet implements Service {
+class PrefixedService extends SafeInspectable implements Service {
   private readonly inner: Service
   private readonly prefix: Prefix
   readonly scan: Service["scan"]

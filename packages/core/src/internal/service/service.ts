@@ -24,7 +24,7 @@ import { argumentError, connectionError, redisError, withoutStack } from "../err
 import { encoder, encodeInTurns, encodeNow, STEP_COMMANDS } from "../call/encoding.ts"
 import type { Encoded } from "../call/encoding.ts"
 import * as reducers from "../call/reducers.ts"
-import { Discreet } from "../inspect.ts"
+import { SafeInspectable } from "../inspect.ts"
 import type { Lease, Leases } from "../connection/leases.ts"
 import { nameOf, wordOf } from "../commands/name.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
@@ -94,7 +94,7 @@ class GroupEffect<A> extends Waiting<A, RedisError> {
   }
 }
 
-export class ConnectionService extends Discreet implements Service {
+export class ConnectionService extends SafeInspectable implements Service {
   private readonly connection: Connection
   private readonly leases: Leases
   /** Set when the connection is leased: it is dirtied by what changes its state, and fenced when it was given back. */
