@@ -22,7 +22,7 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { awaitState, eager, submit } from "../behaviours/support.ts"
-import { hideEchoes } from "../../src/internal/commands/echoes.ts"
+import { redactQuotedArguments } from "../../src/internal/commands/redaction.ts"
 
 const marker = "S3CRET"
 
@@ -342,7 +342,7 @@ describe("What servers repeat", () => {
       ["ERR CONFIG SET failed - 'S3CRET", "ERR CONFIG SET failed - '…"],
       ['ERR near "S3CRET" and `S3CRET`', 'ERR near "…" and `…`']
     ]
-    for (const [said, shown] of texts) assert.strictEqual(hideEchoes(said), shown)
+    for (const [said, shown] of texts) assert.strictEqual(redactQuotedArguments(said), shown)
   })
 })
 

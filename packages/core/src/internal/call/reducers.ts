@@ -8,7 +8,7 @@ import * as Resp from "../../Resp.ts"
 import { asItCame } from "./call.ts"
 import type { Call, Answer, ReplyReducer, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
-import { hideEchoes } from "../commands/echoes.ts"
+import { redactQuotedArguments } from "../commands/redaction.ts"
 import { nameOf } from "../commands/name.ts"
 import { commandNamedIn } from "../commands/serverErrors.ts"
 import { failure } from "../errors.ts"
@@ -23,7 +23,7 @@ const named = (element: Element, command: string | undefined): Element =>
 /** The server's error as the reply of this command, without what it repeats of the arguments. */
 const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyError => {
   const command = nameOf(word)
-  return new Resp.ReplyError({ code, message: hideEchoes(message, command), command })
+  return new Resp.ReplyError({ code, message: redactQuotedArguments(message, command), command })
 }
 
 /** A reply as an element: what could not be delivered becomes its error. */

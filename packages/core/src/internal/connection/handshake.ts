@@ -16,7 +16,7 @@
  */
 import * as Resp from "../../Resp.ts"
 import type { Answer } from "../call/call.ts"
-import { hideEchoes } from "../commands/echoes.ts"
+import { redactQuotedArguments } from "../commands/redaction.ts"
 import { commandNamedIn, meaningOf } from "../commands/serverErrors.ts"
 import type { Meaning } from "../commands/serverErrors.ts"
 
@@ -177,7 +177,7 @@ const remedyOf = (meaning: Meaning | undefined, step: Step, { password, protocol
 }
 
 const refusal = (step: Step, { code, message }: Resp.ReplyError, settings: Settings): Verdict => {
-  const error = new Resp.ReplyError({ code, message: hideEchoes(message) })
+  const error = new Resp.ReplyError({ code, message: redactQuotedArguments(message) })
   const meaning = meaningOf(error)
   const detail = `${what[step]}: ${error.message}${remedyOf(meaning, step, settings)}`
   return { _tag: "Refused", transient: transient.has(meaning), detail, error }

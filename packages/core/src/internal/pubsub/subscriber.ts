@@ -26,7 +26,7 @@ import type { Inbound, Session } from "../connection/session.ts"
 import { connectionError, failure } from "../errors.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import { Push, ReplyError, ReplyFailure } from "../resp/model.ts"
-import { hideEchoes } from "../commands/echoes.ts"
+import { redactQuotedArguments } from "../commands/redaction.ts"
 import type { Decoded } from "../transport/wire.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -255,7 +255,9 @@ export class Subscriber {
     // Who was subscribed survives what passes: the next session is ready when it has passed.
     if (passes.has(error.code) && [...topic.members].some(({ phase }) => phase === "gap")) return feed.giveUp(error)
     const command = verbs[topic.kind].subscribe
-    const told = failure(new ReplyError({ code: error.code, message: hideEchoes(error.message, command), command }))
+    const told = failure(
+      new ReplyError({ code: error.code, message: redactQuotedArguments(error.message, command), command })
+    )
     for (const subscription of this.set.refused(topic)) this.fail(subscription, told)
     this.changed()
   }
@@ -338,7 +340,7 @@ export class Feed implements Inbound {
 
   /** The session is of no use now. */
   giveUp({ message }: ReplyError): void {
-    const detail = `the server cannot subscribe now: ${hideEchoes(message, "SUBSCRIBE")}`
+    const detail = `the server cannot subscribe now: ${redactQuotedArguments(message, "SUBSCRIBE")}`
     const end = sessionEnd({ kind: "connect", detail, permanent: false })
     // Not inside of the dispatch, which is in the middle of its state.
     queueMicrotask(() => this.session.die(end))

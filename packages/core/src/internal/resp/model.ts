@@ -66,7 +66,7 @@ export interface ReplyMap extends ReadonlyMap<Reply, Reply> {}
 export interface ReplySet extends ReadonlySet<Reply> {}
 
 /** Texts of the server after which it repeats the caller's arguments. What follows is cut: it may be a secret. */
-const echoes = /,? with args beginning with:/
+const argumentList = /,? with args beginning with:/
 
 /** The first word of an error, if it is one of the server's codes: upper case, as in `WRONGTYPE` or `NOAUTH`. */
 const leadingCode = /^[A-Z][A-Z0-9_]*(?= |$)/
@@ -124,10 +124,10 @@ export class ReplyError {
 
   /** Reads the text of an error reply, without its type byte. */
   static fromText(text: string): ReplyError {
-    const echo = text.search(echoes)
+    const start = text.search(argumentList)
     return new ReplyError({
       code: leadingCode.exec(text)?.[0] ?? "ERR",
-      message: echo === -1 ? text : text.slice(0, echo)
+      message: start === -1 ? text : text.slice(0, start)
     })
   }
 

@@ -13,7 +13,7 @@ const opening = /(?:^|[\s([{=:,;>/-])(['"`])/g
 const isCommand = (text: string): boolean => CommandTable.isKnown(text.split("|", 1)[0] ?? "")
 
 /** The text of a server's error, without what it may have from us but for the name of its own command. */
-export const hideEchoes = (text: string, answered?: string): string => {
+export const redactQuotedArguments = (text: string, answered?: string): string => {
   // Most errors quote nothing.
   if (!text.includes("'") && !text.includes('"') && !text.includes("`")) return text
   opening.lastIndex = 0
