@@ -26,8 +26,8 @@ import { lifetimeOf } from "../options/kinds.ts"
 import type { Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
-import { isTlsRecord, refusesUs, speaksTls } from "../transport/tls.ts"
-import { dial, whyItLeft } from "../transport/dial.ts"
+import { isTlsRecord, refusesUs, tlsOnPlainPort } from "../transport/tls.ts"
+import { dial, diagnoseSilentClose } from "../transport/dial.ts"
 import type { Target } from "../transport/dial.ts"
 import { Wire } from "../transport/wire.ts"
 import type { Decoded, WireClosed } from "../transport/wire.ts"
@@ -71,7 +71,7 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
 
 const notRedis = (session: Session, cause: Resp.ProtocolError): SessionEnd =>
   isTlsRecord(session.firstByte)
-    ? speaksTls
+    ? tlsOnPlainPort
     : sessionEnd({
         kind: "handshake",
         detail: `what listens there does not speak Redis's protocol: ${cause.message}`,
@@ -113,7 +113,7 @@ const reader = (
       const end = readFailed(session, error)
       // Once may be a restart; a server that never says a word is worth a closer look.
       const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.mutes > 0
-      return isMute ? Effect.flatMap(whyItLeft(target, end), Effect.fail) : Effect.fail(end)
+      return isMute ? Effect.flatMap(diagnoseSilentClose(target, end), Effect.fail) : Effect.fail(end)
     })
   )
 

@@ -72,15 +72,15 @@ const secured = (raw: Net.Socket, target: Target, tls: ResolvedTls) =>
     const host = endpoint._tag === "Unix" ? endpoint.path : endpoint.host
     return Effect.raceFirst(
       Tls.secure(raw, host, tls, context),
-      Tls.failIfPlain(() => connect(target), connectTimeoutMillis)
+      Tls.failOnPlaintextServer(() => connect(target), connectTimeoutMillis)
     )
   })
 
 /** Looks closer at why a server went away before it had said anything. */
-export const whyItLeft = (target: Target, end: SessionEnd): Effect.Effect<SessionEnd> =>
+export const diagnoseSilentClose = (target: Target, end: SessionEnd): Effect.Effect<SessionEnd> =>
   target.tls !== undefined || target.endpoint._tag === "Unix"
     ? Effect.succeed(end)
-    : Tls.whyItLeft(() => connect(target), end)
+    : Tls.diagnoseSilentClose(() => connect(target), end)
 
 /**
  * Dials, and attaches the open connection to the wire; interruptible at any time; the socket is destroyed when the scope

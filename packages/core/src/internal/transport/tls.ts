@@ -266,22 +266,22 @@ const answersTls = (connect: () => Net.Socket): Effect.Effect<boolean> =>
     })
   })
 
-export const speaksTls = refusal("the server speaks TLS there; use rediss:// or the option `tls`")
+export const tlsOnPlainPort = refusal("the server speaks TLS there; use rediss:// or the option `tls`")
 
 /**
  * Why a server that was spoken to without TLS went away without a word: a TLS server does so, and a handshake of its own
  * tells it from one that is being restarted.
  */
-export const whyItLeft = (connect: () => Net.Socket, otherwise: SessionEnd): Effect.Effect<SessionEnd> =>
+export const diagnoseSilentClose = (connect: () => Net.Socket, otherwise: SessionEnd): Effect.Effect<SessionEnd> =>
   Effect.map(Effect.timeoutOption(answersTls(connect), PROBE_MILLIS), (answer) =>
-    Option.getOrElse(answer, () => false) ? speaksTls : otherwise
+    Option.getOrElse(answer, () => false) ? tlsOnPlainPort : otherwise
   )
 
 /**
  * Fails once it is known that the server speaks plain Redis. Such a server is silent in a TLS handshake (it takes it for
  * the beginning of a long line), and only a plain `PING`, on a connection of its own, tells it from a slow one.
  */
-export const failIfPlain = (
+export const failOnPlaintextServer = (
   connect: () => Net.Socket,
   connectTimeoutMillis: number
 ): Effect.Effect<never, SessionEnd> =>
