@@ -101,7 +101,7 @@ describe("The callers of a batch in two groups", () => {
       const call = new Call(name, 1, name.length, name, 0, command, 1, 0, 0, resumed)
       calls.push(call)
       queue.push(call)
-      session.wake()
+      session.submitted()
     }
     session.resumption.groups = 2
     return { session, writes, submit, calls }

@@ -135,7 +135,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   /** Why calls are refused at once, while they are. */
   refusing: Exit.Exit<never, RedisError> | undefined = undefined
   /** How many sessions in a row have ended without a byte from the server. */
-  mutes = 0
+  silentSessions = 0
   private closing = false
   private closeBy = Infinity
   private sessions = 0
@@ -197,7 +197,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (offer === "full") return settle(call, this.full())
     this.deadlines.watch(call.wakeBy)
     const session = this.session
-    if (session !== undefined && session.ready) session.wake()
+    if (session !== undefined && session.ready) session.submitted()
     else this.hooks.onWaiting?.(this)
   }
 
@@ -208,7 +208,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     const wasQueued = this.mailbox.remove(call)
     if (!wasQueued && (call.flags & BLOCKING) !== 0) this.session?.die(abandonedBlocking)
     // The cancelled call may have been too large for the in-flight limit; the next one may fit.
-    if (wasQueued) this.session?.wake()
+    if (wasQueued) this.session?.submitted()
     else this.session?.dropUnwanted()
     this.checkDrained()
   }
@@ -232,7 +232,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
       }
       moved += call.count
     }
-    if (moved > 0) to.session?.wake()
+    if (moved > 0) to.session?.submitted()
     this.checkDrained()
     return moved
   }
@@ -255,7 +255,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
       }
     }
     for (const call of taken) this.mailbox.remove(call)
-    if (taken.length > 0) this.session?.wake()
+    if (taken.length > 0) this.session?.submitted()
     this.checkDrained()
     return taken
   }
@@ -296,7 +296,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     const isAbandoned = expired.some(([call]) => (call.flags & BLOCKING) !== 0 && call.list !== undefined)
     this.settling.add(expired)
     if (isAbandoned) session?.die(abandonedBlocking)
-    if (expired.length > 0) this.session?.wake()
+    if (expired.length > 0) this.session?.submitted()
     this.checkDrained()
     for (const sweepOther of this.others) next = Math.min(next, sweepOther(now))
     return next
@@ -370,7 +370,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.downSince = undefined
     this.noteAddress()
     this.change("ready", undefined)
-    this.first()
+    this.notifyFirstWaiters()
     session.becomeReady()
   }
 
@@ -461,21 +461,21 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     }
     // A session that was killed closes in the background: the next one may be there before it has ended.
     const isReplaced = this.session !== undefined && this.session !== session
-    if (!isReplaced) this.lost(session, end, shared, failed)
+    if (!isReplaced) this.sessionLost(session, end, shared, failed)
     this.settling.add(failed)
-    this.first()
+    this.notifyFirstWaiters()
     this.checkDrained()
-    this.session?.wake()
+    this.session?.submitted()
   }
 
   /** There is no session any more. */
-  private lost(session: Session, end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+  private sessionLost(session: Session, end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
     this.session = undefined
-    this.mutes = session.firstByte < 0 ? this.mutes + 1 : 0
-    this.planNext(session, end)
+    this.silentSessions = session.firstByte < 0 ? this.silentSessions + 1 : 0
+    this.planNextDial(session, end)
     // While it closes there is no next session: what waits for one would only use up the time.
     if (this.closing) this.failQueued(this.shutdown(), failed)
-    else this.goDown(end, shared, failed)
+    else this.enterBackoff(end, shared, failed)
   }
 
   /** Takes out all that is queued, to fail. A read that is repeated was written once, so it can have run. */
@@ -487,7 +487,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     return (call.flags & REPEATABLE) !== 0 && !call.repeated && !this.closing && this.kind === "shared"
   }
 
-  private goDown(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
+  private enterBackoff(end: SessionEnd, shared: SharedFailure, failed: Settlements): void {
     this.downSince ??= this.now()
     const refuses = this.kind === "leased" ? this.leaseEnded(end) : shared
     if (end.permanent || this.options.whenDown === "fail" || this.kind === "leased") {
@@ -508,7 +508,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     return new SharedFailure({ kind: "closed", address: this.address, detail, cause: end.cause })
   }
 
-  private planNext(session: Session, end: SessionEnd): void {
+  private planNextDial(session: Session, end: SessionEnd): void {
     this.nextDelay = this.delayAfter(session, end) + this.dialDelayMillis
   }
 
@@ -564,7 +564,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     else this.change("draining", undefined)
     this.settling.add(failed)
     this.refuseOthers()
-    this.first()
+    this.notifyFirstWaiters()
   }
 
   /** How long the close may still take, in milliseconds: one deadline for all that drains. */
@@ -596,7 +596,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.leaveCircle()
     this.change("closed", undefined)
     this.settling.add(left)
-    this.first()
+    this.notifyFirstWaiters()
   }
 
   /** Waits until everybody has been told: many are told in several turns. */
@@ -638,7 +638,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     look()
   })
 
-  private first(): void {
+  private notifyFirstWaiters(): void {
     const waiting = this.onFirst
     if (waiting.length === 0) return
     this.onFirst = []

@@ -112,7 +112,7 @@ const reader = (
     Effect.catch((error) => {
       const end = readFailed(session, error)
       // Once may be a restart; a server that never says a word is worth a closer look.
-      const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.mutes > 0
+      const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.silentSessions > 0
       return isMute ? Effect.flatMap(diagnoseSilentClose(target, end), Effect.fail) : Effect.fail(end)
     })
   )
@@ -139,7 +139,7 @@ const learnFromCut = (
   answered: number
 ): void => {
   if (verdict._tag === "Send" && verdict.batch.protocol !== batch.protocol) connection.protocol = verdict.batch.protocol
-  else if (answered < batch.steps.length && (answered > 0 || connection.mutes > 0)) {
+  else if (answered < batch.steps.length && (answered > 0 || connection.silentSessions > 0)) {
     connection.greeting.isPlain = !connection.greeting.isPlain
   }
 }

@@ -195,10 +195,10 @@ export class Session {
   // ------------------------------------------------------------------------------------------------------- writing
 
   /** Something may be there to write. Called after every submission, so it costs next to nothing when there is not. */
-  wake(): void {
+  submitted(): void {
     // While replies are dispatched the callers submit their next commands: those go out together.
     if (this.dispatching || this.parked === undefined || this.flushScheduled) return
-    if (this.inFlight.head === undefined) return this.kick()
+    if (this.inFlight.head === undefined) return this.resumeWriter()
     this.flushScheduled = true
     queueMicrotask(this.onMicrotask)
   }
@@ -206,16 +206,16 @@ export class Session {
   /** Writes a command of the connection's own, before the mailbox is looked at. */
   submitInternal(call: Call): void {
     this.internal.push(call)
-    if (!this.dispatching) this.kick()
+    if (!this.dispatching) this.resumeWriter()
   }
 
   private readonly onMicrotask = (): void => {
     this.flushScheduled = false
-    this.kick()
+    this.resumeWriter()
   }
 
   /** Lets the parked writer go on; it takes what there is, writes and parks again before this returns. */
-  private kick(): void {
+  private resumeWriter(): void {
     const parked = this.parked
     if (parked === undefined || !this.hasWork()) return
     this.parked = undefined
@@ -296,7 +296,7 @@ export class Session {
       this.looking = false
       this.mustLook = false
       this.lookedAt = this.owner.now()
-      this.kick()
+      this.resumeWriter()
     })
   }
 
@@ -484,7 +484,7 @@ export class Session {
     } finally {
       this.dispatching = false
     }
-    this.kick()
+    this.resumeWriter()
   }
 
   private expectBytes(): void {
@@ -610,7 +610,7 @@ export class Session {
     // In RESP2 an event is an array, and its names and payloads need not be UTF-8.
     if (this.feed !== undefined && this.protocol === 2) this.decoder.nextBytes = () => true
     this.feed?.ready()
-    this.wake()
+    this.submitted()
   }
 
   /** What was not read on purpose is read again. */
