@@ -38,7 +38,7 @@ const { Flags } = CommandTable
 const LOOK = Flags.never | Flags.leaseOnly | Flags.blocking
 
 /** The flags of a call from those that its commands have in common, and those that any of them has. */
-const callFlags = (common: number, any: number, options: CallOptions | undefined): number =>
+const flagsOfCall = (common: number, any: number, options: CallOptions | undefined): number =>
   ((common & Flags.repeatable) !== 0 && options?.retry !== false ? REPEATABLE : 0) |
   ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
   (options?.decode === "bytes" ? BYTES : 0)
@@ -145,8 +145,8 @@ export class ConnectionService extends SafeInspectable implements Service {
     const payload = encoder.encode(command)
     if (payload instanceof ArgumentFailure) return Exit.fail(argumentError(payload.message))
     const target = this.target(command, options, undefined)
-    const callFlags_ = callFlags(flags, flags, options)
-    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags_, reducers.command, 1, options)
+    const callFlags = flagsOfCall(flags, flags, options)
+    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags, reducers.command, 1, options)
   }
 
   readonly pipeline: Service["pipeline"] = (commands, options) => {
@@ -164,7 +164,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     group: Group,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
-    const flags = callFlags(group.common, group.any, options)
+    const flags = flagsOfCall(group.common, group.any, options)
     return this.encoded<ReadonlyArray<PipelineReply>>(commands, options, outside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
       const reducer = new reducers.PipelineReducer(group.names)
@@ -180,7 +180,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
       const reducer = new reducers.TransactionReducer(group.names)
-      const flags = callFlags(0, 0, options)
+      const flags = flagsOfCall(0, 0, options)
       return this.submit(target, payload, bytes, count, "MULTI", flags, reducer, count, own)
     })
   }
