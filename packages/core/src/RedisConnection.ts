@@ -26,7 +26,7 @@ import type * as Stream from "effect/Stream"
 import { isMiss } from "./internal/call/routed.ts"
 import * as connectionTree from "./internal/service/tree.ts"
 import { makeCommandEffect, makeRoutedCalls, makeTransactionEffect } from "./internal/service/routedCalls.ts"
-import { partsOf } from "./internal/service/shared.ts"
+import { serverGroupOf } from "./internal/service/shared.ts"
 import { makeRouted } from "./internal/service/service.ts"
 import type { RedisError } from "./RedisError.ts"
 import type * as RedisOptions from "./RedisOptions.ts"
@@ -379,4 +379,4 @@ export const findsNothing: (reply: unknown) => boolean = isMiss
  * @category combinators
  * @since 0.1.0
  */
-export const observed = (shared: Shared, service: Service): Service => partsOf(shared).observe(service)
+export const observed = (shared: Shared, service: Service): Service => serverGroupOf(shared).observe(service)

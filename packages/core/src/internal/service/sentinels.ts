@@ -29,7 +29,7 @@ import type { Resolved, SentinelNode } from "../../RedisOptions.ts"
 import type { Subscribe } from "../../RedisPubSub.ts"
 import { addressOf } from "../options/url.ts"
 import { channels, optionsOf, SentinelGroup } from "../sentinel/group.ts"
-import { partsOf } from "./shared.ts"
+import { serverGroupOf } from "./shared.ts"
 
 /** How a connection to a Sentinel is made: as every other. */
 interface Makers {
@@ -82,7 +82,7 @@ const nodeSpec = (group: SentinelGroup, options: Resolved, node: SentinelNode, {
         asking,
         // The same kinds of children once more, under names of their own.
         ...heard.children.map((child) => ({ ...child, id: `events: ${child.id}` })),
-        watchSpec(group, node, partsOf(heard).subscribe)
+        watchSpec(group, node, serverGroupOf(heard).subscribe)
       ]
       // Its names are nobody else's.
       const registry = yield* Registry.make()

@@ -30,7 +30,7 @@ import { nameOf, wordOf } from "../commands/name.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import type { Payload } from "../resp/encoder.ts"
 import { withKeyPrefix } from "./keyPrefix.ts"
-import { partsOf } from "./shared.ts"
+import { serverGroupOf } from "./shared.ts"
 
 const { Flags } = CommandTable
 
@@ -385,9 +385,9 @@ export const makeService = (connection: Connection, leases: Leases, subscribe: S
 
 /** See `RedisConnection.routed`. */
 export const makeRouted = (shared: Shared, routing: Routing): Service => {
-  const { manager, observe, subscribe, waiting } = partsOf(shared)
+  const { leasing, observe, subscribe, waiting } = serverGroupOf(shared)
   return withKeyPrefix(
-    observe(new ConnectionService(waiting, manager, subscribe, undefined, routing)),
+    observe(new ConnectionService(waiting, leasing, subscribe, undefined, routing)),
     waiting.options.keyPrefix
   )
 }

@@ -14,9 +14,9 @@ import type { Leases } from "../connection/leases.ts"
 import { makeSubscribe } from "../pubsub/stream.ts"
 import type { Subscribers } from "../pubsub/subscribers.ts"
 
-export class SharedParts implements Shared {
+export class ServerGroup implements Shared {
   readonly waiting: Connection
-  readonly manager: Leases
+  readonly leasing: Leases
   readonly children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>
 
   readonly subscribe: Subscribe
@@ -26,14 +26,14 @@ export class SharedParts implements Shared {
 
   constructor(
     waiting: Connection,
-    manager: Leases,
+    leasing: Leases,
     subscribers: Subscribers,
     children: ReadonlyArray<ChildSpec.ChildSpec<unknown, Registry.Registry>>,
     observe: (service: Service) => Service
   ) {
     this.waiting = waiting
     this.observe = observe
-    this.manager = manager
+    this.leasing = leasing
     this.subscribe = makeSubscribe(subscribers)
     this.children = children
   }
@@ -43,14 +43,14 @@ export class SharedParts implements Shared {
   }
 
   get leases(): LeaseCounts {
-    return this.manager.status
+    return this.leasing.status
   }
 
   readonly close = (): void => this.waiting.close()
 }
 
 /** The interface is public, its only implementation is not. */
-export const partsOf = (shared: Shared): SharedParts => {
-  if (shared instanceof SharedParts) return shared
+export const serverGroupOf = (shared: Shared): ServerGroup => {
+  if (shared instanceof ServerGroup) return shared
   throw new TypeError("Not made by RedisConnection.makeShared")
 }

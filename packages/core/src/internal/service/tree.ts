@@ -48,7 +48,7 @@ import { withKeyPrefix } from "./keyPrefix.ts"
 import { makeService } from "./service.ts"
 import { Session } from "../connection/session.ts"
 import { withSentinels } from "./sentinels.ts"
-import { partsOf, SharedParts } from "./shared.ts"
+import { serverGroupOf, ServerGroup } from "./shared.ts"
 import { makeObserve } from "../telemetry/calls.ts"
 import { publish } from "../telemetry/connections.ts"
 import type { OnChange } from "../telemetry/connections.ts"
@@ -311,11 +311,11 @@ export const makeShared = (
   Effect.gen(function* () {
     const { children: finding, options } = yield* withSentinels(given, { makeShared, memberSpec })
     const waiting = yield* makeConnection(options, "shared", new Circle(), hooks)
-    const leases = makeLeases(waiting, together === undefined ? undefined : partsOf(together).manager)
+    const leases = makeLeases(waiting, together === undefined ? undefined : serverGroupOf(together).leasing)
     const subscribers = makeSubscribers(waiting)
     yield* publish(options, undefined, undefined, leases)
     const children = [...finding, deadlinesSpec(waiting), leases.annex.spec, subscribers.annex.spec]
-    return new SharedParts(waiting, leases, subscribers, children, yield* makeObserve(options))
+    return new ServerGroup(waiting, leases, subscribers, children, yield* makeObserve(options))
   })
 
 /** Leases are dialled in the protocol that was settled first, whichever connection settled it. */
@@ -330,7 +330,7 @@ const settlesProtocol = (waiting: Connection, hooks: Hooks | undefined): Hooks =
 /** See `RedisConnection.childSpec`. */
 export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConnection, Registry.Registry> => {
   const { hooks, id, onStart, register, restart, shutdown } = options
-  const { manager, observe, subscribe, waiting } = partsOf(options.shared)
+  const { leasing, observe, subscribe, waiting } = serverGroupOf(options.shared)
   return ChildSpec.make({
     id,
     type: "supervisor",
@@ -342,7 +342,7 @@ export const memberSpec = (options: ChildOptions): ChildSpec.ChildSpec<RedisConn
       const { connection } = observed
       observed.metrics = yield* publish(waiting.options, id, connection, undefined)
       yield* Process.describe(() => detailsOf(connection))
-      const service = withKeyPrefix(observe(makeService(connection, manager, subscribe)), waiting.options.keyPrefix)
+      const service = withKeyPrefix(observe(makeService(connection, leasing, subscribe)), waiting.options.keyPrefix)
       const spec = Supervisor.make({ children: [deadlinesSpec(connection), sessionSpec(connection)] })
       const started = yield* Supervisor.init(spec)
       if (register !== undefined) yield* Registry.register(register, service)
