@@ -50,8 +50,8 @@ describe("the mover", () => {
       })
       const [first, second] = pool.slots
       assert.ok(first !== undefined && second !== undefined)
-      pool.opened(first, connection("ready", 0))
-      pool.opened(second, connection("backoff", 1))
+      pool.memberStarted(first, connection("ready", 0))
+      pool.memberStarted(second, connection("backoff", 1))
       const mover = yield* submit(pool.run)
       for (let i = 0; i < 100; i++) yield* Effect.yieldNow
       assert.strictEqual(looks, 1)

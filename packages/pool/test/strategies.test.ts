@@ -5,7 +5,7 @@ import type { Resp } from "@relive/core"
 import type { Strategy } from "@relive/pool/RedisPool"
 import * as Effect from "effect/Effect"
 import { hash } from "../src/internal/hash.ts"
-import { Slot } from "../src/internal/slot.ts"
+import { MemberSlot } from "../src/internal/memberSlot.ts"
 import { makeChooser } from "../src/internal/strategies.ts"
 
 /** A connection that is nothing but what a strategy looks at. */
@@ -37,7 +37,7 @@ const connection = (load: { queued: number; inFlight: number }): RedisConnection
 const members = (...loads: ReadonlyArray<number>) => {
   const state = loads.map((inFlight) => ({ queued: 0, inFlight }))
   const slots = state.map((load, index) => {
-    const slot = new Slot(index, "test")
+    const slot = new MemberSlot(index, "test")
     slot.connection = connection(load)
     return slot
   })
@@ -50,16 +50,16 @@ const seeded = (seed: number) => () => {
   return seed / 2 ** 32
 }
 
-const choosing = (strategy: Strategy, slots: ReadonlyArray<Slot>, random = seeded(1)) => {
+const choosing = (strategy: Strategy, slots: ReadonlyArray<MemberSlot>, random = seeded(1)) => {
   const chooser = makeChooser(strategy, random)
   return (
     command: Resp.Command = ["PING"],
     options?: CallOptions,
     group?: ReadonlyArray<Resp.Command>,
-    usable: ReadonlyArray<Slot> = slots
+    usable: ReadonlyArray<MemberSlot> = slots
   ): number => {
     const chosen = chooser(usable, slots, command, options, group)
-    return chosen instanceof Slot ? chosen.index : -1
+    return chosen instanceof MemberSlot ? chosen.index : -1
   }
 }
 
@@ -196,7 +196,7 @@ describe("a function of the user's", () => {
     ]
     for (const strategy of wrong) {
       const error = makeChooser(strategy, () => 0)(slots, slots, ["GET", "hunter2"], undefined, undefined)
-      assert.ok(!(error instanceof Slot))
+      assert.ok(!(error instanceof MemberSlot))
       assert.strictEqual(error.reason._tag, "RedisArgumentError")
       assert.include(error.message, "strategy")
       assert.notInclude(error.message, "hunter2")

@@ -94,7 +94,7 @@ export class ClusterState {
   readonly refresher: Refresher
   readonly adoption = new Adoption()
   readonly changes: PubSub.PubSub<StatusChange>
-  readonly happenings: PubSub.PubSub<ClusterEvent>
+  readonly events: PubSub.PubSub<ClusterEvent>
   /** Rung when the topology worker has something to do. */
   readonly topologyBell = new Bell()
   readonly waitsAlarm: Alarm.Alarm
@@ -127,12 +127,12 @@ export class ClusterState {
     options: ResolvedCluster,
     random: () => number,
     changes: PubSub.PubSub<StatusChange>,
-    happenings: PubSub.PubSub<ClusterEvent>
+    events: PubSub.PubSub<ClusterEvent>
   ) {
     this.options = options
     this.random = random
     this.changes = changes
-    this.happenings = happenings
+    this.events = events
     this.refresher = new Refresher(options, random)
     this.waitsAlarm = new Alarm.Alarm(() => this.now())
   }
@@ -514,9 +514,9 @@ export class ClusterState {
     if (slotsMoved > 0) this.leaveDeposed()
     this.routeQueues()
     if (added.length > 0 || removed.length > 0 || slotsMoved > 0) {
-      PubSub.publishUnsafe(this.happenings, { _tag: "TopologyChanged", added, removed, slotsMoved, reason })
+      PubSub.publishUnsafe(this.events, { _tag: "TopologyChanged", added, removed, slotsMoved, reason })
       if (this.table.covered < SLOTS) {
-        PubSub.publishUnsafe(this.happenings, { _tag: "SlotsUncovered", slots: SLOTS - this.table.covered })
+        PubSub.publishUnsafe(this.events, { _tag: "SlotsUncovered", slots: SLOTS - this.table.covered })
       }
     }
     this.update(undefined)
@@ -647,7 +647,7 @@ export class ClusterState {
       this.lastError = undefined
     } else if (cause !== undefined) this.lastError = cause
     const event = { id: node.id, address: addressText(node.address), previous, state, cause }
-    PubSub.publishUnsafe(this.happenings, { _tag: "NodeChanged", ...event })
+    PubSub.publishUnsafe(this.events, { _tag: "NodeChanged", ...event })
     if (this.closing) return this.update(cause)
     // Reads that wait for this replica need not.
     if (place.kind === "read" && state !== "ready") {

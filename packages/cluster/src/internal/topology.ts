@@ -297,7 +297,7 @@ export class TopologyWorker {
     if (state.closing) return Effect.void
     state.refreshes.failed++
     const told = causes.map(({ from, problem }) => ({ node: addressText(from.address), cause: problem }))
-    PubSub.publishUnsafe(state.happenings, { _tag: "RefreshFailed", reason, causes: told })
+    PubSub.publishUnsafe(state.events, { _tag: "RefreshFailed", reason, causes: told })
     if (state.topology === undefined && causes.length > 0) {
       const refusals = causes.map(refusalOf)
       const [first] = refusals

@@ -152,9 +152,9 @@ const anyNode = (state: () => ClusterState): RedisOptions.Resolver => ({
 const makeState = Effect.fnUntraced(function* (options: ResolvedCluster) {
   const random = yield* Random.Random
   const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-  const happenings = yield* PubSub.sliding<ClusterEvent>(KEPT_EVENTS)
-  yield* Effect.addFinalizer(() => Effect.andThen(PubSub.shutdown(changes), PubSub.shutdown(happenings)))
-  const state = new ClusterState(options, () => random.nextDoubleUnsafe(), changes, happenings)
+  const events = yield* PubSub.sliding<ClusterEvent>(KEPT_EVENTS)
+  yield* Effect.addFinalizer(() => Effect.andThen(PubSub.shutdown(changes), PubSub.shutdown(events)))
+  const state = new ClusterState(options, () => random.nextDoubleUnsafe(), changes, events)
   const resolver = anyNode(() => state)
   const shared = yield* RedisConnection.makeShared({ ...options.connection, resolver })
   const calls = RedisConnection.routedCalls(options.connection, shared.waiting.now, state.follows)
@@ -168,7 +168,7 @@ const clusterOf = (state: ClusterState): Cluster => {
     [TypeId]: TypeId,
     service: RedisConnection.observed(state.shared, service),
     status: Effect.sync(() => state.status),
-    events: Stream.fromPubSub(state.happenings),
+    events: Stream.fromPubSub(state.events),
     topology: Effect.sync(() => state.topology ?? { shards: [], covered: 0 }),
     refresh: Effect.callback<void>((resume) => {
       state.refreshed.push(() => resume(Effect.void))

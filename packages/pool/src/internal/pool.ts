@@ -19,7 +19,7 @@ import { Alarm } from "@relive/otp/Alarm"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import type { PoolEvent, PoolStatus } from "../RedisPool.ts"
-import { Slot } from "./slot.ts"
+import { MemberSlot } from "./memberSlot.ts"
 import type { Chooser } from "./strategies.ts"
 
 /** What the pool needs to know of its options. */
@@ -36,15 +36,15 @@ const ranks: ReadonlyArray<ConnectionState> = ["ready", "handshaking", "connecti
 const PAUSE_MILLIS = 5
 
 export class PoolState {
-  readonly slots: ReadonlyArray<Slot>
+  readonly slots: ReadonlyArray<MemberSlot>
   readonly changes: PubSub.PubSub<StatusChange>
-  readonly happenings: PubSub.PubSub<PoolEvent>
+  readonly events: PubSub.PubSub<PoolEvent>
   private readonly settings: PoolSettings
   private readonly chooser: Chooser
   private readonly random: () => number
   private readonly alarm: Alarm
   private room: Shared | undefined = undefined
-  private usable: ReadonlyArray<Slot> = []
+  private usable: ReadonlyArray<MemberSlot> = []
   private state: ConnectionState = "connecting"
   private lastError: RedisError | undefined = undefined
   private closing = false
@@ -56,14 +56,14 @@ export class PoolState {
     chooser: Chooser,
     random: () => number,
     changes: PubSub.PubSub<StatusChange>,
-    happenings: PubSub.PubSub<PoolEvent>
+    events: PubSub.PubSub<PoolEvent>
   ) {
     this.settings = settings
     this.chooser = chooser
     this.random = random
     this.changes = changes
-    this.happenings = happenings
-    this.slots = Array.from({ length: settings.size }, (_, index) => new Slot(index, address))
+    this.events = events
+    this.slots = Array.from({ length: settings.size }, (_, index) => new MemberSlot(index, address))
     this.alarm = new Alarm(() => this.shared.waiting.now())
   }
 
@@ -86,13 +86,13 @@ export class PoolState {
   ): RedisConnection | RedisError => {
     if (this.usable.length === 0) return this.shared.waiting
     const chosen = this.chooser(this.usable, this.slots, command, options, group)
-    return chosen instanceof Slot ? (chosen.connection ?? this.shared.waiting) : chosen
+    return chosen instanceof MemberSlot ? (chosen.connection ?? this.shared.waiting) : chosen
   }
 
   // -------------------------------------------------------------------------------------------------------- members
 
   /** A member has started: from now on it is the one in its place. */
-  opened(slot: Slot, connection: RedisConnection): void {
+  memberStarted(slot: MemberSlot, connection: RedisConnection): void {
     slot.connection = connection
     if (this.closing) connection.beginClose()
     this.publish(this.update(undefined))
@@ -100,13 +100,13 @@ export class PoolState {
   }
 
   /** What the connections of a place tell and ask. A former one of the place may still be closing: it counts no more. */
-  hooksOf(slot: Slot): Hooks {
+  hooksOf(slot: MemberSlot): Hooks {
     return {
       onChange: (connection, change) => {
         if (slot.connection === connection) this.memberChanged(slot, change)
       },
-      onWaiting: (connection) => this.waits(connection),
-      onGivingUp: (connection, closing) => this.rescue(slot, connection, closing),
+      onWaiting: (connection) => this.callQueued(connection),
+      onGivingUp: (connection, closing) => this.moveAway(slot, connection, closing),
       dialDelayMillis: () => this.dialDelay(slot)
     }
   }
@@ -114,13 +114,13 @@ export class PoolState {
   /** What the waiting room tells. */
   readonly roomHooks: Hooks = { onWaiting: () => this.alarm.ring() }
 
-  private memberChanged(slot: Slot, { cause, previous, state }: StatusChange): void {
+  private memberChanged(slot: MemberSlot, { cause, previous, state }: StatusChange): void {
     if (state === "ready") this.lastError = undefined
     else if (cause !== undefined) this.lastError = cause
-    const happening: PoolEvent = { _tag: "MemberChanged", index: slot.index, previous, state, cause }
+    const event: PoolEvent = { _tag: "MemberChanged", index: slot.index, previous, state, cause }
     // Publishing resumes subscribers synchronously, so the state must be final first.
     const change = this.update(cause)
-    PubSub.publishUnsafe(this.happenings, happening)
+    PubSub.publishUnsafe(this.events, event)
     this.publish(change)
     this.alarm.ring()
   }
@@ -129,7 +129,7 @@ export class PoolState {
    * A dial waits a little for each other member that is down too: one that is alone is replaced at once, and a server that
    * comes back is not asked by all in one moment.
    */
-  private dialDelay(slot: Slot): number {
+  private dialDelay(slot: MemberSlot): number {
     let down = 0
     for (const other of this.slots) if (other !== slot && other.isOpen && !other.isReady) down++
     return down * this.settings.staggerMillis * this.random()
@@ -150,7 +150,7 @@ export class PoolState {
     if (change !== undefined) PubSub.publishUnsafe(this.changes, change)
   }
 
-  private usableNow(): ReadonlyArray<Slot> {
+  private usableNow(): ReadonlyArray<MemberSlot> {
     const open = this.slots.filter((slot) => slot.isOpen)
     const ready = open.filter((slot) => slot.isReady)
     if (ready.length > 0) return ready
@@ -166,7 +166,7 @@ export class PoolState {
   // --------------------------------------------------------------------------------------------------------- moving
 
   /** The calls of a member are about to fail: others take them, if there are any that would. */
-  private rescue(slot: Slot, connection: RedisConnection, closing: boolean): void {
+  private moveAway(slot: MemberSlot, connection: RedisConnection, closing: boolean): void {
     if (this.closing || connection.queued === 0) return
     this.moveFrom(connection, slot.index, this.readyTargets())
     for (const other of this.slots) {
@@ -179,7 +179,7 @@ export class PoolState {
   }
 
   /** A call was queued on a member that is down: its move is due when another member is ready. */
-  private waits(connection: RedisConnection): void {
+  private callQueued(connection: RedisConnection): void {
     if (connection.downSince !== undefined && this.state === "ready") {
       this.alarm.ringBy(connection.downSince + this.settings.moveAfterMillis)
     }
@@ -215,18 +215,18 @@ export class PoolState {
   }
 
   /** The members to move to, the least loaded first. */
-  private readyTargets(): ReadonlyArray<Slot> {
+  private readyTargets(): ReadonlyArray<MemberSlot> {
     return this.slots.filter((slot) => slot.isReady).sort((a, b) => a.load - b.load)
   }
 
-  private moveFrom(from: RedisConnection, index: number | undefined, targets: ReadonlyArray<Slot>): void {
+  private moveFrom(from: RedisConnection, index: number | undefined, targets: ReadonlyArray<MemberSlot>): void {
     for (const target of targets) {
       if (from.queued === 0) return
       this.move(from, index, target)
     }
   }
 
-  private move(from: RedisConnection, index: number | undefined, target: Slot): void {
+  private move(from: RedisConnection, index: number | undefined, target: MemberSlot): void {
     if (target.connection === undefined || target.connection === from) return
     this.count(from.moveUnsent(target.connection), index, target.index)
   }
@@ -234,7 +234,7 @@ export class PoolState {
   private count(commands: number, from: number | undefined, to: number | undefined): void {
     if (commands === 0) return
     this.moved += commands
-    PubSub.publishUnsafe(this.happenings, { _tag: "CallsMoved", from, to, commands })
+    PubSub.publishUnsafe(this.events, { _tag: "CallsMoved", from, to, commands })
   }
 
   // ---------------------------------------------------------------------------------------------------------- close

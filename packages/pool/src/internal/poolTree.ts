@@ -29,7 +29,7 @@ import { PoolState } from "./pool.ts"
 import { TypeId } from "./typeId.ts"
 import { checkName, resolvePool } from "./poolOptions.ts"
 import type { ResolvedPool } from "./poolOptions.ts"
-import type { Slot } from "./slot.ts"
+import type { MemberSlot } from "./memberSlot.ts"
 import { makeChooser } from "./strategies.ts"
 
 /** How many changes a slow reader of `events` may be behind. */
@@ -45,20 +45,20 @@ const makeState = Effect.fnUntraced(function* (options: ResolvedPool) {
   const random = yield* Random.Random
   const next = () => random.nextDoubleUnsafe()
   const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-  const happenings = yield* PubSub.sliding<PoolEvent>(KEPT_EVENTS)
-  yield* Effect.addFinalizer(() => Effect.andThen(PubSub.shutdown(changes), PubSub.shutdown(happenings)))
+  const events = yield* PubSub.sliding<PoolEvent>(KEPT_EVENTS)
+  yield* Effect.addFinalizer(() => Effect.andThen(PubSub.shutdown(changes), PubSub.shutdown(events)))
   const chooser = makeChooser(options.strategy, next)
-  const state = new PoolState(options, options.connection.address, chooser, next, changes, happenings)
+  const state = new PoolState(options, options.connection.address, chooser, next, changes, events)
   state.shared = yield* RedisConnection.makeShared(options.connection, state.roomHooks)
   return state
 })
 
-const memberSpec = (state: PoolState, slot: Slot, register: Registry.Name<Service> | undefined) =>
+const memberSpec = (state: PoolState, slot: MemberSlot, register: Registry.Name<Service> | undefined) =>
   RedisConnection.childSpec({
     id: `member-${slot.index}`,
     shared: state.shared,
     hooks: state.hooksOf(slot),
-    onStart: (connection) => state.opened(slot, connection),
+    onStart: (connection) => state.memberStarted(slot, connection),
     register: register === undefined ? undefined : memberName(register, slot.index)
   })
 
@@ -97,7 +97,7 @@ const poolOf = (state: PoolState): Pool => {
     size: state.slots.length,
     service: RedisConnection.routed(state.shared, routing),
     status: Effect.sync(() => state.poolStatus),
-    events: Stream.fromPubSub(state.happenings)
+    events: Stream.fromPubSub(state.events)
   }
 }
 

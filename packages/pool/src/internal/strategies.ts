@@ -9,16 +9,16 @@ import type { CallOptions } from "@relive/core/RedisService"
 import type * as Resp from "@relive/core/Resp"
 import type { Choose, Strategy } from "../RedisPool.ts"
 import { hash, secondHash } from "./hash.ts"
-import type { Slot } from "./slot.ts"
+import type { MemberSlot } from "./memberSlot.ts"
 
 /** Chooses among `usable`, which is never empty. `all` are all members by their index, whatever their state. */
 export type Chooser = (
-  usable: ReadonlyArray<Slot>,
-  all: ReadonlyArray<Slot>,
+  usable: ReadonlyArray<MemberSlot>,
+  all: ReadonlyArray<MemberSlot>,
   command: Resp.Command,
   options: CallOptions | undefined,
   group: ReadonlyArray<Resp.Command> | undefined
-) => Slot | RedisError
+) => MemberSlot | RedisError
 
 /** The member with the fewest commands queued and in flight; equal ones in turn. */
 const leastInFlight = (): Chooser => {
@@ -102,7 +102,7 @@ const custom =
     }
   }
 
-const slotAt = (slots: ReadonlyArray<Slot>, index: number): Slot => {
+const slotAt = (slots: ReadonlyArray<MemberSlot>, index: number): MemberSlot => {
   const slot = slots[index]
   if (slot === undefined) throw new RangeError(`There is no member ${index} of ${slots.length}`)
   return slot

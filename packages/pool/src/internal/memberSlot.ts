@@ -22,7 +22,7 @@ const nothing = {
 } as const
 
 /** Strategies of users get these into their hands: printing one shows what it says, not the calls in its queue. */
-export class Slot extends Inspectable.Class implements Member {
+export class MemberSlot extends Inspectable.Class implements Member {
   readonly index: number
   private readonly address: string
   /** The present one, or the last there was. */
