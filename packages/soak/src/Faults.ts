@@ -33,10 +33,14 @@ export const kinds = [
   "stop",
   "kill",
   "freeze",
-  "failover"
+  "failover",
+  "switch"
 ] as const
 
 export type Kind = (typeof kinds)[number]
+
+/** Those that are trials with servers of their own, and in no plan. */
+export const trials: ReadonlySet<Kind> = new Set<Kind>(["freeze", "failover", "switch"])
 
 /** A fault of a proxy. Established connections do not feel a refusal, so it comes with a cut. */
 interface NetworkFault {

@@ -10,7 +10,7 @@
  *
  * At the end the connections are closed with calls under way; then every call must have settled, and nothing be left.
  */
-import { FaultProxy, Ledger, RedisServer } from "@relive/testing"
+import { FaultProxy, Ledger, RedisServer, type RedisSentinel } from "@relive/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -30,7 +30,8 @@ import { PubSub } from "./PubSub.ts"
 import * as Queues from "./Queues.ts"
 import * as Registers from "./Registers.ts"
 import * as Seeded from "./Seeded.ts"
-import { connections, type Settings } from "./Settings.ts"
+import { connections, enough, type Settings } from "./Settings.ts"
+import * as Switches from "./Switches.ts"
 import { Traces } from "./Traces.ts"
 import type { Report } from "./Verdict.ts"
 import * as Trials from "./Trials.ts"
@@ -89,6 +90,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
       FaultProxy.make(server, { seed: settings.seed * 17 + index })
     )
     const trialServers = yield* Trials.servers
+    const group = settings.seconds < enough.longSeconds ? undefined : yield* Switches.servers
     leaks.start()
     yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
     const before = yield* leaks.held
@@ -99,7 +101,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
       const connection = tls === undefined ? plain : { ...plain, options: { ...plain.options, tls: { ca: tls.ca } } }
       return proxy === undefined ? Effect.die("a proxy for each connection") : Lane.make(connection, proxy, history)
     })
-    const soaked = yield* soak(settings, book, lanes, server, trialServers)
+    const soaked = yield* soak(settings, book, lanes, server, trialServers, group)
     const leaked = yield* whatIsLeft(leaks, before, proxies, server)
     const report = yield* judge(settings, book, lanes, soaked, leaked)
     return { ...report, history, seconds: soaked.seconds }
@@ -117,7 +119,8 @@ const soak = (
   book: Book,
   lanes: ReadonlyArray<Lane>,
   server: RedisServer.RedisServer,
-  trialServers: Trials.Servers
+  trialServers: Trials.Servers,
+  group: RedisSentinel.RedisSentinel | undefined
 ): Effect.Effect<Soaked, RedisServer.RedisServerError> =>
   Effect.gen(function* () {
     const { history } = book
@@ -152,7 +155,11 @@ const soak = (
       onBroken: (law, what) => book.breaks(law, "trials", what, history.now() - lookBackMillis)
     }
     const tried = yield* Effect.forEach(
-      [Trials.freezes(trials, trialServers), Trials.failovers(trials, trialServers)],
+      [
+        Trials.freezes(trials, trialServers),
+        Trials.failovers(trials, trialServers),
+        ...(group === undefined ? [] : [Switches.switches(trials, group)])
+      ],
       (trial) =>
         Effect.forkChild(
           Effect.tapCause(trial, (cause) =>
