@@ -56,7 +56,7 @@ export interface Command<out A, out B = A> extends Effect.Effect<A, RedisError, 
 }
 
 /**
- * What a pipeline takes: typed commands, and commands as arrays.
+ * The elements of a pipeline: typed commands, and commands as arrays.
  *
  * @category models
  * @since 0.1.0
@@ -64,7 +64,7 @@ export interface Command<out A, out B = A> extends Effect.Effect<A, RedisError, 
 export type Any = Resp.Command | Command<unknown, unknown>
 
 /**
- * What can stand in the place of a reply in a pipeline or transaction: the server's error, or why there is no reply. All of
+ * An element without a reply in the result of a pipeline or transaction: the server's error, or why there is no reply. All of
  * these have a `_tag`.
  *
  * @category models
@@ -242,7 +242,7 @@ export const on: (service: Service) => {
 } = internal.on
 
 /**
- * Is this a `Command`?
+ * Whether this is a `Command`.
  *
  * @category guards
  * @since 0.1.0

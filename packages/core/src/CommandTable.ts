@@ -1,5 +1,5 @@
 /**
- * What Relive knows of commands: which change nothing, which block, which must not be sent where, where their keys are, and
+ * The table of commands: which change nothing, which block, which must not be sent where, where their keys are, and
  * which nodes of a cluster they concern.
  *
  * The table comes from real servers (`COMMAND`) and the documentation of newer ones, Redis 7.0 to 8.10 with its modules and
@@ -82,7 +82,7 @@ export type ResponsePolicy =
   | "special"
 
 /**
- * What a server says of a command in a cluster. Without `request` it goes to the owner of its keys, or to any one node when
+ * A server's advice on a command in a cluster. Without `request` it goes to the owner of its keys, or to any one node when
  * it has none. Without `response` the replies are kept apart, or put together in the order of the keys.
  *
  * @category models
@@ -232,7 +232,7 @@ const entryOf = (args: ReadonlyArray<Argument>): Entry | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
- * Is this the name of a command, in any case? Servers may know more, as modules bring their own.
+ * Whether this is the name of a command, in any case. Servers may know more, as modules bring their own.
  *
  * @category guards
  * @since 0.1.0
@@ -240,7 +240,7 @@ const entryOf = (args: ReadonlyArray<Argument>): Entry | undefined => {
 export const isKnown = (name: string): boolean => find(table, name) !== undefined
 
 /**
- * What is known of a command, as bits of `Flags`; 0 for one that is not in the table. Costs one look-up, but for commands
+ * The flags of a command, as bits of `Flags`; 0 for one that is not in the table. Costs one look-up, but for commands
  * with subcommands and for `XREAD`, `XREADGROUP` and `TS.READ`, which block only with `BLOCK`.
  *
  * @category getters
@@ -346,7 +346,7 @@ export const firstKey = (args: ReadonlyArray<Argument>): Argument | undefined =>
 }
 
 /**
- * What the servers' command tips say of a command in a cluster; `undefined` when they say nothing, or the command is not in
+ * The servers' command tips for a command in a cluster; `undefined` when there are none, or the command is not in
  * the table. Where servers differ, the newest one is right.
  *
  * @category getters
@@ -369,7 +369,7 @@ export const reachOf = (args: ReadonlyArray<Argument>): Reach => {
 }
 
 /**
- * May a replica be asked: does the server itself flag the command as a read, and does it not block now? Narrower than
+ * Whether a replica may serve the command: the server itself flags it as a read, and it does not block now. Narrower than
  * `Flags.readOnly`, which also holds commands about the connection or the server, such as `CONFIG GET`.
  *
  * @category getters

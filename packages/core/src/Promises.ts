@@ -28,7 +28,7 @@ import type * as Resp from "./Resp.ts"
 import * as promises from "./internal/api/promises.ts"
 
 /**
- * What a call may say about itself: `timeout` is its deadline (default: the connection's), an abort of `signal` cancels it.
+ * The options of a call: `timeout` is its deadline (default: the connection's), an abort of `signal` cancels it.
  *
  * What was not sent when it is aborted never will be; the reply of what was is dropped. A blocking command takes nothing
  * from the server then.
@@ -137,7 +137,7 @@ export const fromLayerOf = <Self, E>(tag: Context.Key<Self, Service>, layer: Lay
     Effect.contextWith((context: Context.Context<Self>) => Effect.succeed(Context.get(context, tag)))
   )
   let service: Service | undefined
-  // Whoever calls is told; nobody may call.
+  // Each caller is told; there may be none.
   built.then(
     (made) => (service = made),
     () => undefined

@@ -485,7 +485,7 @@ export const record = <A, B>(value: Reader<A, B>): Reader<Rec<A>, PairsBytes<B>>
 type Fields = Readonly<Record<string, Reader<unknown, unknown>>>
 
 /**
- * What a `struct` reads as text.
+ * The result of a `struct` that is read as text.
  *
  * @category models
  * @since 0.1.0
@@ -497,7 +497,7 @@ export type TextOf<F extends Fields> = {
 }
 
 /**
- * What a `struct` reads as bytes.
+ * The result of a `struct` that is read as bytes.
  *
  * @category models
  * @since 0.1.0

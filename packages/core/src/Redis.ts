@@ -47,7 +47,7 @@ import type * as Resp from "./Resp.ts"
 
 export type {
   /**
-   * What a call may say about itself.
+   * The options of a call.
    *
    * @category models
    * @since 0.1.0
@@ -75,21 +75,21 @@ export type {
    */
   RetryOptions,
   /**
-   * What a lease may be asked for with.
+   * The options of a lease.
    *
    * @category models
    * @since 0.1.0
    */
   LeaseOptions,
   /**
-   * What a provider of Redis can do.
+   * The interface of a provider of Redis.
    *
    * @category models
    * @since 0.1.0
    */
   Service,
   /**
-   * What a connection is doing now.
+   * The present state of a connection.
    *
    * @category models
    * @since 0.1.0
@@ -174,7 +174,7 @@ export interface ScriptOptions extends CallOptions {
 }
 
 /**
- * What a script takes and returns.
+ * The parameters and the result of a script.
  *
  * - `keys`: the names of its keys, in the order in which it uses them
  * - `arguments`: a schema of its arguments as you want to give them, encoded to `ARGV`
@@ -794,7 +794,7 @@ export const messages = <Payload, Channel, E, R>(
 ): Stream.Stream<RedisPubSub.Message<Payload, Channel>, E, R> => messagesOf(events)
 
 /**
- * What the connection is doing now: its state, how many commands are queued and in flight, the last failure.
+ * The present status of the connection: its state, how many commands are queued and in flight, the last failure.
  *
  * @category accessors
  * @since 0.1.0
@@ -940,7 +940,7 @@ export const Tag =
     makeTag<Self, Id>(id)
 
 /**
- * What `Tag` makes: a service key that is also its calls and layers.
+ * The result of `Tag`: a service key that is also its calls and layers.
  *
  * @category models
  * @since 0.1.0

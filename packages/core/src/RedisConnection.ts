@@ -86,7 +86,7 @@ export interface RedisConnection {
 }
 
 /**
- * What the owner of a connection wants to be told, and asked. Called synchronously while the connection works: a hook must be
+ * The callbacks of a connection's owner: notices and questions. Called synchronously while the connection works: a hook must be
  * short, must not throw, and must not run code of others, which may be resumed callers too.
  *
  * - `onChange`: the state has changed
@@ -127,7 +127,7 @@ export interface LeaseCounts {
 }
 
 /**
- * What connections to one server have in common.
+ * The parts that connections to one server share.
  *
  * - `waiting`: a connection that never has a session: calls wait there while no other takes them. Move them with
  *   `moveUnsent` as soon as one does.

@@ -277,7 +277,7 @@ export class SubscriberOverflow extends Schema.TaggedError<SubscriberOverflow>()
 }
 
 /**
- * What can be behind a `RedisError`.
+ * The reasons of a `RedisError`.
  *
  * @category models
  * @since 0.1.0
@@ -338,7 +338,7 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
     return this.reason.message
   }
 
-  /** What is underneath, where there is more than the reason says: the socket's error, the server's reply. */
+  /** The underlying cause, where it says more than the reason: the socket's error, the server's reply. */
   override get cause(): unknown {
     if (this.reason instanceof ConnectionError) return this.reason.cause
     return this.reason instanceof Resp.ReplyError ? this.reason : undefined
@@ -357,7 +357,7 @@ export class RedisError extends Schema.TaggedError<RedisError>()("RedisError", {
   }
 }
 
-// What the members of the namespace are called outside of it.
+// The names of the namespace's members outside of it.
 type Kinds = {
   readonly ConnectionError: ConnectionError
   readonly TimeoutError: TimeoutError
@@ -410,7 +410,7 @@ export declare namespace RedisError {
 }
 
 /**
- * Is this a `RedisError`?
+ * Whether this is a `RedisError`.
  *
  * @category guards
  * @since 0.1.0

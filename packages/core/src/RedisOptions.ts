@@ -112,7 +112,7 @@ export interface Tls {
   readonly cert?: TlsMaterial | undefined
   /** The private key of `cert`, in PEM. */
   readonly key?: TlsMaterial | undefined
-  /** What opens `key`, where it is encrypted. */
+  /** The passphrase of `key`, where it is encrypted. */
   readonly passphrase?: TlsMaterial | undefined
   /** The name the server's certificate must be for, and that it is asked by (SNI). Default: the host. */
   readonly serverName?: string | undefined
@@ -197,11 +197,11 @@ export interface Options {
   /** Commands to send at the start of each session, and on each lease, before any other. Default: none. */
   readonly onConnect?: ReadonlyArray<Command> | undefined
   /**
-   * What `CLIENT SETINFO LIB-NAME` says: printable ASCII without spaces. Default `relive`. An empty text leaves `CLIENT SETINFO`
-   * out, for proxies that do not bear it.
+   * The library's name for `CLIENT SETINFO LIB-NAME`: printable ASCII without spaces. Default `relive`. An empty text leaves
+   * `CLIENT SETINFO` out, for proxies that do not bear it.
    */
   readonly libraryName?: string | undefined
-  /** What `CLIENT SETINFO LIB-VER` says: printable ASCII without spaces. Default: the version of this package. */
+  /** The library's version for `CLIENT SETINFO LIB-VER`: printable ASCII without spaces. Default: the version of this package. */
   readonly libraryVersion?: string | undefined
   /**
    * Goes before every key of every command, also on leases and in scripts' `KEYS`, and is taken off where replies name keys
@@ -452,7 +452,7 @@ export interface Resolver {
 }
 
 /**
- * What `resolve` takes: a URL (text, `URL`, or redacted text) or a record of options.
+ * The input of `resolve`: a URL (text, `URL`, or redacted text) or a record of options.
  *
  * @category models
  * @since 0.1.0

@@ -32,7 +32,7 @@ import type { RedisError } from "./RedisError.ts"
 export type Name = string | Uint8Array
 
 /**
- * What is subscribed to: channels (`SUBSCRIBE`), glob patterns (`PSUBSCRIBE`) or sharded channels (`SSUBSCRIBE`).
+ * The topics of a subscription: channels (`SUBSCRIBE`), glob patterns (`PSUBSCRIBE`) or sharded channels (`SSUBSCRIBE`).
  *
  * @category models
  * @since 0.1.0
@@ -51,7 +51,7 @@ export interface Wanted {
 }
 
 /**
- * What happens to a message that finds its subscriber's buffer full.
+ * The policy for a message that finds its subscriber's buffer full.
  *
  * - `"dropOldest"`: the oldest message of the buffer makes room, and a `Gap` with the count stands in its place
  * - `"dropNewest"`: the message is dropped, and a `Gap` with the count stands in its place
@@ -66,7 +66,7 @@ export interface Wanted {
 export type WhenFull = "dropOldest" | "dropNewest" | "fail" | "suspend"
 
 /**
- * What a subscription may say about itself.
+ * The options of a subscription.
  *
  * @category models
  * @since 0.1.0
@@ -81,7 +81,7 @@ export interface SubscribeOptions {
   readonly bufferMessages?: number | undefined
   /** How many bytes of payloads may wait for the subscriber (default 8 MiB). One message always fits. */
   readonly bufferBytes?: number | undefined
-  /** What happens to a message that finds no room. Default `"dropOldest"`. */
+  /** The policy for a message that finds no room. Default `"dropOldest"`. */
   readonly whenFull?: WhenFull | undefined
 }
 
@@ -144,7 +144,7 @@ export interface Resubscribed {
 }
 
 /**
- * What a subscription tells, in order.
+ * The events of a subscription, in order.
  *
  * @category events
  * @since 0.1.0
@@ -166,7 +166,7 @@ export interface KeyEvent<out Key = string> {
 }
 
 /**
- * What `Redis.keyspace` tells, in order.
+ * The events of `Redis.keyspace`, in order.
  *
  * @category events
  * @since 0.1.0

@@ -23,7 +23,7 @@ import type * as Resp from "./Resp.ts"
  */
 export interface RetryOptions {
   /**
-   * What is tried again.
+   * The failures that are tried again.
    *
    * - `"unsent"`: what cannot have run (it was never written, or the server said that it may come back later)
    * - `"readOnly"`: also a read-only command that may have run
@@ -35,7 +35,7 @@ export interface RetryOptions {
 }
 
 /**
- * What a call may say about itself.
+ * The options of a call.
  *
  * @category models
  * @since 0.1.0
@@ -51,7 +51,7 @@ export interface CallOptions {
    */
   readonly retry?: false | RetryOptions | undefined
   /**
-   * What a pool with the strategy `hash` chooses the member by, and in a cluster the key whose node a command without keys goes to.
+   * The key by which a pool with the strategy `hash` chooses the member, and a cluster the node of a command without keys.
    * Default: the command's first key.
    */
   readonly route?: string | undefined
@@ -63,7 +63,7 @@ export interface CallOptions {
 }
 
 /**
- * What a lease may be asked for with.
+ * The options of a lease.
  *
  * @category models
  * @since 0.1.0
@@ -106,7 +106,7 @@ export type PipelineReply =
 export type ConnectionState = "connecting" | "handshaking" | "ready" | "backoff" | "failed" | "draining" | "closed"
 
 /**
- * What a connection is doing now.
+ * The present status of a connection.
  *
  * `protocol` is the RESP version, once known; `sessions` counts the sessions so far; `queued` and `inFlight` count commands
  * (not written yet; written and not answered yet); `repeated` counts the read-only commands that were given back, to be
@@ -157,7 +157,7 @@ export interface StatusChange {
 }
 
 /**
- * What a provider of Redis can do. Use the functions of `Redis` instead of calling it directly: they take it from the
+ * The interface of a provider of Redis. Use the functions of `Redis` instead of calling it directly: they take it from the
  * context, and add what is common to all providers.
  *
  * @category models
@@ -186,7 +186,7 @@ export interface Service {
   readonly subscribe: Subscribe
   /** The deadline of calls that do not say their own, in milliseconds. */
   readonly timeoutMillis: number
-  /** What it is doing now. */
+  /** The present status. */
   readonly status: Effect.Effect<Status>
   /** Its changes of state from now on. Ends when it is closed. */
   readonly events: Stream.Stream<StatusChange>

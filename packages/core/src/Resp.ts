@@ -181,7 +181,7 @@ export {
 } from "./internal/resp/model.ts"
 
 /**
- * What a decoder puts out: a reply as it is, a `Push`, which is no call's reply, or a `ReplyFailure` in the slot of a reply.
+ * An output of a decoder: a reply as it is, a `Push`, which is no call's reply, or a `ReplyFailure` in the slot of a reply.
  * Tell them apart with `instanceof`; a reply is neither.
  *
  * @category models
@@ -222,12 +222,12 @@ export interface Decoder<A> {
   readonly ended: () => ProtocolError | undefined
   /** Why the decoder reads no more. */
   readonly error: ProtocolError | undefined
-  /** Is it between replies, with nothing begun? */
+  /** Whether it is between replies, with nothing begun. */
   readonly idle: boolean
   /** How many replies have come, pushes not counted. The reply that has begun has this number, from 0. */
   readonly replies: number
   /**
-   * Nobody waits for the reply that has begun (`inReply`): what there is of it is dropped, and the rest is passed as a reply over a
+   * Gives up the reply that has begun (`inReply`): what there is of it is dropped, and the rest is passed as a reply over a
    * limit is. A `ReplyFailure` takes its place. Not to be called by `nextBytes`.
    */
   readonly abandon: () => void
@@ -268,7 +268,7 @@ export const makeDecoder = (options?: DecoderOptions): Decoder<Reply> => makePar
  */
 export const makeFrameDecoder = (options?: DecoderOptions): Decoder<Frame> => makeParser(frameBuilder, options)
 
-/** So much is decoded before other fibers and the event loop get their turn. */
+/** The bytes decoded before other fibers and the event loop get their turn. */
 const sliceBytes = 256 * 1024
 
 /**

@@ -1,5 +1,6 @@
 /**
- * What connections tell an observability backend, and the switch for it. Off by default, and then it costs nothing.
+ * Spans and metrics of connections for an observability backend, and the switch for them. Off by default, and then they cost
+ * nothing.
  *
  * ```ts
  * import { Redis, RedisLive } from "@relive/core"
@@ -16,7 +17,7 @@
 import * as Context from "effect/Context"
 
 /**
- * What is told.
+ * The settings of telemetry.
  *
  * - `spans`: a span of kind `client` for each call, under the caller's span (some microseconds per call)
  * - `metrics`: `db.client.operation.duration` for each call (about a microsecond per call), and `db.client.connection.*`,
