@@ -29,7 +29,7 @@ import * as Effect from "effect/Effect"
 import * as GenServer from "./GenServer.ts"
 
 /**
- * What an agent understands.
+ * The messages of an agent.
  *
  * @since 0.1.0
  * @category models

@@ -1,5 +1,5 @@
 /**
- * What a supervisor needs to know of a child: how to start it, when to restart it, how to stop it.
+ * The specification of a child for its supervisor: how to start it, when to restart it, how to stop it.
  *
  * A child has two parts, as an OTP process has its `init` and its loop. `start` acquires what the child needs and
  * answers `started({ run, ... })`, which acknowledges the start: the supervisor goes on with the next child. `run` is
@@ -58,7 +58,7 @@ export type Restart = "permanent" | "transient" | "temporary"
 export type Shutdown = Duration.Input | "brutalKill" | "infinity"
 
 /**
- * What `start` answers when the child runs.
+ * The result of a `start` whose child runs.
  *
  * @since 0.1.0
  * @category models
@@ -79,7 +79,7 @@ export interface Started<out Info = unknown, out R = never> {
 }
 
 /**
- * What `start` answers when the child need not run. The supervisor goes on; the child is kept as a stopped one.
+ * The result of a `start` whose child need not run. The supervisor goes on; the child is kept as a stopped one.
  *
  * @since 0.1.0
  * @category models

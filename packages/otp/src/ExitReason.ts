@@ -34,7 +34,7 @@ export interface Shutdown {
 }
 
 /**
- * What an exit signal says that cannot be refused. The process it hits ends with {@link Killed}.
+ * The reason of an exit signal that cannot be refused. The process it hits ends with {@link Killed}.
  *
  * @since 0.1.0
  * @category models
@@ -196,7 +196,7 @@ export const isExpected = (reason: ExitReason): boolean => reason._tag === "Norm
 export const ReasonOf = "~@relive/otp/ExitReason" as const
 
 /**
- * What {@link exit} dies with. It is a defect so that error handlers of the program do not take it for a failure.
+ * The defect that {@link exit} dies with. It is one so that error handlers of the program do not take it for a failure.
  *
  * @since 0.1.0
  * @category errors

@@ -36,7 +36,7 @@
  * console.log(await Effect.runPromise(program)) // 2
  * ```
  *
- * What holds, as in OTP: messages of one sender are handled in the order sent, whatever their kind. A handler that waits
+ * Guarantees, as in OTP: messages of one sender are handled in the order sent, whatever their kind. A handler that waits
  * holds up everything else. A caller is told when the server ends before replying. A call that timed out, or whose caller
  * was interrupted, is handled nevertheless; its late reply is dropped. Messages still waiting when the server ends are
  * lost: the mailbox belongs to the instance.
@@ -159,7 +159,7 @@ export const ResultTypeId: "~@relive/otp/GenServer/Result" = internal.ResultType
 // --- protocols -----------------------------------------------------------------------------------------------------
 
 /**
- * What a server understands, as types: requests with their replies (`call`), casts, and the continuations it names for
+ * The messages of a server, as types: requests with their replies (`call`), casts, and the continuations it names for
  * itself. Plain messages and signals have no type of their own: anybody may send anything (see {@link Info}).
  *
  * @since 0.1.0
@@ -228,7 +228,7 @@ type Answers<M> = M extends { readonly "~@relive/otp/GenServer/Call"?: infer X }
   : { readonly reply: void; readonly error: never }
 
 /**
- * What a request is replied to with.
+ * The type of the reply to a request.
  *
  * @since 0.1.0
  * @category type-level
@@ -236,7 +236,7 @@ type Answers<M> = M extends { readonly "~@relive/otp/GenServer/Call"?: infer X }
 export type ReplyOf<M> = Answers<M> extends { readonly reply: infer A } ? A : never
 
 /**
- * What a request can be refused with.
+ * The type of the error that a request can be refused with.
  *
  * @since 0.1.0
  * @category type-level
@@ -246,7 +246,7 @@ export type ErrorOf<M> = Answers<M> extends { readonly error: infer E } ? E : ne
 // --- callbacks -----------------------------------------------------------------------------------------------------
 
 /**
- * What a callback returns: a value, or an effect of it. An effect that fails, and anything thrown, ends the server with
+ * The result of a callback: a value, or an effect of it. An effect that fails, and anything thrown, ends the server with
  * a crash, except a {@link Result}: failing with one, or throwing it, is returning it.
  *
  * @since 0.1.0
@@ -255,7 +255,7 @@ export type ErrorOf<M> = Answers<M> extends { readonly error: infer E } ? E : ne
 export type Returned<A> = A | Effect.Effect<A, unknown, unknown>
 
 /**
- * What comes after a handler, besides waiting for the next message: `continue` is given to `handleContinue` before
+ * The step after a handler, besides waiting for the next message: `continue` is given to `handleContinue` before
  * anything in the mailbox; `timeout` is an idle time after which, when no message has come, `handleInfo` gets
  * `Timeout`, once. With 0 that is when the mailbox is empty.
  *
@@ -320,7 +320,7 @@ export interface Stop<out S, out A = never> {
 }
 
 /**
- * What handlers of casts, continuations and plain messages return.
+ * The result of a handler of casts, continuations and plain messages.
  *
  * @since 0.1.0
  * @category models
@@ -328,7 +328,7 @@ export interface Stop<out S, out A = never> {
 export type Result<S, C = never> = NoReply<S, C> | Stop<S>
 
 /**
- * What the handler of a call returns.
+ * The result of the handler of a call.
  *
  * @since 0.1.0
  * @category models
@@ -372,7 +372,7 @@ export interface Failed {
 }
 
 /**
- * What `init` returns.
+ * The result of `init`.
  *
  * @since 0.1.0
  * @category models
@@ -380,7 +380,7 @@ export interface Failed {
 export type InitResult<S, C = never> = Ok<S, C> | Ignored | Failed
 
 /**
- * What `handleInfo` gets: plain messages (which anybody may send, so their type is not known), exit signals if the
+ * The argument of `handleInfo`: plain messages (which anybody may send, so their type is not known), exit signals if the
  * server traps exits, ends of processes it monitors, and its own idle timeout.
  *
  * @since 0.1.0
@@ -463,7 +463,7 @@ interface Common<P extends Protocol, S> {
    */
   readonly terminate?: ((reason: ExitReason.ExitReason, state: S) => Returned<unknown>) | undefined
   /**
-   * What observers may see of the state: it is called whenever somebody looks. Never a secret, nor what users have sent.
+   * The part of the state that observers may see: it is called whenever one looks. Never a secret, nor what users have sent.
    */
   readonly describe?: ((state: S) => Details) | undefined
   /** Whether exit signals arrive as messages. When absent: if there is a `terminate`, so that a shutdown calls it. */
@@ -559,7 +559,7 @@ export interface Instance<P extends Protocol, out R = never> {
 }
 
 /**
- * What a call can fail with, besides the errors of its request.
+ * The failures of a call, besides the errors of its request.
  *
  * @since 0.1.0
  * @category errors
@@ -567,7 +567,7 @@ export interface Instance<P extends Protocol, out R = never> {
 export type CallError = CallTimeout | NoProcess | ServerExit | CallingSelf | MailboxFull
 
 /**
- * What a stop can fail with.
+ * The failures of a stop.
  *
  * @since 0.1.0
  * @category errors
@@ -575,7 +575,7 @@ export type CallError = CallTimeout | NoProcess | ServerExit | CallingSelf | Mai
 export type StopError = CallTimeout | NoProcess | ServerExit | CallingSelf
 
 /**
- * What a start can fail with.
+ * The failures of a start.
  *
  * @since 0.1.0
  * @category errors
@@ -684,7 +684,7 @@ export interface Server<P extends Protocol> extends ServerRef<P> {
 }
 
 /**
- * Whoever has the name at the moment of each call, cast, send or stop: it follows restarts.
+ * The process that has the name at the moment of each call, cast, send or stop: it follows restarts.
  *
  * @since 0.1.0
  * @category models
@@ -971,7 +971,7 @@ const bootOf = <P extends Protocol, R>(
  */
 export interface NamedOptions {
   /**
-   * What a call does when nobody has the name, as for a moment during a restart. `fail` (default): it fails with
+   * The behaviour of a call when no process has the name, as for a moment during a restart. `fail` (default): it fails with
    * {@link NoProcess}. `wait`: it waits for the name within its timeout, and fails with {@link NoProcess} after that. Casts
    * and messages are lost, or refused, in both cases.
    */
@@ -1018,7 +1018,7 @@ export const named = <P extends Protocol>(
   })
 
 /**
- * What a server is doing, at one moment.
+ * The activity of a server at one moment.
  *
  * @since 0.1.0
  * @category models
@@ -1029,8 +1029,8 @@ export interface Inspection {
   /** The state, as the last handler left it; `undefined` before `init` has succeeded. */
   readonly state: unknown
   /**
-   * What is being handled: the kind and the tag, such as `call Add`, and since how many milliseconds the handler waits.
-   * `undefined` when the server is idle.
+   * The message that is being handled: the kind and the tag, such as `call Add`, and since how many milliseconds the handler
+   * waits. `undefined` when the server is idle.
    */
   readonly inHand: { readonly what: string; readonly millis: number } | undefined
   /** How many messages wait. */
@@ -1042,7 +1042,7 @@ export interface Inspection {
 }
 
 /**
- * What a server is doing, without asking it: it is no message, so that a server which hangs is seen as well. For looking
+ * The activity of a server, without asking it: it is no message, so that a server which hangs is seen as well. For looking
  * at a program, not for its logic: the state belongs to the server.
  *
  * @since 0.1.0

@@ -6,7 +6,7 @@
  * Whose a mailbox is, its owner says: a `GenServer`'s belongs to the instance and dies with it, as in OTP; a Redis
  * connection's belongs to the connection and outlives its sessions.
  *
- * What OTP has not: bounds. Erlang's mailboxes are unbounded, and so is their memory. Here an entry that does not fit
+ * Bounds, which OTP does not have: Erlang's mailboxes are unbounded, and so is their memory. Here an entry that does not fit
  * waits behind the queue (`"suspend"`: its fiber is suspended, which is back-pressure) or is refused (`"fail"`).
  *
  * Everything here is synchronous and runs no code of an entry's owner but the two hooks, which are called when the
@@ -17,7 +17,7 @@
 import * as Effect from "effect/Effect"
 
 /**
- * What an object must carry to be put into a `Mailbox` or an `EntryList`.
+ * The fields of an object that can be put into a `Mailbox` or an `EntryList`.
  *
  * `count` is how many messages it stands for (a pipeline of ten commands: 10) and `bytes` its size; neither may change
  * while the entry is in a list. `next`, `previous` and `list` belong to the list: start them as `undefined`, never write them.
@@ -124,7 +124,7 @@ export interface Options<A> {
 }
 
 /**
- * What became of an offer: it is in the queue, it waits for room, or it was refused.
+ * The outcome of an offer: it is in the queue, it waits for room, or it was refused.
  *
  * @category models
  * @since 0.1.0
@@ -141,9 +141,9 @@ export type Offer = "queued" | "waiting" | "full"
  * @since 0.1.0
  */
 export class Mailbox<A extends Entry<A>> {
-  /** What can be taken now. */
+  /** The entries that can be taken now. */
   readonly queue: EntryList<A> = new EntryList<A>()
-  /** What waits for room. */
+  /** The entries that wait for room. */
   readonly waiting: EntryList<A> = new EntryList<A>()
   /**
    * Called when the queue was empty and is not any more. The consumer sets it; it must not take from inside of it

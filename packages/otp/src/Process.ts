@@ -119,7 +119,7 @@ export interface Process {
 }
 
 /**
- * What `monitor` returns: one watch on one process.
+ * A watch on a process, made by `monitor`.
  *
  * @since 0.1.0
  * @category models
@@ -130,7 +130,7 @@ export interface MonitorRef {
 }
 
 /**
- * What a process finds in its mailbox: plain messages (`send`), exit signals if it traps exits (`from` is `undefined`
+ * A message in the mailbox of a process: plain messages (`send`), exit signals if it traps exits (`from` is `undefined`
  * when the signal came from outside any process), the end of a watched process, and, for behaviours that trap exits,
  * the exit of the process that started them.
  *
@@ -149,13 +149,13 @@ export type Message =
     }
 
 /**
- * What a process tells of itself to those who look at it: see {@link describe}.
+ * The description that a process gives of itself: see {@link describe}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Details {
-  /** What kind of thing it is, such as `redis connection`. */
+  /** Its kind, such as `redis connection`. */
   readonly kind: string
   /** Short facts, in the order in which they are shown. Never a secret, nor what users have sent. */
   readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>>
@@ -181,23 +181,23 @@ export interface Info {
   readonly links: ReadonlyArray<Process>
   /** Whom it watches. */
   readonly monitors: ReadonlyArray<Process>
-  /** Who watches it. */
+  /** The processes that watch it. */
   readonly monitoredBy: ReadonlyArray<Process>
   /** How many messages wait. */
   readonly mailboxDepth: number
   /** How many timers are armed. */
   readonly timers: number
   /**
-   * What it is handling, in words without payload (`call Add`), and since how many milliseconds its handler waits. Of servers
-   * only; `undefined` when it is idle.
+   * The message that it is handling, in words without payload (`call Add`), and since how many milliseconds its handler
+   * waits. Of servers only; `undefined` when it is idle.
    */
   readonly handling: { readonly what: string; readonly millis: number } | undefined
-  /** What it tells of itself. */
+  /** Its description of itself. */
   readonly details: Details | undefined
 }
 
 /**
- * What names a timer among those of its process.
+ * The key of a timer among those of its process.
  *
  * @since 0.1.0
  * @category models
@@ -372,7 +372,7 @@ export const ancestors: Effect.Effect<ReadonlyArray<Process>, never, Self> = Eff
 })
 
 /**
- * What is known of a process, without asking it: also of one that hangs, or has ended. For a server see also
+ * The state of a process, without asking it: also of one that hangs, or has ended. For a server see also
  * `GenServer.inspect`.
  *
  * @since 0.1.0

@@ -105,7 +105,7 @@ export const broadcast = (group: unknown, message: unknown): Effect.Effect<void,
   ProcessGroups.within(Registry.dispatch(name(group), message))
 
 /**
- * Who joins and leaves from now on; a process that ends leaves. A slow reader loses the oldest events.
+ * The joins and leaves from now on; a process that ends leaves. A slow reader loses the oldest events.
  *
  * @since 0.1.0
  * @category accessors

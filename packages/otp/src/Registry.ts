@@ -88,7 +88,7 @@ export interface Entry<out A> {
 }
 
 /**
- * What listeners get as a plain message. They hear of registrations and of calls of `unregister`, not of entries that
+ * The plain message that listeners get. They hear of registrations and of calls of `unregister`, not of entries that
  * go with their owner; those who need that monitor the owner.
  *
  * @since 0.1.0
@@ -209,7 +209,7 @@ export const Tag =
   }
 
 /**
- * What `Tag` makes: a service key that also has the layer of its registry.
+ * The result of `Tag`: a service key that also has the layer of its registry.
  *
  * @since 0.1.0
  * @category models

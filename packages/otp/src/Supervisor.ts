@@ -44,7 +44,7 @@ import type { Name, Registry } from "./Registry.ts"
 export const TypeId = "~@relive/otp/Supervisor" as const
 
 /**
- * Who is restarted with a child that ended.
+ * The children that are restarted with one that ended.
  *
  * - `oneForOne`: only that child.
  * - `oneForAll`: all children.
@@ -112,8 +112,8 @@ export interface SimpleOptions<Args, R, Info = unknown> extends Settings {
 }
 
 /**
- * What a child hands to whoever starts it: the `info` of its spec; `Otherwise` of what is no spec, as the arguments of a
- * template.
+ * The value that a child hands to the caller that starts it: the `info` of its spec; `Otherwise` of what is no spec, as the
+ * arguments of a template.
  *
  * @since 0.1.0
  * @category type-level
@@ -149,7 +149,7 @@ export interface ChildInfo {
   readonly type: "worker" | "supervisor"
   /** The instance; only of a running child. */
   readonly process: Process | undefined
-  /** What the instance handed out when it started; only of a running child. */
+  /** The value that the instance handed out when it started; only of a running child. */
   readonly info: unknown
 }
 
@@ -168,7 +168,7 @@ export interface ChildCounts {
 }
 
 /**
- * What was started: the instance, and the `info` that its `start` handed out. Or nothing, when `start` answered `ignore`:
+ * A started child: the instance, and the `info` that its `start` handed out. Or nothing, when `start` answered `ignore`:
  * `_tag` tells the two apart.
  *
  * @since 0.1.0
@@ -206,7 +206,7 @@ export interface TreeNode {
 }
 
 /**
- * What happens in a tree, in order. `path` is that of the child, `restarts` how often it has been restarted.
+ * An event in a tree, in order. `path` is that of the child, `restarts` how often it has been restarted.
  *
  * @since 0.1.0
  * @category models
@@ -304,7 +304,7 @@ export interface StartChildOptions {
 }
 
 /**
- * What a supervisor can be asked. Calls are served in the order they were made; while the supervisor starts or stops a child
+ * The interface of a supervisor. Calls are served in the order they were made; while the supervisor starts or stops a child
  * it serves nobody. When it ends, calls that wait fail with its reason; calls to one that is gone fail with `noproc`.
  *
  * A child is named by its id, or, for dynamic and simpleOneForOne supervisors, by its process.
@@ -354,7 +354,7 @@ export interface SupervisorRef<in Child = ChildSpec<unknown, Registry>, out Info
   readonly process: Process
   /** Waits for the end of the supervisor; answers the reason. */
   readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
-  /** What happens from now on in the whole tree this supervisor belongs to. A slow reader loses the oldest events. */
+  /** The events from now on of the whole tree this supervisor belongs to. A slow reader loses the oldest events. */
   readonly events: Stream.Stream<SupervisorEvent>
   /** The supervisor and all below it as they are now. Never waits, also when the supervisor is busy. */
   readonly tree: Effect.Effect<TreeNode>
@@ -385,7 +385,7 @@ export interface NamedSupervisor<in Child = ChildSpec<unknown, Registry>, out In
 export const SupervisorRef: Context.Service<SupervisorRef, SupervisorRef> = tag.SupervisorRef
 
 /**
- * What supervisors tell an observability backend, and the switch for it. Off by default, and then it costs nothing.
+ * Metrics of supervisors for an observability backend, and the switch for them. Off by default, and then it costs nothing.
  *
  * With `metrics` each supervisor has these series, with its path as the attribute `otp.supervisor`. They are read when
  * metrics are collected, and are gone with the supervisor:

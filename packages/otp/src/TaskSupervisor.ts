@@ -88,7 +88,7 @@ export interface Options {
  * @category models
  */
 export interface TaskOptions {
-  /** What the tree calls it, followed by a number; `task` when absent. */
+  /** Its name in the tree, followed by a number; `task` when absent. */
   readonly id?: string | undefined
 }
 
@@ -123,7 +123,7 @@ export interface TaskSupervisor extends Tasks {
 }
 
 /**
- * What a task supervisor does, whether it is reached by a handle or by a name.
+ * The interface of a task supervisor, reached by a handle or by a name.
  *
  * @since 0.1.0
  * @category models

@@ -19,7 +19,7 @@ export * as Agent from "./Agent.ts"
 export * as Alarm from "./Alarm.ts"
 
 /**
- * What a supervisor needs to know of a child.
+ * The specification of a child for its supervisor.
  *
  * @since 0.1.0
  */
