@@ -1,5 +1,5 @@
 /**
- * What is known of a cluster: its shards, their nodes, and which slots they have.
+ * The topology of a cluster: its shards, their nodes, and which slots they have.
  *
  * A topology is plain data, made from what a node says (`CLUSTER SLOTS`, `CLUSTER SHARDS`). Nodes are told apart by their
  * id, not by their address: one that comes back with another address is the same node.
@@ -10,7 +10,7 @@ import type { Argument } from "@relive/core/Resp"
 import * as slots from "./internal/slots.ts"
 
 /**
- * How many hash slots a cluster has: 16 384.
+ * The number of hash slots of a cluster: 16 384.
  *
  * @category constants
  * @since 0.1.0

@@ -57,7 +57,7 @@ export const TypeId: "~@relive/cluster/RedisCluster" = internal.TypeId
 // -----------------------------------------------------------------------------
 
 /**
- * What is known of a node when its address is mapped or its certificate is checked: its id, and the name that it announces,
+ * A node whose address is mapped or whose certificate is checked: its id, and the name that it announces,
  * if any.
  *
  * @category models
@@ -238,7 +238,7 @@ export interface ClusterStatus extends Status {
 }
 
 /**
- * What has happened to a cluster.
+ * An event in a cluster.
  *
  * - `TopologyChanged`: nodes came (`added`) or went (`removed`), or slots have other owners. Only when something changed.
  * - `RefreshFailed`: nobody could be asked for the map; `causes` say why, by node
@@ -405,7 +405,7 @@ export const find = (name: Registry.Name<Service>): Effect.Effect<Cluster | unde
 // -----------------------------------------------------------------------------
 
 /**
- * What the cluster is doing now, shard by shard.
+ * The present status of the cluster, shard by shard.
  *
  * @category accessors
  * @since 0.1.0
@@ -416,7 +416,7 @@ export const status: Effect.Effect<ClusterStatus, never, RedisCluster> = Effect.
 )
 
 /**
- * What happens to the cluster from now on. A slow reader misses the oldest events (256 are kept).
+ * The events of the cluster from now on. A slow reader misses the oldest events (256 are kept).
  *
  * @category accessors
  * @since 0.1.0

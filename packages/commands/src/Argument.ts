@@ -1,5 +1,5 @@
 /**
- * What arguments are made of.
+ * The building blocks of arguments.
  *
  * @since 0.1.0
  */
@@ -105,7 +105,7 @@ export type Unit = "m" | "km" | "ft" | "mi"
 export type Sample = number | "NaN"
 
 /**
- * How samples of a time series become one.
+ * The aggregation of a time series' samples.
  *
  * @category models
  * @since 0.1.0

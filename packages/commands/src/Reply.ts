@@ -1,5 +1,5 @@
 /**
- * What replies are made of.
+ * The building blocks of replies.
  *
  * @since 0.1.0
  */
@@ -87,7 +87,7 @@ export type LcsMatch = readonly [
 ]
 
 /**
- * What a server is among others. A primary: its offset, and host, port and offset of each replica. A replica: host and port
+ * The role of a server. A primary: its offset, and host, port and offset of each replica. A replica: host and port
  * of its primary, the state of the link, and its offset. A Sentinel: the names of the primaries that it watches.
  *
  * @category models
@@ -249,7 +249,7 @@ export interface CommandArgumentDocs {
 }
 
 /**
- * What the memory of a server is used for, in bytes where nothing else is said: numbers by name, and for each database
+ * The use of a server's memory, in bytes where nothing else is said: numbers by name, and for each database
  * (`db.0`) numbers by name again.
  *
  * @category models
@@ -344,7 +344,7 @@ export interface TimeSeriesLatestBytes {
 }
 
 /**
- * What is known of a series, by the server's names. `rules` and `Chunks` are as they came.
+ * The description of a series, by the server's names. `rules` and `Chunks` are as they came.
  *
  * @category models
  * @since 0.1.0
@@ -419,7 +419,7 @@ export interface SearchHitBytes {
 }
 
 /**
- * What a search found. It has the shape of the RESP3 reply whatever the protocol: where a RESP2 server does not say something,
+ * The result of a search. It has the shape of the RESP3 reply whatever the protocol: where a RESP2 server does not say something,
  * it is empty.
  *
  * @category models

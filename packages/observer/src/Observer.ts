@@ -18,7 +18,7 @@
  * NodeRuntime.runMain(Supervisor.run(tree)) // and open http://127.0.0.1:4321
  * ```
  *
- * What it shows is what `Supervisor.tree`, `Supervisor.events` and `Process.info` tell: states, restarts with their reasons,
+ * It shows what `Supervisor.tree`, `Supervisor.events` and `Process.info` tell: states, restarts with their reasons,
  * mailboxes, what a server is handling (its tag, never its payload), and the facts that processes tell of themselves
  * (`Process.describe`, `describe` of a server). Redis connections and pools that are children of the tree tell their state,
  * queue, calls in flight and sessions. States of servers, arguments and keys are never shown. It only looks: nothing can be

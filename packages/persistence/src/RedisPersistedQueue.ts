@@ -21,7 +21,7 @@
  * one queue at the same time. So everything that Effect says of the queue holds: delivery at least once, attempts that are counted
  * when an element is taken, retries by the queue's schedule, what fails for good under `<prefix><name>:failed`.
  *
- * What waits, waits in `BLMOVE` on a connection of its own, one for each queue that this process takes from, whatever the
+ * A take that waits does so in `BLMOVE` on a connection of its own, one for each queue that this process takes from, whatever the
  * number of its takers. Servers older than 6.2 do not have it: they are asked every `pollInterval`.
  *
  * @since 0.1.0
@@ -59,7 +59,7 @@ export interface Options {
 /**
  * The store over a service at hand, until the scope closes: then nobody is handed an element any more, and whoever waits fails.
  *
- * What fails is a `PersistedQueueError`, with Relive's error as its `cause`. A take is not failed by a connection that comes
+ * Every failure is a `PersistedQueueError`, with Relive's error as its `cause`. A take is not failed by a connection that comes
  * back: it waits.
  *
  * @category constructors

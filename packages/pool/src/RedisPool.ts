@@ -124,7 +124,7 @@ export interface Options extends RedisOptions.Options {
 }
 
 /**
- * What the constructors take: options, or the URL of the server.
+ * The input of the constructors: options, or the URL of the server.
  *
  * @category models
  * @since 0.1.0
@@ -132,7 +132,7 @@ export interface Options extends RedisOptions.Options {
 export type Input = string | URL | Redacted.Redacted<string> | Options
 
 /**
- * What a member is doing now. A member that is between two instances is `closed`.
+ * The present status of a member. A member that is between two instances is `closed`.
  *
  * @category models
  * @since 0.1.0
@@ -142,7 +142,7 @@ export interface MemberStatus extends Status {
 }
 
 /**
- * What a pool is doing now.
+ * The present status of a pool.
  *
  * The fields of `Status` are those of the pool as a whole: `state` is the best of its members' states, the counts are sums,
  * and `lastError` says why none is ready, while none is.
@@ -165,7 +165,7 @@ export interface PoolStatus extends Status {
 }
 
 /**
- * What happens in a pool.
+ * An event in a pool.
  *
  * - `MemberChanged`: a member's state has changed; `cause` says why a session ended
  * - `CallsMoved`: unsent commands were moved; `undefined` stands for the place where calls wait while there is no member
@@ -358,7 +358,7 @@ export const find = (name: Registry.Name<Service>): Effect.Effect<Option.Option<
   Registry.lookup(names.poolName(name))
 
 /**
- * What the pool of the context is doing now: members, states, in flight, leases, waiters.
+ * The present status of the pool of the context: members, states, in flight, leases, waiters.
  *
  * @category accessors
  * @since 0.1.0
@@ -366,7 +366,7 @@ export const find = (name: Registry.Name<Service>): Effect.Effect<Option.Option<
 export const status: Effect.Effect<PoolStatus, never, RedisPool> = Effect.flatMap(RedisPool, (pool) => pool.status)
 
 /**
- * What happens in the pool of the context from now on.
+ * The events of the pool of the context from now on.
  *
  * @category accessors
  * @since 0.1.0

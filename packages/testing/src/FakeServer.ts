@@ -59,7 +59,7 @@ export { FakeServerError } from "./internal/fakeServerError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What to do on a connection. A script that ends leaves the connection open and expects nothing more on it; let it end
+ * The script of a connection. One that ends leaves the connection open and expects nothing more on it; let it end
  * with `silent`, `serve`, `close` or `reset` where that is not meant.
  *
  * @since 0.1.0
@@ -77,7 +77,7 @@ export type Script<R = never> = (connection: Connection) => Effect.Effect<unknow
 export type Handler = (command: ReadonlyArray<string>, connection: Connection) => Answer | undefined
 
 /**
- * What a `Handler` returns.
+ * The result of a `Handler`.
  *
  * @since 0.1.0
  * @category models
@@ -85,7 +85,7 @@ export type Handler = (command: ReadonlyArray<string>, connection: Connection) =
 export type Answer = string | Uint8Array | Effect.Effect<string | Uint8Array | void>
 
 /**
- * How bytes are sent. Pieces are separate writes at least `gapMillis` apart (default 1 when there are cuts), which
+ * The way in which bytes are sent. Pieces are separate writes at least `gapMillis` apart (default 1 when there are cuts), which
  * reach a client that keeps up as separate reads.
  *
  * @since 0.1.0
@@ -140,7 +140,7 @@ export interface Connection {
 }
 
 /**
- * What happened on a connection, in order: `ended` is our half-close, `reset` our RST, `closed` the end of the socket.
+ * An event of a connection, in order: `ended` is our half-close, `reset` our RST, `closed` the end of the socket.
  *
  * @since 0.1.0
  * @category models
@@ -148,12 +148,12 @@ export interface Connection {
 export interface LogEntry {
   readonly connection: number
   readonly event: "opened" | "received" | "sent" | "ended" | "reset" | "closed"
-  /** What was received or sent. */
+  /** The bytes received or sent. */
   readonly bytes?: Uint8Array | undefined
 }
 
 /**
- * How the server listens.
+ * The way in which the server listens.
  *
  * @since 0.1.0
  * @category models
@@ -188,7 +188,7 @@ export interface FakeServer {
   readonly stop: Effect.Effect<void>
   /** The connection with this index; waits until there is one. For a test that scripts from its own fiber. */
   readonly connection: (index: number) => Effect.Effect<Connection>
-  /** How many connections were accepted so far. */
+  /** The number of connections accepted so far. */
   readonly accepted: Effect.Effect<number>
   /** All that happened, oldest first: the last 10 000 entries, fewer when they hold more than 64 MiB. */
   readonly log: Effect.Effect<ReadonlyArray<LogEntry>>
@@ -323,7 +323,7 @@ const maxLoggedBytes = 64 * 1024 * 1024
 interface Plan<R> {
   readonly scripted: boolean
   readonly scriptOf: (index: number) => Script<R> | undefined
-  /** How many connections there have to be. */
+  /** The number of connections to wait for. */
   readonly expected: number
 }
 

@@ -1,5 +1,5 @@
 /**
- * What can go wrong between a client and a server, as data: a `FaultProxy` makes it happen.
+ * Faults between a client and a server, as data: a `FaultProxy` makes them happen.
  *
  * *Loss faults* are what networks and servers do: bytes come late, not at all, or the connection ends. *Corruption
  * faults* are what a broken middle-man or a bug does: a byte of a reply is changed where every decoder must notice. (A
@@ -32,7 +32,7 @@ export type Direction = "toServer" | "toClient"
 export type Directions = Direction | "both"
 
 /**
- * How a connection is cut: in good order (FIN), or abruptly (RST; a plain close on a Unix socket).
+ * The way in which a connection is cut: in good order (FIN), or abruptly (RST; a plain close on a Unix socket).
  *
  * @since 0.1.0
  * @category models
@@ -48,8 +48,8 @@ export type CutKind = "fin" | "rst"
 export type CorruptPlace = "type" | "length" | "cr" | "lf"
 
 /**
- * How a reply is corrupted: a byte replaced, inserted, or doubled. `duplicate` at a `length` would be valid grammar, so
- * it is done to the type byte instead.
+ * The way in which a reply is corrupted: a byte replaced, inserted, or doubled. `duplicate` at a `length` would be valid
+ * grammar, so it is done to the type byte instead.
  *
  * @since 0.1.0
  * @category models

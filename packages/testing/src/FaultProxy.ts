@@ -64,7 +64,7 @@ export interface Upstream {
 }
 
 /**
- * How the proxy runs.
+ * The options of the proxy.
  *
  * @since 0.1.0
  * @category models
@@ -84,7 +84,7 @@ export interface Options {
  */
 export interface Injection {
   readonly fault: Fault
-  /** How many connections felt it; 1 for a `refuse` with `closed`, where nobody can count. */
+  /** The number of connections that felt it; 1 for a `refuse` with `closed`, where nobody can count. */
   readonly hits: Effect.Effect<number>
   /** Waits for the first hit. */
   readonly awaitHit: Effect.Effect<void>
@@ -93,7 +93,7 @@ export interface Injection {
 }
 
 /**
- * How often each kind of fault hit a connection.
+ * The number of times that each kind of fault hit a connection.
  *
  * @since 0.1.0
  * @category models
@@ -126,11 +126,11 @@ export interface FaultProxy {
   readonly play: (schedule: Schedule<Fault>) => Effect.Effect<ReadonlyArray<Played>>
   /** Hits of all injections so far, by kind of fault. */
   readonly hits: Effect.Effect<Hits>
-  /** How many connections are open. */
+  /** The number of open connections. */
   readonly connections: Effect.Effect<number>
-  /** How many connections were accepted so far. */
+  /** The number of connections accepted so far. */
   readonly accepted: Effect.Effect<number>
-  /** How many bytes came in so far, by direction. */
+  /** The number of bytes that came in so far, by direction. */
   readonly bytes: Effect.Effect<Readonly<Record<Direction, number>>>
 }
 

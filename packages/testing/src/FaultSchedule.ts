@@ -44,7 +44,7 @@ export interface Random {
 export type Kind<A> = (random: Random) => A
 
 /**
- * What happens when: from `atMillis` after the start, for `forMillis`.
+ * An entry of a schedule: from `atMillis` after the start, for `forMillis`.
  *
  * @since 0.1.0
  * @category models
@@ -76,7 +76,7 @@ export interface Options<A> {
   readonly durationMillis: number
   /** The kinds to deal. */
   readonly kinds: ReadonlyArray<Kind<A>>
-  /** How long an entry is in force. Default: 50 to 300. */
+  /** The time for which an entry is in force, in milliseconds. Default: 50 to 300. */
   readonly lengthMillis?: readonly [min: number, max: number] | undefined
   /** From the end of an entry to the start of the next; negative numbers make them overlap. Default: 100 to 900. */
   readonly gapMillis?: readonly [min: number, max: number] | undefined

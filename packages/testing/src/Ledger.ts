@@ -59,7 +59,7 @@ import type { RedisServer, RedisServerError, Reply } from "./RedisServer.ts"
  * @category models
  */
 export interface Call {
-  /** What kind of call it is, for the counts: `get`, `pipeline`, … At most 255 kinds. */
+  /** The kind of call, for the counts: `get`, `pipeline`, … At most 255 kinds. */
   readonly kind: string
   /** Whether the server will show its execution. A `read` is only checked for its reply and for being settled. */
   readonly effect: "write" | "read"
@@ -72,8 +72,8 @@ export interface Call {
 }
 
 /**
- * How a call settled: with a reply; with an error reply of the server, which says that it did nothing; with a failure
- * that says whether the call can have reached the server; or by interruption, which says so where the client can tell.
+ * The way in which a call settled: with a reply; with an error reply of the server, which says that it did nothing; with a
+ * failure that says whether the call can have reached the server; or by interruption, which says so where the client can tell.
  *
  * @since 0.1.0
  * @category models
@@ -118,7 +118,7 @@ export interface Violation {
 }
 
 /**
- * How the calls of one kind settled.
+ * The counts of how the calls of one kind settled.
  *
  * @since 0.1.0
  * @category models
@@ -183,7 +183,7 @@ export interface Ledger {
    * and no connection of the client is left.
    */
   readonly collect: (server: RedisServer, sources: Sources) => Effect.Effect<void, RedisServerError>
-  /** How many calls wait to be settled. */
+  /** The number of calls that wait to be settled. */
   readonly pending: Effect.Effect<number>
   /** Decides the laws. What is pending counts as unsettled. */
   readonly report: Effect.Effect<Report>
@@ -248,7 +248,7 @@ export const isClean = (report: Report): boolean => laws.every((law) => report[l
 const shownPerLaw = 20
 const pageSize = 10_000
 
-/** What is only needed until a call settles. */
+/** The data that is only needed until a call settles. */
 type Pending = Pick<Call, "accepts" | "keys">
 
 class LedgerImpl implements Ledger {

@@ -38,7 +38,7 @@ import * as RedisServer from "./RedisServer.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What the cluster is started with: the options of each of its servers, and
+ * The options of the cluster: those of each of its servers, and
  *
  * - `primaries`: how many primaries, which share the slots evenly; default 3
  * - `replicas`: how many replicas each of them has; default 0
@@ -358,7 +358,7 @@ class Cluster implements RedisCluster {
     )
   }
 
-  /** What the first node says that answers within a second: others may be paused. */
+  /** The reply of the first node that replies within a second: others may be paused. */
   private readonly lines: Ran<ReadonlyArray<Line>> = Effect.gen({ self: this }, function* () {
     for (const node of yield* this.running) {
       const lines = yield* RealTime.timeoutOrElse(

@@ -37,7 +37,7 @@ import * as RedisServer from "./RedisServer.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What the group is started with: the options of each of its servers, and how many replicas there are (default 1). With
+ * The options of the group: those of each of its servers, and how many replicas there are (default 1). With
  * `tls` all of them share one authority, and replicate over TLS too.
  *
  * @since 0.1.0

@@ -36,7 +36,7 @@ import * as RedisServer from "./RedisServer.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What the group is started with: the options of its servers and of its Sentinels. `tls` is for both, with one authority.
+ * The options of the group: those of its servers and of its Sentinels. `tls` is for both, with one authority.
  *
  * @since 0.1.0
  * @category models
@@ -44,13 +44,13 @@ import * as RedisServer from "./RedisServer.ts"
 export interface Options extends RedisReplication.Options {
   /** The name under which the Sentinels know the group. Default: `mymaster`. */
   readonly group?: string | undefined
-  /** How many Sentinels. Default: 3. */
+  /** The number of Sentinels. Default: 3. */
   readonly sentinels?: number | undefined
-  /** How many of them must find the primary down. Default: the majority. */
+  /** The quorum: the number of Sentinels that must find the primary down. Default: the majority. */
   readonly quorum?: number | undefined
-  /** How long the primary may be silent, in milliseconds. Default: 1 000. */
+  /** The time for which the primary may be silent, in milliseconds. Default: 1 000. */
   readonly downAfterMillis?: number | undefined
-  /** How long a failover may take before another one is tried, in milliseconds. Default: 4 000. */
+  /** The time that a failover may take before another one is tried, in milliseconds. Default: 4 000. */
   readonly failoverTimeoutMillis?: number | undefined
   /** Password of the Sentinels themselves. Default: none. */
   readonly sentinelPassword?: string | Redacted.Redacted | undefined

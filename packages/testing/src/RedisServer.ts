@@ -99,7 +99,7 @@ export type Directives = Readonly<Record<string, Directive | ReadonlyArray<Direc
 export type Directive = string | number | boolean
 
 /**
- * What a server is started with. All of it is optional: the default is a server without password and without
+ * The options of a server. All of it is optional: the default is a server without password and without
  * persistence, on a free port of 127.0.0.1.
  *
  * @since 0.1.0
@@ -127,7 +127,7 @@ export interface Options {
   readonly sentinel?: boolean | undefined
   /** The program to run, by path or by name. Default: see the module. */
   readonly binary?: string | undefined
-  /** How long a start may take, in milliseconds of real time. Default: 10 000. */
+  /** The time that a start may take, in milliseconds of real time. Default: 10 000. */
   readonly startTimeoutMillis?: number | undefined
 }
 
@@ -145,7 +145,7 @@ export interface TlsOptions {
 }
 
 /**
- * What a client needs to speak TLS with a server: PEM texts of the authority and of a client certificate.
+ * The material for a client to speak TLS with a server: PEM texts of the authority and of a client certificate.
  *
  * @since 0.1.0
  * @category models
