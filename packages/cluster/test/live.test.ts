@@ -246,6 +246,37 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(withCluster()))
   )
 
+  it.live("counts right by optimistic transactions and scripts while the slot moves back and forth", () =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.RedisCluster
+      const moving = yield* Effect.forkChild(
+        Effect.forEach(["B", "A", "C"], (name) =>
+          Effect.gen(function* () {
+            const migration = yield* servers.beginMigration(866, servers.node(name))
+            for (let i = 0; i < 3; i++) {
+              yield* migration.moveKeys(1)
+              yield* Effect.sleep(60)
+            }
+            yield* migration.finish
+            yield* Effect.sleep(50)
+          })
+        ),
+        { startImmediately: true }
+      )
+      const add = Redis.watch(
+        ["{hello}n"],
+        Effect.map(Redis.command(["GET", "{hello}n"], { schema: Schema.NullOr(Schema.FiniteFromString) }), (n) => [
+          ["SET", "{hello}n", (n ?? 0) + 1]
+        ])
+      )
+      const script = Redis.script("return redis.call('INCR', KEYS[1])")
+      const loop = Effect.forEach(Array.from({ length: 15 }), () => Effect.andThen(add, script(["{hello}s"])))
+      yield* Effect.all([loop, loop], { concurrency: 2 })
+      yield* Fiber.join(moving)
+      assert.deepStrictEqual(yield* Redis.command(["MGET", "{hello}n", "{hello}s"]), ["30", "30"])
+    }).pipe(Effect.provide(withCluster()), Effect.timeout("25 seconds"))
+  )
+
   it.live("blocks on a lease at the key's node, and goes on at the next one when the slot moves", () =>
     Effect.gen(function* () {
       const servers = yield* Servers.RedisCluster

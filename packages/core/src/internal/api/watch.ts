@@ -19,6 +19,18 @@ const watchSchedule = Schedule.min([Schedule.exponential("2 millis"), Schedule.s
   Schedule.upTo({ times: 20 })
 )
 
+/** While the keys are on their way to another node of a cluster, which is no conflict: for as long as a call may take. */
+const movingSchedule = (timeoutMillis: number) =>
+  Schedule.min([Schedule.exponential("2 millis"), Schedule.spaced("50 millis")]).pipe(
+    Schedule.jittered,
+    Schedule.upTo({ duration: Math.min(timeoutMillis, LONGEST_MILLIS) })
+  )
+
+const LONGEST_MILLIS = 60_000
+
+/** Nothing has run, and the leased connection is at the wrong node by now. */
+const isMoving = (error: unknown): boolean => isRedisError(error) && error.reason._tag === "ClusterError"
+
 export const makeWatch = <Self>(tag: Key<Self>): Calls<Self>["watch"] => {
   function watch<const Cs extends ReadonlyArray<Any>, E, R>(
     keys: ReadonlyArray<Resp.Argument>,
@@ -39,8 +51,11 @@ export const makeWatch = <Self>(tag: Key<Self>): Calls<Self>["watch"] => {
         return yield* inTurn(commands, false, (words) => lease.transaction(words))
       })
     )
+    const settled = use(tag, ({ timeoutMillis }) =>
+      Effect.retry(attempt, { schedule: movingSchedule(timeoutMillis), while: isMoving })
+    )
     const isConflict = (error: unknown): boolean => isRedisError(error) && error.reason._tag === "WatchConflict"
-    return Effect.retry(attempt, {
+    return Effect.retry(settled, {
       schedule: options?.schedule ?? watchSchedule,
       while: isConflict
     })
