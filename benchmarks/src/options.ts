@@ -27,7 +27,7 @@ export class UsageError extends Error {}
 export const usage = `node benchmarks/src/main.ts [options]
 
   --scenario NAME      instead of the workloads: what happens under faults (failover, pubsub), with options of its own
-  --quick              the gated workloads with short rounds, at most four minutes
+  --quick              the gated workloads with short rounds, some four minutes
   --json               nothing but the JSON object on stdout
   --workload a,b       only these: ${scenarios.map(({ name }) => name).join(", ")}
   --clients a,b        only these: ${[...clientNames, ...variantNames].join(", ")}
