@@ -97,7 +97,7 @@ class TaggedValue<A, Self> extends Waiting<A, RedisError, Self> {
 export const runEffect = <A, Self>(tag: Key<Self>, command: Command<A, unknown>): Effect.Effect<A, RedisError, Self> =>
   new TaggedValue(tag, command)
 
-/** What to wait for. */
+/** Submits a command, and gives the effect to wait for. */
 const submitTo = <A>(
   command: Command<A, unknown>,
   service: Service
@@ -156,7 +156,7 @@ export const run = <A, B>(
   options: CallOptions | undefined
 ): Effect.Effect<A, RedisError> => reading(command, () => service.command(command.args, options))
 
-/** What `send` returns, read as text. */
+/** The result of `send`, read as text. */
 export const reading = <A, R>(
   command: Command<A, unknown>,
   send: () => Effect.Effect<Resp.Reply, RedisError, R>
@@ -217,7 +217,7 @@ export const wordsOf = (commands: ReadonlyArray<Any>): ReadonlyArray<Resp.Comman
   return words
 }
 
-/** What stands in a reply's place: of all elements only these have a tag. */
+/** Whether an element stands in a reply's place: only these elements have a tag. */
 const isElementFailure = (element: PipelineReply): element is Failure =>
   typeof element === "object" && element !== null && "_tag" in element
 

@@ -51,7 +51,7 @@ const declares = (ast: AST, name: "ReadonlyMap" | "ReadonlySet"): ast is SchemaA
 
 const takesAnything = (ast: AST): boolean => SchemaAST.isUnknown(ast) || SchemaAST.isAny(ast)
 
-/** What a property of this name is, if the schema has one. */
+/** The schema's property of this name, if it has one. */
 const propertyOf = (ast: SchemaAST.Objects, key: string): AST | undefined =>
   ast.propertySignatures.find(({ name }) => name === key)?.type ?? ast.indexSignatures[0]?.type
 

@@ -16,7 +16,7 @@ import type { Event, KeyEvent, KeyspaceEvent, KeyspaceOptions, Name } from "../.
 import type * as Resp from "../../Resp.ts"
 import { argumentError } from "../errors.ts"
 
-/** What `A` stands for. */
+/** The classes of events that `A` stands for. */
 const ALL = "g$lshzxetd"
 
 /** The events of each flag. */

@@ -20,7 +20,7 @@ import { connectionError } from "../errors.ts"
 /** While nobody is there to say another. */
 const DEFAULT_TIMEOUT_MILLIS = 5000
 
-/** What nobody answers for: the name is down, and nothing of the call was sent. */
+/** The failure of a name that is down: nothing of the call was sent. */
 const absent = (name: Registry.Name<Service>): RedisError =>
   connectionError(
     {
@@ -69,7 +69,7 @@ const makeUse =
           Effect.provideService(Registry.Registry, registry),
           Effect.timeoutOrElse({ duration: Math.max(1, budget.left), orElse: () => Effect.fail(absent(name)) }),
           Effect.flatMap((next) => {
-            // What blocks has the server's own timeout to wait for, from when it is written.
+            // A blocking command waits for the server's own timeout, from when it is written.
             const isOwn = options?.timeout === undefined && blocks()
             return call(next, isOwn ? options : { ...options, timeout: budget.option })
           })

@@ -17,9 +17,9 @@ const defaultSchedule = Schedule.min([Schedule.exponential("50 millis"), Schedul
   Schedule.jittered
 )
 
-/** May this failure be followed by another attempt? */
+/** Whether another attempt may follow this failure. */
 const mayRetry = (error: RedisError, how: RetryOptions["for"], repeatable: boolean): boolean => {
-  // What was watched is not any more: whoever watched starts over (`Redis.watch`).
+  // The watch is gone: its caller starts over (`Redis.watch`).
   if (error.reason._tag === "WatchConflict") return false
   if (error.isRetryable) return true
   if (how === "unsent" || (how === "readOnly" && !repeatable)) return false
@@ -31,7 +31,7 @@ const mayRetry = (error: RedisError, how: RetryOptions["for"], repeatable: boole
 const deliveryOf = ({ reason }: RedisError): "unsent" | "unknown" | undefined =>
   "delivery" in reason ? reason.delivery : undefined
 
-/** Does this failure say that the call has not run? */
+/** Whether this failure says that the call has not run. */
 const saysNotRun = (error: RedisError): boolean => error.isRetryable || deliveryOf(error) === "unsent"
 
 /**

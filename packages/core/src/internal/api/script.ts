@@ -143,7 +143,7 @@ const makeTyped = <
     const missing = names.find((name) => named[name] === undefined)
     if (missing !== undefined) return Effect.fail(argumentError(`The script needs the key \`${missing}\``))
     return encode(args).pipe(
-      // What is wrong with them would show them.
+      // A message about them would show them.
       Effect.mapError(() => argumentError("The arguments of the script do not fit their schema")),
       Effect.flatMap((words) =>
         run(
