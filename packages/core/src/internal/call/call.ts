@@ -16,10 +16,10 @@ import type { Payload } from "../resp/encoder.ts"
 import { Parked } from "./park.ts"
 import type { Resume as ResumeWith } from "./park.ts"
 
-/** What fills a reply slot. */
+/** The content of a reply slot. */
 export type Answer = Resp.Reply | Resp.ReplyFailure
 
-/** What a call settles with. */
+/** The outcome of a call. */
 export type Outcome<A = unknown> = Exit.Exit<A, RedisError>
 
 /** May be written a second time when its session died before the reply: running it twice changes nothing. */
@@ -39,7 +39,7 @@ const REPEATED = 128
 /** Its replies show that the session's state is unknown (inside MULTI, say), so the session must end. */
 const BROKEN = 256
 
-/** What a reducer returns when the reply, as it came, is the value of the call: no exit is made for it. */
+/** The result of a reducer when the reply, as it came, is the value of the call: no exit is made for it. */
 export const asItCame = Symbol("asItCame")
 
 /** Turns the replies of a call into its outcome. */
@@ -54,7 +54,7 @@ export interface ReplyReducer<A = unknown> {
 /** Resumes a caller that is no fiber. */
 export type Resume<A> = ResumeWith<A, RedisError>
 
-/** Whoever holds a call can take it back. */
+/** The holder of a call, which can take it back. */
 export interface Holder {
   readonly cancel: (call: Call) => void
 }
@@ -116,12 +116,12 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     this.holder?.cancel(this)
   }
 
-  /** Was it written to a session that has died? */
+  /** Whether it was written to a session that has died. */
   get repeated(): boolean {
     return (this.flags & REPEATED) !== 0
   }
 
-  /** Do its replies say that the session must end? */
+  /** Whether its replies say that the session must end. */
   get broken(): boolean {
     return (this.flags & BROKEN) !== 0
   }
@@ -135,7 +135,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     return nameOf(this.word)
   }
 
-  /** Has its deadline passed? */
+  /** Whether its deadline has passed. */
   expired(now: number): boolean {
     return this.deadline !== 0 && this.deadline <= now
   }

@@ -15,10 +15,10 @@ const heads = new Heads(commandNames)
 
 export const encoder = new Encoder(heads)
 
-/** So many commands are encoded in one turn: some milliseconds. */
+/** The number of commands encoded in one turn: some milliseconds. */
 export const STEP_COMMANDS = 16_384
 
-/** What many commands write. */
+/** The encoding of many commands. */
 export interface Encoded {
   readonly payload: Payload
   readonly bytes: number

@@ -25,7 +25,7 @@ import type * as Fiber from "effect/Fiber"
 
 // ------------------------------------------------------------------------------------------------------ Effect's inside
 
-/** What parking uses of a fiber. */
+/** The parts of a fiber that parking uses. */
 interface RunLoop {
   /** Its continuations, the next one last. */
   readonly _stack: Array<unknown>
@@ -69,7 +69,9 @@ const nothing = (): void => {}
 /** Resumes whoever waits. A method type, so that things of all kinds can stand in one list. */
 export type Resume<A, E> = { resume(exit: Exit.Exit<A, E>): void }["resume"]
 
-/** What whoever waits goes on with instead of an outcome. A method, as things of all kinds stand in one list. */
+/**
+ * Gives the effect that the waiting fiber goes on with instead of an outcome. A method, as things of all kinds stand in one list.
+ */
 export interface Recovery<A, E> {
   recover(parked: Parked<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E>
   /** The same for a value that needs no exit. Without it the value is what whoever waits goes on with. */
@@ -80,7 +82,7 @@ export interface Recovery<A, E> {
 export const SETTLED = 64
 
 /**
- * What one fiber, or one function, waits for. To the fiber that it has parked it is the effect of its outcome. To everybody
+ * The wait of one fiber, or one function. To the fiber that it has parked it is the effect of its outcome. To everybody
  * else it is its own cancellation, as whoever gave a function needs it.
  */
 export abstract class Parked<A, E> extends Effectable.Class<void> {
@@ -111,7 +113,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     })
   }
 
-  /** Nobody waits any more. Must settle it, without resuming anybody. */
+  /** The wait is over. Must settle it, without resuming anybody. */
   abstract abandon(): void
 
   private cancel(): Exit.Exit<void> {
@@ -159,7 +161,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     else waiter?.evaluate(this)
   }
 
-  /** What whoever waits goes on with. */
+  /** The effect that the waiting fiber goes on with. */
   recovered(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
     return this.recovery === undefined ? exit : this.recovery.recover(this, exit)
   }
@@ -299,7 +301,7 @@ const journal = (): string => {
   return JSON.stringify(lines)
 }
 
-/** Nobody is parked from now on. */
+/** Ends parking: no fiber is parked from now on. */
 export const forbidParking = (): void => {
   parkable = undefined
 }

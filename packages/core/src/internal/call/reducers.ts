@@ -13,7 +13,7 @@ import { nameOf } from "../commands/name.ts"
 import { commandNamedIn } from "../commands/serverErrors.ts"
 import { failure } from "../errors.ts"
 
-/** What one connection puts in a pipeline's place for a reply. */
+/** An element of a pipeline on one connection. */
 type Element = Resp.Reply | Resp.DecodeError | Resp.ReplyLimitError
 
 /** Adds the command's name to a server error. */

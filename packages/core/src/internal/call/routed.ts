@@ -40,7 +40,7 @@ export class RoutedCall<A = unknown> extends Call<A> {
   hops = 0
   /** When it may be submitted again, while it waits for that. In milliseconds of the monotonic clock. */
   dueAt = 0
-  /** What the server said last. */
+  /** The server's last refusal. */
   refusal: Resp.ReplyError | undefined = undefined
   /** The owner's own. */
   data: unknown = undefined
@@ -143,7 +143,7 @@ export const routedCommand: ReplyReducer<Resp.Reply> = {
   }
 }
 
-/** What a server says of a key that it does not have, in the words of any command that reads. */
+/** Whether a reply says that the server does not have the key, in the words of any command that reads. */
 export const isMiss = (reply: unknown): boolean => {
   if (typeof reply !== "object") return reply === 0 || reply === -2 || reply === "" || reply === "none"
   if (reply === null) return true
