@@ -1,5 +1,5 @@
 /**
- * What is known of commands beyond `data.ts`, kept by hand: commands of newer servers, which commands change
+ * Facts about commands beyond `data.ts`, kept by hand: commands of newer servers, which commands change
  * nothing although their server does not say so, which are refused and what to use instead, and where a blocking command
  * has its timeout.
  *

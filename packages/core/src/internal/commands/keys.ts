@@ -147,7 +147,7 @@ const isEmpty = (argument: Argument | undefined): boolean =>
   argument === "" || (argument instanceof Uint8Array && argument.length === 0)
 
 // -----------------------------------------------------------------------------
-// What no specification can say
+// Keys that no specification can describe
 // -----------------------------------------------------------------------------
 
 /** The values that options have after them, which could look like the option that is looked for. */

@@ -28,7 +28,7 @@ export const redactQuotedArguments = (text: string, answered?: string): string =
       opening.lastIndex = end + 1
       continue
     }
-    // What is quoted may hold such quotes itself: up to the last one, or the end.
+    // A quoted text may hold such quotes itself: up to the last one, or the end.
     const last = text.lastIndexOf(quote)
     shown += `${text.slice(shownTo, start)}…`
     shownTo = last >= start ? last : text.length

@@ -1,5 +1,5 @@
 /**
- * What the errors of servers, and of the proxies that stand before them, mean for a connection. Their first word is not
+ * The meaning of the errors of servers, and of the proxies that stand before them, for a connection. Their first word is not
  * enough: servers before Redis 7 wrap the error of a script, and proxies have texts of their own. One table, tested with the
  * texts of many of them (`test/fixtures/serverErrors.jsonl`).
  *
@@ -51,7 +51,7 @@ const table: ReadonlyArray<readonly [Meaning, RegExp]> = [
   ["noDatabase", /DB index|invalid DB|DB number/i]
 ]
 
-/** What an error means for the connection; `undefined` for one that concerns its command alone. */
+/** The meaning of an error for the connection; `undefined` for one that concerns its command alone. */
 export const meaningOf = ({ message }: ReplyError): Meaning | undefined =>
   table.find(([, text]) => text.test(message))?.[0]
 

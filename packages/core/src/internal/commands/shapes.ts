@@ -157,7 +157,7 @@ const wordAt = (command: ReadonlyArray<Argument>, index: number): string => {
   return typeof word === "string" ? word.toUpperCase() : ""
 }
 
-/** What the reply of a command must become; `undefined` when it is the same over both protocols. */
+/** The shape that the reply of a command must get; `undefined` when it is the same over both protocols. */
 export const shapeOf = (command: ReadonlyArray<Argument>): Shape | undefined => {
   const name = wordAt(command, 0)
   return shapes.get(containers.has(name) ? `${name} ${wordAt(command, 1)}` : name)

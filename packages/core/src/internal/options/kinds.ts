@@ -140,7 +140,7 @@ export const path: Kind<string, string> = {
   read: (text) => text
 }
 
-/** What `CLIENT SETNAME` and `CLIENT SETINFO` take. */
+/** The text that `CLIENT SETNAME` and `CLIENT SETINFO` take. */
 export const label: Kind<string, string> = {
   must: "a non-empty text of printable ASCII characters without spaces",
   check: (value) => (typeof value === "string" && /^[!-~]+$/.test(value) ? value : undefined),
@@ -242,7 +242,7 @@ export const isPlain = (value: unknown): value is Record<string, unknown> => {
   return prototype === Object.prototype || prototype === null
 }
 
-/** What a wrong value is, without showing it, unless it can be no secret. */
+/** A wrong value in words, without showing it, unless it can be no secret. */
 export const describe = (value: unknown): string => {
   switch (typeof value) {
     case "number":

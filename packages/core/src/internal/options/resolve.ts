@@ -30,7 +30,7 @@ export const resolveOptions = (input: Input): Result.Result<Resolved, RedisArgum
 /** One option's value, and where it was written, for messages. */
 type Given = { readonly value: unknown; readonly where: string }
 
-/** What was given: by the record, which wins, and by the URL. */
+/** The given values: by the record, which wins, and by the URL. */
 interface Sources {
   readonly record: ReadonlyMap<OptionName, Given>
   readonly url: ReadonlyMap<OptionName, Given>

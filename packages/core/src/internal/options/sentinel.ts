@@ -183,7 +183,7 @@ const readMap = (value: unknown): MapAddress => {
 const wrongMap =
   'The option `sentinel.mapAddress` must be a function from an announced { host, port } to a reachable one, or a record like { "10.0.0.1:6379": "localhost:7001" }'
 
-/** What it takes and gives is the type's promise: at run time all functions look alike. */
+/** A function. Its parameters and result are the type's promise: at run time all functions look alike. */
 const isMapFunction = (value: unknown): value is (announced: Address) => Address | undefined =>
   typeof value === "function"
 

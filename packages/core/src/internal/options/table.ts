@@ -55,13 +55,13 @@ export const kinds = {
 /** The name of an option that has a kind. */
 export type OptionName = keyof typeof kinds
 
-/** Is this the name of an option that has a kind? */
+/** Whether this is the name of an option that has a kind. */
 export const isOptionName = (name: string): name is OptionName => Object.hasOwn(kinds, name)
 
 /** The options that a URL says in its other parts, or that have no text form: not for its query. */
 const notInQuery: ReadonlySet<string> = new Set(["host", "port", "path", "onConnect"])
 
-/** May it stand in the query of a URL? */
+/** Whether it may stand in the query of a URL. */
 export const isQueryName = (name: string): name is OptionName => isOptionName(name) && !notInQuery.has(name)
 
 const otherNames: ReadonlyMap<string, string> = new Map([
@@ -82,7 +82,7 @@ const otherNames: ReadonlyMap<string, string> = new Map([
   ["exitondisconnection", "Redis.childSpec, whose option it is"]
 ])
 
-/** What a person who wrote this unknown name probably wants, for the end of a message. */
+/** The name that a person who wrote this unknown one probably wants, for the end of a message. */
 export const suggestion = (unknown: string): string => {
   const plain = unknown.toLowerCase()
   const near =

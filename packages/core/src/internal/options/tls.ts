@@ -57,7 +57,7 @@ type Read = TlsSecret | "wrong" | undefined
 
 const present = (secret: Read): TlsSecret | undefined => (secret === "wrong" ? undefined : secret)
 
-/** What it takes and gives is the type's promise: at run time all functions look alike. */
+/** A function. Its parameters and result are the type's promise: at run time all functions look alike. */
 const isCheck = (value: unknown): value is NonNullable<Tls["checkServerIdentity"]> => typeof value === "function"
 
 const toSecret = (name: string, value: unknown): Read => {

@@ -144,7 +144,7 @@ const readPort = (shown: string, text: string | undefined): number | undefined =
   return port
 }
 
-/** Is there nothing but perhaps the number of a database? */
+/** Whether there is nothing but perhaps the number of a database. */
 const isDatabase = (path: string): boolean => /^(\/\d*)*$/.test(path)
 
 /**

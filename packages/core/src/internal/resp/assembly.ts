@@ -22,10 +22,10 @@ import { OpenAggregate } from "./openAggregate.ts"
 import { type DecodeError, type Limits, Push, ReplyFailure, ReplyLimitError } from "./model.ts"
 import { Skipper } from "./skipper.ts"
 
-/** So many entries the engine's `Map` and `Set` hold; one more, and they throw. */
+/** The most entries that the engine's `Map` and `Set` hold; with one more they throw. */
 const largestCollection = 2 ** 24
 
-/** What takes the place of a reply that nobody waits for: nobody sees it. */
+/** The placeholder of a reply that nobody waits for: nobody sees it. */
 const unwanted = new ReplyLimitError("maxReplyBytes", 0)
 
 /** One element of what a parser puts out. */
@@ -35,17 +35,17 @@ export type Parsed<V> = V | Push<V> | ReplyFailure
 export class Assembly<V> {
   /** Where complete replies go. */
   out: Array<Parsed<V>> = []
-  /** Will nobody see the current value? */
+  /** Whether nobody will see the current value. */
   discarding = false
-  /** Is the current reply passed because it failed? */
+  /** Whether the current reply is passed because it failed. */
   skipping = false
   /** Open aggregates. */
   depth = 0
-  /** Is the current reply decoded as bytes? */
+  /** Whether the current reply is decoded as bytes. */
   bytes: boolean
   /** Asked with the number of a reply at its first byte: is it decoded as bytes? Null: as `defaultBytes` says. */
   nextBytes: ((reply: number) => boolean) | null = null
-  /** Are pushes decoded as bytes? */
+  /** Whether pushes are decoded as bytes. */
   pushBytes: boolean
 
   private readonly builder: Builder<V>
@@ -55,7 +55,7 @@ export class Assembly<V> {
   private replies = 0
   private readonly levels: Array<OpenAggregate<V>>
   private top: OpenAggregate<V>
-  /** Are the attributes that wait decoded as bytes, and so what they describe? */
+  /** Whether the attributes that wait are decoded as bytes, and so what they describe. */
   private described = false
   /** Attributes that wait for the next value. */
   private attributes: Attributes<V> | null = null
@@ -79,24 +79,24 @@ export class Assembly<V> {
     this.levels = [this.top]
   }
 
-  /** Is nothing begun? */
+  /** Whether nothing is begun. */
   get idle(): boolean {
     return this.depth === 0 && !this.skipping && this.attributes === null
   }
 
-  /** Is no aggregate begun? */
+  /** Whether no aggregate is begun. */
   get atTop(): boolean {
     return this.depth === 0 && !this.skipping
   }
 
-  /** Is the aggregate that is begun a reply? */
+  /** Whether the aggregate that is begun is a reply. */
   get inReply(): boolean {
     if (this.depth === 0) return this.skipping && !this.failsPush
     const { kind } = this.levels[0]
     return kind !== PushType && kind !== Attribute
   }
 
-  /** Is the current value an element of a push? */
+  /** Whether the current value is an element of a push. */
   get inPush(): boolean {
     return this.depth > 0 && this.levels[0].kind === PushType
   }
@@ -291,7 +291,7 @@ export class Assembly<V> {
     this.out.push(push)
   }
 
-  /** A streamed aggregate got an element: is it too long now? */
+  /** Fails a streamed aggregate that its new element makes too long. */
   private checkStream(): void {
     const max = this.limits.maxElements
     const { top } = this
@@ -326,7 +326,7 @@ export class Assembly<V> {
     this.discarding = true
   }
 
-  /** Nobody waits for the reply that has begun: it is passed like one over a limit. `between`: no value of it is being read. */
+  /** Gives up the reply that has begun: it is passed like one over a limit. `between`: no value of it is being read. */
   abandon(between: boolean): void {
     if (!this.skipping) this.fail(unwanted, between)
   }

@@ -1,5 +1,5 @@
 /**
- * What the parser builds. It finds out *what* came; a builder says what that is as a value.
+ * Builders of values. The parser finds out *what* came; a builder says what that is as a value.
  *
  * There are two, `replyBuilder` and `frameBuilder`. A process normally uses one, so that the engine sees one set of
  * methods and inlines them: for replies most of these are the identity.

@@ -30,7 +30,7 @@ export type Argument = string | number | bigint | Uint8Array
  */
 export type Command = ReadonlyArray<Argument>
 
-/** What one entry of a mailbox writes: one string, or parts in order. */
+/** The bytes of one entry of a mailbox: one string, or parts in order. */
 export type Payload = string | ReadonlyArray<string | Uint8Array>
 
 /**
@@ -290,7 +290,7 @@ export class Batch {
     for (const part of payload) this.addPart(part)
   }
 
-  /** What is to be written, in order; the batch is empty afterwards. A string stands for its UTF-8. */
+  /** Takes the chunks to write, in order; the batch is empty afterwards. A string stands for its UTF-8. */
   take(): Array<string | Uint8Array> {
     this.close()
     const chunks = this.chunks

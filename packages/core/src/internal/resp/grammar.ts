@@ -33,7 +33,7 @@ export const PushType = 0x3e
 export const StreamChunk = 0x3b
 export const StreamEnd = 0x2e
 
-/** What may stand at the start of a line, in a place or another. */
+/** The bytes that may stand at the start of a line, in a place or another. */
 const types: ReadonlySet<number> = new Set([
   SimpleString,
   SimpleError,
@@ -54,7 +54,7 @@ const types: ReadonlySet<number> = new Set([
   StreamEnd
 ])
 
-/** Is this a type byte, of a value or of a part of one? */
+/** Whether this is a type byte, of a value or of a part of one. */
 export const isType = (byte: number): boolean => types.has(byte)
 
 /** The longest content of a line, in bytes, by what it holds. */
@@ -87,7 +87,7 @@ export const fitOf = (kind: number, text: string): number => {
   }
 }
 
-/** What the content of such a line is. */
+/** The name of the content of such a line. */
 export const nameOf = (kind: number): string => {
   switch (kind) {
     case Integer:
@@ -112,7 +112,7 @@ export const describe = (byte: number): string => {
   return `the byte 0x${byte.toString(16).padStart(2, "0")}`
 }
 
-/** What a stream that begins with this byte may be. */
+/** The protocol of a stream that begins with this byte, as a guess. */
 export const foreignPeer = (byte: number): string => {
   if (byte === 0x48) return "The peer may speak HTTP: is this the address of a Redis server?"
   if (byte === 0x15 || byte === 0x16) return "The peer may speak TLS: use rediss://, or the port without TLS"

@@ -1,5 +1,5 @@
 /**
- * What the codec speaks of: replies, frames, and the failures that travel in their place.
+ * The values of the codec: replies, frames, and the failures that travel in their place.
  *
  * All of these are plain data. A server error is an everyday value inside `EXEC` and pipelines, so none of the per-call
  * ones captures a stack; only `ProtocolError`, of which a session has at most one, is an `Error`.

@@ -26,11 +26,11 @@ export class OpenAggregate<V> {
   members: Set<V>
   /** Attributes of the aggregate itself. */
   attributes: Attributes<V> | null = null
-  /** Is what is in it skipped, while what is around it is not? */
+  /** Whether its content is skipped, while what is around it is not. */
   discards = false
   private key: V
   private hasKey = false
-  /** What the containers not in use are; nothing is ever put in these. */
+  /** The value of the containers not in use; nothing is ever put in these. */
   private readonly noItems: Array<V> = []
   private readonly noPairs: Array<[V, V]> = []
   private readonly noEntries: Map<V, V> = new Map()
@@ -44,7 +44,7 @@ export class OpenAggregate<V> {
     this.members = this.noMembers
   }
 
-  /** Does an end mark close it, and not its length? */
+  /** Whether an end mark closes it, and not its length. */
   get streamed(): boolean {
     return this.left < 0
   }

@@ -8,7 +8,7 @@
  *   through small states, a `read…` method each. These keep what has come, so no byte of a long value is looked at twice,
  *   however small the chunks are.
  *
- * What was parsed goes to `Assembly`, which puts replies together.
+ * Parsed values go to `Assembly`, which puts replies together.
  *
  * Grammar: the RESP3 specification and the Redis serialization protocol page; what these leave open is decided strictly,
  * except for what servers really send (`-nan`, a leading `+`). After a wrong byte the parser is dead: it never looks for
@@ -60,7 +60,7 @@ import { fits, toDouble, toInteger } from "./line.ts"
 import { DecodeError, type Limits, ProtocolError, ReplyLimitError } from "./model.ts"
 import { exactText, latin1Text, lossyText, TextWindow } from "./text.ts"
 
-/** What comes next. */
+/** The states of the parser: what comes next. */
 const AtValue = 0
 const InLine = 1
 const AtLineFeed = 2
@@ -72,10 +72,10 @@ const AtStreamChunk = 6
 /** Where a value ends that the hot loop does not take. */
 const notTaken = 0
 
-/** So many digits are small integers, which the engine computes with fastest; longer ones are left to the slower way. */
+/** The most digits of a small integer, which the engine computes with fastest; longer ones are left to the slower way. */
 const smallDigits = 9
 
-/** So many digits are exact as a number, whatever they are. */
+/** The most digits that are exact as a number, whatever they are. */
 const exactDigits = 15
 
 /** Powers of ten that are exact as numbers: a quotient of two exact numbers is rounded once, so rightly. */
@@ -83,16 +83,16 @@ const powersOfTen: ReadonlyArray<number> = Array.from({ length: exactDigits + 1 
 
 const maxElementCount = 2 ** 32 - 1
 
-/** What a line buffer shrinks back to when a long line is over. */
+/** The size that a line buffer shrinks back to when a long line is over. */
 const lineBytes = 128
 const longLineBytes = 4096
 
 const empty = new Uint8Array(0)
 
-/** What a parser is told about its stream. */
+/** The settings of a parser. */
 export interface ParserOptions {
   readonly limits: Limits
-  /** Are strings `Uint8Array`? */
+  /** Whether strings are `Uint8Array`. */
   readonly bytes: boolean
   /** Is the memory of a chunk used again after `push`? Then nothing of it is kept. */
   readonly volatile: boolean
@@ -124,7 +124,7 @@ export class Parser<V> {
   private kind = 0
   /** Place of the line's content in the stream. */
   private lineOffset = 0
-  /** What has come of a line that was cut. */
+  /** The part that has come of a line that was cut. */
   private line: Uint8Array = new Uint8Array(lineBytes)
   private lineLength = 0
   /** Digits of the big number so far, and whether it has a sign. */
@@ -210,7 +210,7 @@ export class Parser<V> {
     this.failBegun(new ReplyLimitError("maxReplyBytes", this.limits.maxReplyBytes))
   }
 
-  /** Nobody waits for the reply that has begun: what there is of it is dropped, and the rest is skipped. */
+  /** Gives up the reply that has begun: what there is of it is dropped, and the rest is skipped. */
   abandon(): void {
     if (this.error !== undefined || !this.inReply || this.assembly.skipping) return
     this.failBegun(undefined)
@@ -243,7 +243,7 @@ export class Parser<V> {
     return this.error
   }
 
-  /** The stream is over: was it inside a reply? */
+  /** Ends the stream. Returns an error when it was inside a reply. */
   ended(): ProtocolError | undefined {
     if (this.error !== undefined || this.idle) return this.error
     return new ProtocolError({

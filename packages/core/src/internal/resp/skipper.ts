@@ -23,7 +23,7 @@ export class Skipper {
   /** Values that must still come before the innermost streamed aggregate can end, or before the reply ends. */
   private pending = 1
   private streams: Array<OpenStream> = []
-  /** Has the reply itself begun, or only attributes before it? */
+  /** Whether the reply itself has begun, and not only attributes before it. */
   private begun = false
 
   /** Begins again, before a whole reply. */
@@ -33,12 +33,12 @@ export class Skipper {
     this.begun = false
   }
 
-  /** Is the whole reply over? */
+  /** Whether the whole reply is over. */
   get done(): boolean {
     return this.pending === 0 && this.streams.length === 0
   }
 
-  /** Have only attributes come, so that a push may come too? */
+  /** Whether only attributes have come, so that a push may come too. */
   get atTop(): boolean {
     return !this.begun && this.pending === 1 && this.streams.length === 0
   }
@@ -78,7 +78,7 @@ export class Skipper {
     return this.streams.length <= maxOpen
   }
 
-  /** Can the innermost streamed aggregate end here? */
+  /** Whether the innermost streamed aggregate can end here. */
   get mayCloseStream(): boolean {
     const stream = this.streams[this.streams.length - 1]
     return stream !== undefined && this.pending === 0 && !(stream.isMap && stream.odd)

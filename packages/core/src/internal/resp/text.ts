@@ -44,7 +44,7 @@ export const exactText = (buffer: Uint8Array, from: number, to: number): string 
   return text.includes(replacement) && !isUtf8(buffer.subarray(from, to)) ? undefined : text
 }
 
-/** So many bytes are never more than the longest string. */
+/** The most bytes that surely fit into one string. */
 const longestSure = 2 ** 28
 
 /** As `exactText`, where the engine may refuse (Node throws `ERR_STRING_TOO_LONG`). */
