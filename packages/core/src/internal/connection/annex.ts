@@ -16,7 +16,7 @@ export class Annex {
   private readonly id: string
   private readonly onStop: () => void
   private supervisor: SupervisorRef | undefined = undefined
-  /** Who can start it when it is needed. */
+  /** The supervisor that can start it when it is needed. */
   private tree: SupervisorRef | undefined = undefined
   private waits = false
 
@@ -36,7 +36,7 @@ export class Annex {
     this.tree = tree
   }
 
-  /** Is it running? */
+  /** Whether it is running. */
   get isOpen(): boolean {
     return this.supervisor !== undefined
   }
@@ -45,7 +45,7 @@ export class Annex {
   readonly open: Effect.Effect<SupervisorRef | undefined> = Effect.suspend(() => {
     if (this.supervisor !== undefined || this.tree === undefined) return Effect.succeed(this.supervisor)
     this.waits = false
-    // Somebody else may have been faster, which is as good.
+    // Another caller may have been faster, which is as good.
     return Effect.map(Effect.exit(this.tree.restartChild(this.id)), () => this.supervisor)
   })
 

@@ -11,7 +11,7 @@
  *   another address     ──tell──▶ └────────┘ ──learn──▶ blocked calls end with an honest error
  * ```
  *
- * Whoever dials one more kind of connection joins here, and has to do nothing else.
+ * A further kind of connection joins here, and has to do nothing else.
  *
  * @internal
  */

@@ -61,10 +61,10 @@ const othersAreSilent = sessionEnd({
 
 const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, permanent: false })
 
-/** So many calls are given up in one look at most; the next look comes when the event loop has gone round. */
+/** The most calls that one look gives up; the next look comes when the event loop has gone round. */
 const LOOK_CALLS = 16_384
 
-/** What failed, and where, in a few words. */
+/** The failure, and its place, in a few words. */
 const failureOf = ({ reason }: RedisError): string =>
   reason._tag === "ConnectionError" ? `${reason.detail}, at ${reason.address}` : reason.message
 
@@ -115,7 +115,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   readonly changes: PubSub.PubSub<StatusChange>
   /** Settled by the first ready session when it is `"auto"`. */
   protocol: "auto" | 2 | 3
-  /** What is known of how the server wants to be spoken to, and what was given to it in confidence: leases share it. */
+  /** The form of greeting that the server wants, and the secrets given to it: leases share both. */
   greeting = { isPlain: false }
   secrets = new Secrets()
   state: ConnectionState = "connecting"
@@ -274,12 +274,12 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
 
   // ------------------------------------------------------------------------------------------------------ deadlines
 
-  /** What else is refused when it closes: whoever waits for a lease. */
+  /** Refuses others when it closes: callers that wait for a lease. */
   refuseOthers: () => void = () => {}
 
   private readonly others: Array<(now: number) => number> = []
 
-  /** What else is to be done at a time of its own: returns when to look again. `deadlines.watch` says when to look first. */
+  /** Adds a job with times of its own: it returns when to look again. `deadlines.watch` says when to look first. */
   alsoSweep(sweep: (now: number) => number): void {
     this.others.push(sweep)
   }
@@ -394,7 +394,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   demoted(session: Session, error: Resp.ReplyError): SessionEnd | undefined {
     const isNews = !session.retired
     if (this.kind === "leased") session.retired = true
-    // Somebody has unblocked it: that says nothing of the server.
+    // A client has unblocked it: that says nothing of the server.
     if (error.code === "UNBLOCKED" && !error.message.includes("instance state changed")) return undefined
     // Where the server is found for each session, its role is asked for before it is used: the next one is never this one.
     if (this.options.readonly || (this.isYoung(session) && this.options.resolver === undefined)) return undefined
@@ -406,7 +406,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     return this.now() - session.readyAt < this.options.stableAfterMillis
   }
 
-  /** What another connection to the same server has found out. */
+  /** Takes the finding of another connection to the same server. */
   learn(finding: Finding, isAbout: (session: number) => boolean): void {
     const session = this.session
     if (finding._tag === "Moved" && !finding.onlyLeases && session === undefined) this.dialAtOnce()

@@ -27,7 +27,7 @@ export interface Batch {
   readonly protocol: 2 | 3
   readonly steps: ReadonlyArray<Step>
   readonly commands: ReadonlyArray<Resp.Command>
-  /** What the last `PING` or `ECHO` gives back; `undefined` when it carries nothing. */
+  /** The text that the last `PING` or `ECHO` gives back; `undefined` when it carries nothing. */
   readonly marker: string | undefined
   /** Nothing but the marker will do: this peer has said something odd before. */
   readonly isStrict: boolean
@@ -42,7 +42,7 @@ export interface Settings {
   readonly libraryName: string
   readonly libraryVersion: string
   readonly onConnect: ReadonlyArray<Resp.Command>
-  /** What the server must be; `undefined` where anything will do. */
+  /** The role that the server must have; `undefined` where any will do. */
   readonly role: "primary" | "replica" | undefined
   /** A text that nobody else knows. */
   readonly marker: string
@@ -50,14 +50,14 @@ export interface Settings {
   readonly isPlain: boolean
 }
 
-/** What to do next. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
+/** The next step. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
 export type Verdict =
   | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
   | { readonly _tag: "Ready"; readonly protocol: 2 | 3; readonly warning?: string }
   | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error?: Resp.ReplyError }
 
 // -----------------------------------------------------------------------------
-// What is written
+// The commands that are written
 // -----------------------------------------------------------------------------
 
 class Builder {
@@ -70,7 +70,7 @@ class Builder {
     return this
   }
 
-  /** What both protocols end with. */
+  /** Adds the commands that both protocols end with. */
   finish(settings: Settings, protocol: 2 | 3, isStrict: boolean): Batch {
     const { database, isPlain, libraryName, libraryVersion } = settings
     if (database !== 0) this.add("select", ["SELECT", database])
@@ -121,7 +121,7 @@ const onConnect = ({ protocol }: Batch, { onConnect: commands }: Settings): Batc
 export const start = (settings: Settings): Batch => (settings.protocol === 2 ? resp2(settings) : resp3(settings))
 
 // -----------------------------------------------------------------------------
-// What an error means
+// The meaning of an error
 // -----------------------------------------------------------------------------
 
 const noUsers = "the server knows no ACL users: `username` is left out, and the password alone is sent"
@@ -200,10 +200,10 @@ const refusesHello = (error: Resp.ReplyError, { password }: Settings): boolean =
 }
 
 // -----------------------------------------------------------------------------
-// What a reply must be
+// The shape of a reply
 // -----------------------------------------------------------------------------
 
-/** What `HELLO` says that the protocol is; `undefined` when it is no reply of HELLO. */
+/** The protocol in a reply to `HELLO`; `undefined` when it is no such reply. */
 const protocolIn = (reply: Answer): unknown => {
   if (reply instanceof Map) return reply.get("proto")
   if (!Array.isArray(reply) || reply.length % 2 !== 0) return undefined
@@ -215,7 +215,7 @@ const protocolIn = (reply: Answer): unknown => {
 const isRepeated = (reply: Answer, command: Resp.Command): boolean =>
   Array.isArray(reply) && reply.length === command.length && reply[0] === command[0]
 
-/** What a reply looks like. Text is shown only where it is short and plain, as it comes from somebody we do not know. */
+/** A reply in words. Text is shown only where it is short and plain, as it comes from an unknown peer. */
 const looksLike = (reply: Answer, command: Resp.Command): string => {
   if (isRepeated(reply, command)) return "the command itself (does it repeat what it is sent?)"
   if (reply === null) return "null"
@@ -233,7 +233,7 @@ const odd = (batch: Batch, index: number, reply: Answer): Verdict => {
   return { _tag: "Refused", transient: false, detail }
 }
 
-/** Has a reply that is no error the shape of its command's? */
+/** Whether a reply that is no error has the shape of its command's. */
 const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
   switch (batch.steps[index]) {
     case "hello":
@@ -253,7 +253,7 @@ const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
 }
 
 // -----------------------------------------------------------------------------
-// What the replies mean
+// The meaning of the replies
 // -----------------------------------------------------------------------------
 
 /**
@@ -318,7 +318,7 @@ const judgeReply = (settings: Settings, batch: Batch, index: number, reply: Answ
     : odd(batch, index, reply)
 }
 
-/** `PING` was not answered with its text: is what came no proof that nothing before it was left over? */
+/** Whether a reply to `PING` without its text is no proof that nothing before it was left over. */
 const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): boolean => {
   const at = batch.steps.indexOf("ping")
   const reply = replies[at] ?? null

@@ -23,7 +23,7 @@ import { sessionEnd } from "../transport/sessionEnd.ts"
 import { polled, withinTime } from "../turns.ts"
 import type { Session } from "./session.ts"
 
-/** What a lease's child hands out when it starts. */
+/** The value that a lease's child hands out when it starts. */
 export interface LeaseParts {
   readonly connection: Connection
   readonly session: Session
@@ -41,7 +41,7 @@ export interface Lease extends LeaseParts {
 /** The child spec of one lease; the child hands its parts out when it starts. */
 export type LeaseSpec = (handOut: (parts: LeaseParts) => void) => ChildSpec.ChildSpec<unknown>
 
-/** What a waiter is handed: a lease that was given back, or the room for a new one. */
+/** The grant of a waiter: a lease that was given back, or the slot for a new one. */
 type Grant = { readonly _tag: "Lease"; readonly lease: Lease } | { readonly _tag: "Slot" }
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -50,7 +50,7 @@ const fresh = { dirty: false, released: false }
 
 const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", permanent: false })
 
-/** What a dial fails with that took too long. */
+/** The failure of a dial that took too long. */
 type TooLate = () => Effect.Effect<never, RedisError>
 
 class Waiter {
@@ -140,13 +140,13 @@ export class Leases implements Member {
     return this.out.size + this.opening
   }
 
-  /** The place of whoever has waited longest; `Infinity` when nobody waits. */
+  /** The place of the caller that has waited longest; `Infinity` when none waits. */
   get firstTicket(): number {
     for (const { ticket } of this.waiters) return ticket
     return Infinity
   }
 
-  /** What waits fails. */
+  /** Fails the waiters. */
   private stopped(): void {
     this.idle.length = 0
     this.refuse()
@@ -154,8 +154,8 @@ export class Leases implements Member {
   }
 
   /**
-   * What a connection to the same server has found out: nobody is handed one that is idle now, unless it has spoken since. The
-   * leases themselves hear of it, too. Whoever waits is refused as calls are.
+   * Takes the finding of a connection to the same server: no lease that is idle now is handed out, unless it has spoken
+   * since. The leases themselves hear of it, too. Waiters are refused as calls are.
    */
   learn(finding: Finding): void {
     for (const lease of this.idle.splice(0)) {
@@ -164,11 +164,11 @@ export class Leases implements Member {
       else this.terminate(lease)
     }
     if (finding._tag === "Refused" && this.owner.refusing !== undefined) this.refuse()
-    // The server is elsewhere: whoever waits to dial it again need not wait any longer.
+    // The server is elsewhere: those that wait to dial it again need not wait any longer.
     if (finding._tag === "Moved") for (const goOn of [...this.waits]) goOn()
   }
 
-  /** Whoever waits is told that there will be none. */
+  /** Tells the waiters that there will be none. */
   refuse(): void {
     for (const waiter of [...this.waiters]) waiter.resume?.()
     for (const end of [...this.pausing]) end()
@@ -444,7 +444,7 @@ export class Leases implements Member {
     this.bound.grantRoom()
   }
 
-  /** There is room for whoever has waited longest here. */
+  /** Grants a slot to the caller that has waited longest here. */
   grantOne(): void {
     const waiter = this.nextWaiter()
     if (waiter === undefined) return

@@ -24,7 +24,7 @@ const RAREST = 1024
 /** Populations that a trial lasts. */
 const TRIAL = 4
 
-/** So much of the callers' time, per call, must two groups save. */
+/** The callers' time, per call, that two groups must save. */
 const MARGIN = 0.03
 
 /** For fewer calls a second write cannot pay, and looking at the clock costs more than it could tell. */
@@ -40,7 +40,7 @@ export class Resumption {
   private every = EVERY
   /** The last trial was won: if this one is, too, the number changes. */
   private won = false
-  /** What a call cost before the trial. */
+  /** The cost of a call before the trial. */
   private own = 0
   /** Since the layout changed. The first population still has the old one, and is not counted. */
   private populations = 0

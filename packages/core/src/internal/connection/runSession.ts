@@ -40,7 +40,7 @@ const disconnected = (detail: string, cause?: unknown): SessionEnd =>
 
 export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", permanent: false })
 
-/** What a failed socket, or a bad byte, says about the session. */
+/** The end of a session by a failed socket, or a bad byte. */
 const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
   const early = session.readyAt === Infinity ? " before the handshake was finished" : ""
   switch (error._tag) {
@@ -329,7 +329,7 @@ const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
     look()
   })
 
-/** What was not done in time. */
+/** The step that was not done in time, in words. */
 const unfinished: Record<Session["stage"], string> = {
   dial: "no connection was open",
   tls: "the connection is open, but its TLS handshake was not finished",
@@ -380,12 +380,12 @@ export const closeSession = (connection: Connection, session: Session, within = 
     const { clock } = connection
     const received = () => session.received
     const drained = Effect.suspend(() =>
-      // What blocks may block for ever.
+      // A blocking command may block for ever.
       !session.ready || session.blocked
         ? Effect.void
         : withinTime(clock, connection.drained, { millis: connection.closeMillis, orElse: giveUp, received })
     )
-    // What was taken for a blocked call may have come in already: then it is handed out.
+    // An element that was taken for a blocked call may have come in already: then it is handed out.
     const isBlocked = session.ready && session.blocked
     return Effect.ignore(isBlocked ? Effect.andThen(readFirst(clock, Infinity, received), drained) : drained)
   }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

@@ -32,7 +32,7 @@ import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
 
 /**
- * What a session writes to. `write` is `false` when the next one has to wait for `drained`. `upToDate`: it is open, and
+ * The output of a session. `write` is `false` when the next one has to wait for `drained`. `upToDate`: it is open, and
  * nothing has come in that the session was not told of. While it is not, nothing is written: a call behind a reply that nobody
  * waits for would be given that reply, and one behind the end would be lost.
  */
@@ -42,7 +42,7 @@ export interface Sink {
   readonly drained: Effect.Effect<void>
 }
 
-/** What a session needs of its connection. */
+/** The parts of its connection that a session needs. */
 export interface Owner {
   readonly now: () => number
   /** The next call to write, if one may be written that is at most this large; it is out of the mailbox then. */
@@ -57,13 +57,13 @@ export interface Owner {
   readonly forward: (call: Call) => void
   /** An error of the server without the secrets that it repeats. */
   readonly conceal: (error: Resp.ReplyError) => Resp.ReplyError
-  /** The server says that it is a replica (or has unblocked a call): is that a reason to leave it? */
+  /** The end for a server that says that it is a replica (or has unblocked a call), where that is a reason to leave it. */
   readonly demoted: (session: Session, error: Resp.ReplyError) => SessionEnd | undefined
   /** A push has come, on a session without subscriptions. */
   readonly pushed: (push: Resp.Push<Resp.Reply>) => void
 }
 
-/** What still fits into the in-flight list. `empty` lets an entry in that alone is too large. */
+/** The capacity left in the in-flight list. `empty` lets an entry in that alone is too large. */
 export interface Capacity {
   commands: number
   bytes: number
@@ -95,17 +95,20 @@ export interface SessionLimits {
 /** Enough for one system call to carry; more than that is written in turns, so that `drain` is heeded. */
 const BATCH_BYTES = 256 * 1024
 
-/** So many calls whose time was over are told so before the event loop goes round. */
+/** The most calls past their deadline that are told so before the event loop goes round. */
 const BATCH_EXPIRED = 512
 
 /** After so long without a byte from the server, in milliseconds, the socket is looked at before something is written. */
 const SILENCE_MILLIS = 100
 
-/** So many bytes of a reply in an interval of the health check are progress; without any for so many limits the server is dead. */
+/**
+ * The bytes of a reply that count as progress in an interval of the health check, and the intervals without any after which
+ * the server is dead.
+ */
 const LEAST_BYTES = 256
 const SLOW_LIMITS = 5
 
-/** So often at most while there is something to read. */
+/** The most looks at the socket while there is something to read. */
 const LOOKS = 16
 
 /** Every frame is a reply to the oldest call that is not answered yet, or a push. */
@@ -120,7 +123,7 @@ export class Session {
   lastInbound = 0
   /** Later ones of the same server have larger ones. */
   number = 0
-  /** Nobody is to use it after whoever has it now: something is wrong with its server, or with the way to it. */
+  /** Not handed out again after its present holder: something is wrong with its server, or with the way to it. */
   retired = false
   /** Its state is its holder's, who may be in the middle of a `MULTI`: nothing of ours is written in between. */
   keepsState = false
@@ -152,7 +155,7 @@ export class Session {
   private readonly capacity: Capacity = { commands: 0, bytes: 0, empty: true }
   private repliesWritten = 0
   private dispatching = false
-  /** What came in has ended the session; it dies when the calls that were answered before are settled. */
+  /** An input has ended the session; it dies when the calls that had their replies before are settled. */
   private doomed = false
   /** Nothing more is written; it ends with this when all that was written is answered. */
   private leaving: SessionEnd | undefined = undefined
@@ -274,7 +277,7 @@ export class Session {
     return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureCapacity()))
   }
 
-  /** Has nothing come in for a while, and nobody looked since? */
+  /** Whether nothing has come in for a while, and nobody has looked since. */
   get isSilent(): boolean {
     return this.isSilentAt(this.owner.now())
   }
@@ -322,7 +325,7 @@ export class Session {
       this.inFlight.push(call)
       if ((call.flags & BYTES) !== 0) this.expectBytes()
       batch.add(call.payload)
-      // What is never written again need not be kept: a large value would be held until its reply.
+      // A payload that is never written again need not be kept: a large value would be held until its reply.
       if ((call.flags & (REPEATABLE | REDIRECTABLE)) === 0) call.payload = ""
       bytes += call.bytes
       if ((call.flags & BARRIER) !== 0) break
@@ -340,7 +343,7 @@ export class Session {
   inbound(bytes: Uint8Array, at = 0): SessionEnd | undefined {
     if (this.readAt === 0) this.readAt = at
     const now = this.owner.now()
-    // What came in when this program stood still may have the end of the connection behind it.
+    // Bytes that came in when this program stood still may have the end of the connection behind them.
     if (this.ready && this.isSilentAt(now)) this.mustLook = true
     this.lastInbound = now
     this.received += bytes.length
@@ -407,7 +410,7 @@ export class Session {
         answered.push(call)
       }
       if (call.broken) {
-        // What comes behind would be the replies of a connection in a state that nobody asked for.
+        // Further replies would be those of a connection in a state that nobody asked for.
         failure = brokenState
         break
       }
@@ -425,7 +428,7 @@ export class Session {
     return this.owner.conceal(error)
   }
 
-  /** What `EXEC` gives holds the errors of its commands. */
+  /** The reply of `EXEC` holds the errors of its commands. */
   private readonly element = (reply: Resp.Reply): Resp.Reply =>
     reply instanceof Resp.ReplyError ? this.refusal(reply) : reply
 
@@ -492,7 +495,7 @@ export class Session {
     this.decoder.nextBytes = this.nextIsBytes
   }
 
-  /** Asked by the decoder at the start of each reply while a call in flight wants bytes: which call is it for? */
+  /** Finds the call that a reply is for. The decoder asks at the start of each reply while a call in flight wants bytes. */
   private readonly nextIsBytes = (reply: number): boolean => {
     let call = this.cursor ?? this.inFlight.head
     while (call !== undefined && call.firstReply + call.expected <= reply) call = call.next
@@ -506,7 +509,7 @@ export class Session {
     return oldest === undefined ? 0 : this.owner.now() - Math.max(this.lastInbound, oldest.writtenAt)
   }
 
-  /** Does the server keep a reply back, or may it? */
+  /** Whether the server keeps a reply back, or may. */
   get blocked(): boolean {
     for (let call = this.inFlight.head; call !== undefined; call = call.next) {
       if ((call.flags & BLOCKING) !== 0) return true
@@ -531,7 +534,7 @@ export class Session {
     if (oldest === undefined) {
       this.noteProgress(now)
       if (this.keepsState) return interval
-      // What comes by itself proves nothing of what was published since: subscribers ask also when they are not idle.
+      // A message proves nothing of what was published since: subscribers ask also when they are not idle.
       const last = this.feed === undefined ? this.lastInbound : this.pingedAt
       const idle = now - Math.max(last, this.readyAt)
       if (idle < interval) return interval - idle
@@ -599,7 +602,7 @@ export class Session {
     this.parked = undefined
     this.destroy?.()
     this.owner.ended(this, end)
-    // Whoever waits for these waits for the end as well: they were not answered.
+    // Callers that wait for these wait for the end as well: they had no reply.
     for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) call.settled = true
     this.feed?.ended(end)
     this.onEnd?.()
@@ -613,7 +616,7 @@ export class Session {
     this.submitted()
   }
 
-  /** What was not read on purpose is read again. */
+  /** Reads again what was not read on purpose. */
   rested(): void {
     this.resting = false
     this.lastInbound = this.owner.now()
@@ -632,7 +635,7 @@ const brokenState = sessionEnd({
   permanent: false
 })
 
-/** Nobody waits for it, but it shows whether replies are still those of their commands. */
+/** Discards the reply of `PING`, which shows whether replies are still those of their commands. */
 const pong: ReplyReducer = {
   onReply: (call, reply) => {
     call.broken = reply !== "PONG" && !(reply instanceof Resp.ReplyError)

@@ -15,7 +15,7 @@ import { setImmediate } from "../turns.ts"
 /** Calls that are to be settled: in no list any more, or over in the list where they are. */
 export type Settlements = Array<readonly [Call, Outcome]>
 
-/** So long may one turn take, in milliseconds, and so many calls are settled between two looks at the clock. */
+/** The longest turn, in milliseconds, and the calls that are settled between two looks at the clock. */
 const TURN_MILLIS = 8
 const BETWEEN_LOOKS = 64
 
