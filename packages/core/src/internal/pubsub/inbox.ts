@@ -1,7 +1,7 @@
 /**
- * What waits for one subscriber: messages, bounded by count and bytes, and between them, in order, what else is to be told.
+ * The buffer of one subscriber: messages, bounded by count and bytes, and between them, in order, what else is to be told.
  *
- * What is told between two messages is one `Mark`, whatever happens: two losses without a message in between are one gap, which
+ * The events between two messages are one `Mark`, whatever happens: two losses without a message in between are one gap, which
  * begins where the first began. So there are never more marks than messages and one, and a subscriber that has stopped reading
  * holds no more than its buffer. For the same reason a dropped message leaves a count in the mark of its place.
  *
@@ -17,7 +17,7 @@ export class Delivery {
   readonly channel: Name
   readonly pattern: Name | undefined
   readonly payload: unknown
-  /** What it counts in a buffer. */
+  /** The bytes it counts in a buffer. */
   readonly bytes: number
   /** No message that was published before this moment can be missing before this one, in milliseconds since the epoch. */
   readonly provenAt: number
@@ -61,7 +61,7 @@ const notText = (what: string): DecodeError =>
 
 const notAString = new DecodeError("schema", "The payload of a message is no string")
 
-/** What is told between two messages, in this order. */
+/** The events between two messages, told in this order. */
 export class Mark {
   subscribed = false
   /** Messages that found no room: since when, and how many. */
@@ -97,7 +97,7 @@ export interface InboxOptions {
   readonly whenFull: WhenFull
 }
 
-/** So much is handed out at a time, so that what a subscriber holds besides its buffer is little. */
+/** The most that is handed out at a time, so that a subscriber holds little besides its buffer. */
 const TAKE_MESSAGES = 64
 const TAKE_BYTES = 64 * 1024
 
@@ -119,7 +119,7 @@ export class Inbox {
     return this.messages
   }
 
-  /** Is there no room for one more message? */
+  /** Whether there is no room for one more message. */
   get full(): boolean {
     const { bufferBytes, bufferMessages } = this.options
     return this.messages >= bufferMessages || (this.bytes >= bufferBytes && this.messages > 0)

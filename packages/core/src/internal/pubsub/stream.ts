@@ -91,7 +91,7 @@ const run = <Payload, Channel>(
     })
   )
 
-/** What a service subscribes with. */
+/** Makes the function that a service subscribes with. */
 export const makeSubscribe = (subscribers: Subscribers): Subscribe => {
   function subscribe(
     wanted: Wanted,

@@ -109,7 +109,7 @@ export class Subscriber {
 
   // --------------------------------------------------------------------------------------------------------- subscriptions
 
-  /** Does it take subscriptions? */
+  /** Whether it takes subscriptions. */
   get open(): boolean {
     return this.closed === undefined && !this.retired
   }
@@ -119,7 +119,7 @@ export class Subscriber {
     return this.subscriptions.size
   }
 
-  /** Whoever is refused is told by the end of its stream. */
+  /** Adds a subscription. One that is refused is told by the end of its stream. */
   add(subscription: Subscription): void {
     subscription.attach(this.awake)
     const refused = this.closed ?? this.connection?.refusing
@@ -187,7 +187,7 @@ export class Subscriber {
     this.connection = connection
   }
 
-  /** What takes the frames of a session. */
+  /** Makes the feed that takes the frames of a session. */
   feedFor(session: Session, connection: Connection): Feed {
     return new Feed(this, session, connection)
   }
@@ -229,7 +229,7 @@ export class Subscriber {
 
   // ----------------------------------------------------------------------------------------------------------- the server
 
-  /** What is wanted has changed. Changes of one turn are written together. */
+  /** Writes the changes of the wanted names. Those of one turn are written together. */
   private changed(): void {
     if (this.feed === undefined || this.reconciling) return
     this.reconciling = true
@@ -252,7 +252,7 @@ export class Subscriber {
   }
 
   refused(feed: Feed, topic: Topic<Subscription>, error: ReplyError): void {
-    // Who was subscribed survives what passes: the next session is ready when it has passed.
+    // A subscription survives an error that passes: the next session is ready when it has passed.
     if (passes.has(error.code) && [...topic.members].some(({ phase }) => phase === "gap")) return feed.giveUp(error)
     const command = verbs[topic.kind].subscribe
     const told = failure(
@@ -305,7 +305,7 @@ const noWord = (address: string): RedisError =>
 const likelyLimit =
   "; when it was not restarted or told to (CLIENT KILL), more was published than its client-output-buffer-limit for pubsub lets wait for a subscriber"
 
-/** What a session of a subscriber's connection does with what comes in. */
+/** Takes what comes in on a session of a subscriber's connection. */
 export class Feed implements Inbound {
   readonly connection: Connection
   /** No message published before this moment is missing, in milliseconds since the epoch. */
@@ -436,7 +436,7 @@ export class Feed implements Inbound {
         return null
       }
     }
-    // Nobody asked for it: the server gives and takes by itself, as when the slot of a sharded channel is moved.
+    // The server gives and takes by itself, as when the slot of a sharded channel is moved.
     if (topic !== undefined && !joined && topic.state === "in") this.subscriber.taken(this, topic)
     return undefined
   }

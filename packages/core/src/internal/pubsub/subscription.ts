@@ -15,7 +15,7 @@ import { Delivery, Inbox } from "./inbox.ts"
 import type { InboxOptions, Item, Mark } from "./inbox.ts"
 import type { Member, Topic } from "./subscriptions.ts"
 
-/** Whoever is woken when the state is final. */
+/** A subscription that is woken when the state is final. */
 export interface Wakes {
   readonly add: (subscription: Subscription) => void
 }
@@ -52,7 +52,7 @@ export class Subscription implements Member {
 
   // ---------------------------------------------------------------------------------------------------------- being told
 
-  /** What comes before `Subscribed` was not promised. */
+  /** Messages before `Subscribed` were not promised. */
   offer(delivery: Delivery): void {
     if (this.phase === "waiting" || this.ended !== undefined) return
     if (!this.inbox.offer(delivery)) this.overflow()

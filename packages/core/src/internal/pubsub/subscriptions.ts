@@ -19,7 +19,7 @@
 import type { Kind, Name } from "../../RedisPubSub.ts"
 import { NameMap } from "./names.ts"
 
-/** Somebody who wants names. `missing` is how many of them the server has not confirmed: the machine counts it. */
+/** A subscription that wants names. `missing` is how many of them the server has not confirmed: the machine counts it. */
 export interface Member {
   missing: number
   /** The last missing name was confirmed. */
@@ -98,7 +98,7 @@ export class Subscriptions<M extends Member> {
     }
   }
 
-  /** What has to be written so that the server's set becomes the wanted one. It counts as written. */
+  /** The changes to write so that the server's set becomes the wanted one. They count as written. */
   reconcile(): Array<Change<M>> {
     const changes: Array<Change<M>> = []
     for (const topic of this.changed) {

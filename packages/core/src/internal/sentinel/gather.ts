@@ -10,7 +10,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
-/** What came back, in the order in which it came. */
+/** The replies, in the order in which they came. */
 export interface Gathered<A, E> {
   readonly replies: Array<A>
   readonly failures: Array<E>

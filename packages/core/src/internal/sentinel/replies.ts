@@ -1,5 +1,5 @@
 /**
- * What Sentinels say, read: their descriptions of servers, and their events. Pure.
+ * Reads the replies of Sentinels: their descriptions of servers, and their events. Pure.
  *
  * A description is a flat list of names and values in RESP2 and a map in RESP3. Follows "High availability with Redis Sentinel"
  * (the Sentinel API, Pub/Sub messages) and what Sentinels of 7.0 send.

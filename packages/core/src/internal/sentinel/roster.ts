@@ -22,7 +22,7 @@ const STALE_MILLIS = 15_000
 /** A Sentinel more than this is not learned. */
 const MAX_SENTINELS = 32
 
-/** What one Sentinel knows of the group. */
+/** One Sentinel's view of the group. */
 export interface View {
   readonly sentinel: SentinelNode
   /** The Sentinel's own id; `undefined` from servers before 6.2. */

@@ -34,7 +34,7 @@ import { serverGroupOf } from "./shared.ts"
 
 const { Flags } = CommandTable
 
-/** What needs a look before it may be sent; everything else costs one table look-up. */
+/** The flags of commands that need a look before they may be sent; all others cost one table look-up. */
 const LOOK = Flags.never | Flags.leaseOnly | Flags.blocking
 
 /** The flags of a call from those that its commands have in common, and those that any of them has. */
@@ -43,7 +43,7 @@ const flagsOfCall = (common: number, any: number, options: CallOptions | undefin
   ((any & Flags.blocking) !== 0 ? BLOCKING : 0) |
   (options?.decode === "bytes" ? BYTES : 0)
 
-/** So many leases that end before they are used are the server's doing, and its error is the caller's. */
+/** The leases in a row that may end before they are used; after these the server's error is the caller's. */
 const LEASES_TRIED = 3
 
 /** A call that was submitted, or why there is none. */

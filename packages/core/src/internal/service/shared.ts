@@ -1,5 +1,5 @@
 /**
- * What several connections to one server have in common: a waiting room, and the leases. See `RedisConnection.Shared`.
+ * The parts that several connections to one server share: a waiting room, and the leases. See `RedisConnection.Shared`.
  *
  * @internal
  */

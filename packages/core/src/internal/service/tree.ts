@@ -140,7 +140,7 @@ const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
     )
   )
 
-/** What a session's child is made of. Its finalizer settles what no other end has settled, also after a kill. */
+/** Makes a session and its run, for its child. The finalizer settles what no other end has settled, also after a kill. */
 const makeSession = (connection: Connection, subscriber?: Subscriber) =>
   Effect.gen(function* () {
     const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
@@ -371,7 +371,7 @@ export const open = (options: RedisOptions.Resolved): Effect.Effect<Service, Red
     return service
   })
 
-/** What an observer sees of a connection: no argument, no key, no secret. */
+/** A connection as observers see it: no argument, no key, no secret. */
 const detailsOf = (connection: Connection): Process.Details => {
   const { address, inFlight, lastError, protocol, queued, sessions, state } = connection.status
   return {
