@@ -16,7 +16,7 @@ export const preciseMillis = (): number => performance.now()
 /** The clock that is in force where none was provided. */
 const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
 
-/** Is it the real one, or one that a test moves? */
+/** Whether it is the real one, and not one that a test moves. */
 export const isLive = (clock: Clock.Clock): boolean => clock === liveClock
 
 /**
@@ -40,12 +40,12 @@ export class Budget {
     this.deadline = start + millis
   }
 
-  /** What is left, in milliseconds; not above 0 when it is over. */
+  /** The time left, in milliseconds; not above 0 when it is over. */
   get left(): number {
     return this.deadline - monotonicMillis(this.clock)
   }
 
-  /** What is left, as the option `timeout`: above zero, so that the call itself finds that it is over. */
+  /** The time left, as the option `timeout`: above zero, so that the call itself finds that it is over. */
   get option(): number | "infinite" {
     return timeoutOption(this.left)
   }

@@ -24,7 +24,7 @@ interface Shown {
   readonly cause?: unknown
 }
 
-/** What an error is made of, without what its message says already. */
+/** The fields of an error, without what its message says already. */
 const fieldsOf = (error: Shown): Record<string, unknown> => {
   const own = Object.entries(error).filter(([name]) => name !== "_tag" && name !== "message" && !name.startsWith("~"))
   return Object.fromEntries(error.cause === undefined ? own : [...own, ["cause", error.cause]])

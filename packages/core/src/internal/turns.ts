@@ -55,7 +55,7 @@ const readAll = (received: Received, turns: number): Effect.Effect<void> =>
 export const readFirst = (clock: Clock, late: number, received: Received): Effect.Effect<void> =>
   isLive(clock) ? readAll(received, late > LATE_MILLIS ? MAX_TURNS : 1) : Effect.void
 
-/** What happens to time during which the program stood still. */
+/** The treatment of time during which the program stood still. */
 export interface TimeOptions<E> {
   readonly millis: number
   readonly orElse: () => Effect.Effect<never, E>

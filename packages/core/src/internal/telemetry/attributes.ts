@@ -11,8 +11,8 @@ export type Attributes = Readonly<Record<string, string>>
 const DEFAULT_PORT = 6379
 
 /**
- * What all spans and metrics of a connection have in common. The port only where it is not the usual one. A server that is found
- * for each session goes by the name of what is sought, so that a switch does not begin new series.
+ * The attributes that all spans and metrics of a connection have. The port only where it is not the usual one. A server that
+ * is found for each session goes by the name of what is sought, so that a switch does not begin new series.
  */
 export const commonAttributes = ({ database, endpoint, resolver }: Resolved): Attributes => ({
   "db.system.name": "redis",

@@ -181,7 +181,7 @@ class ObservedService implements Service {
   }
 }
 
-/** What wraps the services of a connection, by the switch that is in force now: nothing when it is off. */
+/** Makes the wrapper of a connection's services, by the switch that is in force now: none when it is off. */
 export const makeObserve = (options: Resolved): Effect.Effect<(service: Service) => Service> =>
   Effect.contextWith((context: Context.Context<never>) => {
     const telemetry = Context.get(context, Telemetry)

@@ -14,7 +14,7 @@ import type { ConnectionState, StatusChange } from "../../RedisService.ts"
 import { Telemetry } from "../../Telemetry.ts"
 import { commonAttributes, histogram, OTHER, type Attributes } from "./attributes.ts"
 
-/** What is measured of a connection, read from its own fields. */
+/** The measurements of a connection, read from its own fields. */
 export interface Measured {
   readonly state: ConnectionState
   readonly now: () => number
@@ -22,7 +22,7 @@ export interface Measured {
   readonly inFlight: number
 }
 
-/** What is measured of leases, and who is told of each. */
+/** The measurements of leases, and their listeners. */
 export interface MeasuredLeases {
   readonly status: { readonly out: number; readonly idle: number; readonly waiting: number }
   readonly timeouts: number

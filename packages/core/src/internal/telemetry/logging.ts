@@ -30,7 +30,7 @@ export interface Subject {
 
 interface Outage {
   readonly since: number
-  /** What was said of it, and when. */
+  /** The last line about it, and its time. */
   said: string | undefined
   saidAt: number
   attempts: number
@@ -47,7 +47,7 @@ export class StateLog {
   private windowStart = -Infinity
   private linesInWindow = 0
   private unsaid = 0
-  /** What is not said yet, and holds. */
+  /** A change that is not said yet, and holds. */
   private owed: StatusChange | undefined = undefined
   /** Told when `look` is to be called, in milliseconds. */
   onOwed: (at: number) => void = () => {}

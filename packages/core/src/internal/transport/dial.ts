@@ -54,7 +54,7 @@ const connect = (target: Target, onread?: Net.OnReadOpts): Net.Socket => {
 const errnoOf = (error: Error): number | undefined =>
   "errno" in error && typeof error.errno === "number" ? error.errno : undefined
 
-/** What the system said, in words and with its code. A name with several addresses fails with an error for each. */
+/** The system's error, in words and with its code. A name with several addresses fails with an error for each. */
 const inWords = (error: Error): string => {
   if (error instanceof AggregateError && error.errors.length > 0) {
     return error.errors.map((each: unknown) => (each instanceof Error ? inWords(each) : String(each))).join("; ")

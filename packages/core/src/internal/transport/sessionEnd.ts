@@ -26,5 +26,5 @@ export class SessionEnd extends Data.TaggedError("SessionEnd")<{
 export const sessionEnd = (options: ConstructorParameters<typeof SessionEnd>[0]): SessionEnd =>
   withoutStack(() => new SessionEnd(options))
 
-/** What one write hands to the socket, in order; a string stands for its UTF-8. */
+/** The chunks that one write hands to the socket, in order; a string stands for its UTF-8. */
 export type Chunks = Arr.NonEmptyReadonlyArray<string | Uint8Array>

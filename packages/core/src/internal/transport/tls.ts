@@ -36,7 +36,7 @@ const codeOf = (error: unknown): string =>
 const bare = (error: Error): Error =>
   withoutStack(() => Object.assign(new Error(error.message), { name: error.name, code: codeOf(error) }))
 
-/** What Node says of a chain, and what to do about it. */
+/** Node's errors about a chain, and their remedies. */
 const untrusted: ReadonlySet<string> = new Set([
   "UNABLE_TO_GET_ISSUER_CERT",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
@@ -91,7 +91,7 @@ const noTls = "the server does not speak TLS there; use redis:// or `tls: false`
 const notSpoken =
   /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNEXPECTED_MESSAGE|BAD_RECORD_TYPE|RECORD_TOO/
 
-/** What a failed TLS socket says about the session: at its handshake, or at the first read after it. */
+/** The end of a session by a failed TLS socket: at its handshake, or at the first read after it. */
 export const tlsFailed = (error: Error, name: string): SessionEnd => {
   const code = codeOf(error)
   const certificate = ofCertificate(code, error.message, name) ?? ofAlert(code)
@@ -137,7 +137,7 @@ const isCertificate = (pem: Material): boolean => {
   }
 }
 
-/** What a secure context is made of. */
+/** The parts of a secure context. */
 interface Files {
   readonly ca: Material | undefined
   readonly cert: Material | undefined
@@ -246,7 +246,7 @@ const answersPlain = (connect: () => Net.Socket): Effect.Effect<boolean> =>
     })
   })
 
-/** Does the server speak TLS, whatever it thinks of us and we of it? */
+/** Whether the server speaks TLS, whatever it thinks of us and we of it. */
 const answersTls = (connect: () => Net.Socket): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
     const raw = connect()

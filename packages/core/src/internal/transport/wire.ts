@@ -23,7 +23,7 @@ import { preciseMillis } from "../clock.ts"
 import { setImmediate } from "../turns.ts"
 import type { Chunks, SessionEnd } from "./sessionEnd.ts"
 
-/** What comes out of the decoder. */
+/** An output of the decoder. */
 export type Decoded = Resp.Decoded<Resp.Reply>
 
 /** The socket has ended: with an error, or in good order by the peer (`cause` is `undefined`). */
@@ -38,12 +38,12 @@ type Pulled = Exit.Exit<Arr.NonEmptyReadonlyArray<Decoded>, Failure>
 const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024)
 
 /**
- * So much is decoded in one turn: a millisecond or two for the elements of an array, some ten for those of a set. With half of
+ * The bytes decoded in one turn: a millisecond or two for the elements of an array, some ten for those of a set. With half of
  * it the pauses begin to cost: a tenth of an array of 10 000 elements.
  */
 const SLICE_BYTES = 512 * 1024
 
-/** So many replies may wait for their reader before the socket is paused, and so many bytes of them. */
+/** The replies that may wait for their reader before the socket is paused, and their bytes. */
 const HIGH_WATER = 4096
 const HIGH_WATER_BYTES = 1024 * 1024
 
@@ -62,11 +62,11 @@ export class Wire {
   private socket: Net.Socket | undefined = undefined
   private decoded: Array<Decoded> = []
   private failure: Failure | undefined = undefined
-  /** Is the reader behind? */
+  /** Whether the reader is behind. */
   private paused = false
   /** Bytes that came since there was something to take. */
   private held = 0
-  /** Is the slice of this turn over? */
+  /** Whether the slice of this turn is over. */
   private resting = false
   /** Bytes since the last rest. */
   private slice = 0
@@ -180,7 +180,7 @@ export class Wire {
 
   // ------------------------------------------------------------------------------------------------------- writing
 
-  /** Is the socket open, as far as is known, and all that came in pulled? */
+  /** Whether the socket is open, as far as is known, and all that came in is pulled. */
   get upToDate(): boolean {
     return this.failure === undefined && this.decoded.length === 0 && this.socket?.destroyed !== true
   }
