@@ -347,6 +347,34 @@ describe("a cluster", () => {
     }).pipe(Effect.provide(Servers.layer({ primaries: 3 })))
   )
 
+  it.live("pops nothing for nobody while consumers' slot moves and their node fails over", () =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.RedisCluster
+      const items = Array.from({ length: 300 }, (_, i) => `item ${i}`)
+      const popped: Array<string> = []
+      const consumer = Effect.forever(
+        Effect.map(Redis.command(["BLPOP", "hello", 5]), (reply) => {
+          if (Array.isArray(reply)) popped.push(String(reply[1]))
+        })
+      )
+      const consumers = yield* Effect.forkChild(Effect.all([consumer, consumer, consumer], { concurrency: 3 }), {
+        startImmediately: true
+      })
+      const producer = Effect.forEach(items, (item) => Effect.delay(Redis.command(["RPUSH", "hello", item]), 3))
+      const breaking = Effect.gen(function* () {
+        yield* servers.migrate(866, servers.node("B"))
+        yield* Effect.sleep(100)
+        yield* servers.failover(servers.node("B1"))
+        yield* Effect.sleep(100)
+        yield* servers.migrate(866, servers.node("A"))
+      })
+      yield* Effect.all([producer, breaking], { concurrency: 2 })
+      while (popped.length < items.length) yield* Effect.sleep(10)
+      yield* Fiber.interrupt(consumers)
+      assert.deepStrictEqual([...popped].sort(), [...items].sort())
+    }).pipe(Effect.provide(withCluster({ replicas: 1 })), Effect.timeout("25 seconds"))
+  )
+
   it.live("CLU-150 scans all keys, also while slots move", () =>
     Effect.gen(function* () {
       const servers = yield* Servers.RedisCluster
@@ -395,6 +423,53 @@ describe("a cluster", () => {
       assert.deepStrictEqual(events, ["Subscribed", "Message one", "Gap", "Resubscribed", "Message two"])
       yield* Fiber.interrupt(fiber)
     }).pipe(Effect.provide(withCluster()), Effect.timeout("20 seconds"))
+  )
+
+  it.live("tells of each loss on a sharded channel, also when its primary dies", () =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.RedisCluster
+      const seen: Array<number | "Gap" | "Resubscribed"> = []
+      const ready = yield* Deferred.make<void>()
+      const again = yield* Deferred.make<void>()
+      const fiber = yield* Effect.forkChild(
+        Stream.runForEach(Redis.ssubscribe("hello"), (event) => {
+          if (event._tag === "Message") seen.push(Number(event.payload))
+          else if (event._tag !== "Subscribed") seen.push(event._tag)
+          if (event._tag === "Subscribed") return Deferred.succeed(ready, undefined)
+          return event._tag === "Resubscribed" ? Deferred.succeed(again, undefined) : Effect.void
+        }),
+        { startImmediately: true }
+      )
+      yield* Deferred.await(ready)
+      const publishing = yield* Effect.forkChild(
+        Effect.forEach(Array.from({ length: 100_000 }), (_, n) =>
+          Effect.delay(Effect.ignore(Redis.command(["SPUBLISH", "hello", n])), 2)
+        ),
+        { startImmediately: true }
+      )
+      while (seen.length < 20) yield* Effect.sleep(5)
+      const owner = yield* servers.ownerOf(866)
+      yield* owner.server.kill
+      yield* servers.awaitSuccessor(owner)
+      const began = performance.now()
+      yield* Deferred.await(again)
+      assert.isBelow(performance.now() - began, 1_500)
+      const before = seen.length
+      while (seen.length < before + 20) yield* Effect.sleep(5)
+      yield* Fiber.interrupt(publishing)
+      yield* Fiber.interrupt(fiber)
+      // A number that is missing stands between a Gap and its end.
+      let last = -1
+      let inGap = false
+      for (const one of seen) {
+        if (one === "Gap") inGap = true
+        else if (one !== "Resubscribed") {
+          if (one !== last + 1) assert.isTrue(inGap, `${last} ${one}`)
+          last = one
+          inGap = false
+        }
+      }
+    }).pipe(Effect.provide(withCluster({ replicas: 1, nodeTimeoutMillis: 500 })), Effect.timeout("25 seconds"))
   )
 
   it.live("subscribes to channels of several slots, and to classic ones at any node", () =>
