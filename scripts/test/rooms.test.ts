@@ -1,6 +1,6 @@
 /** The linter keeps the rooms of a package apart: in a copy of the folders, one import upwards at a time. */
 import { execFileSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -44,6 +44,8 @@ describe("the rooms of core", () => {
     ["transport", "../connection/session.ts"],
     ["transport", "../call/call.ts"],
     ["connection", "../service/tree.ts"],
+    ["pubsub", "../service/tree.ts"],
+    ["sentinel", "../connection/connection.ts"],
     ["service", "../api/calls.ts"]
   ] as const) {
     it(`${room} does not import ${above}`, () => {
@@ -54,5 +56,17 @@ describe("the rooms of core", () => {
   it("import what they stand on", () => {
     assert.notInclude(lint("connection", "../transport/wire.ts"), "stands on")
     assert.notInclude(lint("api", "../service/tree.ts"), "stands on")
+  })
+
+  it("are shown with all their files in the architecture", () => {
+    const page = readFileSync(Path.join(root, "docs/architecture.md"), "utf8")
+    const internal = Path.join(root, "packages/core/src/internal")
+    const rooms = readdirSync(internal, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    const missing = rooms.flatMap(({ name }) => {
+      const row = page.split("\n").find((line) => line.startsWith(`| \`${name}/\` |`)) ?? ""
+      const files = readdirSync(Path.join(internal, name)).map((file) => `${name}/${file.replace(/\.ts$/, "")}`)
+      return files.filter((file) => !row.includes(`\`${Path.basename(file)}\``))
+    })
+    assert.deepStrictEqual(missing, [])
   })
 })
