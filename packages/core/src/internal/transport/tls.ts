@@ -36,7 +36,7 @@ const codeOf = (error: unknown): string =>
 const bare = (error: Error): Error =>
   withoutStack(() => Object.assign(new Error(error.message), { name: error.name, code: codeOf(error) }))
 
-/** Node's errors about a chain, and their remedies. */
+/** Node's errors about a chain that it does not trust. */
 const untrusted: ReadonlySet<string> = new Set([
   "UNABLE_TO_GET_ISSUER_CERT",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
