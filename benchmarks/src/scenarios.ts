@@ -280,9 +280,9 @@ const pubsub = (subscribers: number): Scenario => {
     ours: "relive",
     without: ["bare", "glide", "ioredis-auto", "node-redis-no-timeout"],
     maxRounds: Number.POSITIVE_INFINITY,
-    prepare: async (remote, server) => {
+    prepare: async (remote, server, { warmUp }) => {
       await remote.call("subscribe", { channel: channelOf(remote), count: subscribers })
-      for (let i = 0; i < 5; i++) await burst(remote, server)
+      for (let spent = 0; spent < warmUp;) spent += (await burst(remote, server)).milliseconds
     },
     measure: async (remote, server, { round }) => {
       let milliseconds = 0

@@ -26,6 +26,7 @@ const asItIs: Targets = {
   "effect-limiter": { toBestPeer: 1.3 },
   "effect-queue": { toBestPeer: 1.2 },
   "effect-cache": { toBestPeer: 1.2 },
+  "pubsub-1": { toBestPeer: 1.1 },
   "latency-20k-p99": { toBestPeer: 1 },
   "latency-100k-p99": { toBestPeer: 1 },
   "idle-heap": { atMost: { value: 40 } }

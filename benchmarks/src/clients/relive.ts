@@ -81,11 +81,13 @@ export const openLayer = async (
   const subscribe: Subscribe = async (channel, count, onMessage) => {
     for (let i = 0; i < count; i++) {
       await new Promise<void>((resolve, reject) => {
-        const told = Stream.runForEach(redis.subscribe(channel), (event) =>
+        const told = Stream.runForEachArray(redis.subscribe(channel), (events) =>
           Effect.sync(() => {
-            if (event._tag === "Message") onMessage(i, event.payload ?? "")
-            else if (event._tag === "Subscribed") resolve()
-            else reject(new Error(`told a ${event._tag}`))
+            for (const event of events) {
+              if (event._tag === "Message") onMessage(i, event.payload ?? "")
+              else if (event._tag === "Subscribed") resolve()
+              else reject(new Error(`told a ${event._tag}`))
+            }
           })
         )
         Effect.runFork(Effect.provideContext(Effect.forkIn(told, scope), context))

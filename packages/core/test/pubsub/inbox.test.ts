@@ -53,8 +53,8 @@ describe("a full buffer", () => {
 
   it("says that it is, where that is to be a failure", () => {
     const inbox = inboxOf("fail", 1)
-    assert.isTrue(inbox.offer(message(1)))
-    assert.isFalse(inbox.offer(message(2)))
+    assert.strictEqual(inbox.offer(message(1)), "full")
+    assert.strictEqual(inbox.offer(message(2)), "failed")
     assert.deepStrictEqual(read(inbox), ["1"])
   })
 

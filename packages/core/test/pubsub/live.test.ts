@@ -184,7 +184,7 @@ describe("a full buffer", () => {
         assert.match(told(events).join(" "), shape)
         // What was being read, and then what the buffer holds.
         const first = Number(/^0-(\d+)/.exec(told(events)[0] ?? "")?.[1])
-        if (whenFull === "dropNewest" || whenFull === "fail") assert.isAtMost(first, 100 + 64)
+        if (whenFull === "dropNewest" || whenFull === "fail") assert.isAtMost(first, 200)
       }).pipe(Effect.provide(withServer()))
     )
   }

@@ -98,11 +98,16 @@ export interface InboxOptions {
 }
 
 /** The most that is handed out at a time, so that a subscriber holds little besides its buffer. */
-const TAKE_MESSAGES = 64
+const TAKE_MESSAGES = 256
 const TAKE_BYTES = 64 * 1024
 
+/** What became of a message. `full`: it is in, or dropped as it should, and there is no room for the next one. */
+export type Offer = "kept" | "full" | "failed"
+
 export class Inbox {
-  private readonly options: InboxOptions
+  private readonly bufferMessages: number
+  private readonly bufferBytes: number
+  private readonly whenFull: WhenFull
   /** `undefined` before `head`. Never two marks side by side. */
   private items: Array<Item | undefined> = []
   private head = 0
@@ -112,7 +117,9 @@ export class Inbox {
   dropped = 0
 
   constructor(options: InboxOptions) {
-    this.options = options
+    this.bufferMessages = options.bufferMessages
+    this.bufferBytes = options.bufferBytes
+    this.whenFull = options.whenFull
   }
 
   get depth(): number {
@@ -121,19 +128,18 @@ export class Inbox {
 
   /** Whether there is no room for one more message. */
   get full(): boolean {
-    const { bufferBytes, bufferMessages } = this.options
-    return this.messages >= bufferMessages || (this.bytes >= bufferBytes && this.messages > 0)
+    return this.messages >= this.bufferMessages || (this.bytes >= this.bufferBytes && this.messages > 0)
   }
 
-  /** Puts a message in. `false` when that is the subscriber's failure. */
-  offer(delivery: Delivery): boolean {
-    const { whenFull } = this.options
+  /** Puts a message in. `failed` when that is the subscriber's failure. */
+  offer(delivery: Delivery): Offer {
     if (!this.fits(delivery)) {
-      if (whenFull === "fail") return false
+      const { whenFull } = this
+      if (whenFull === "fail") return "failed"
       if (whenFull === "dropNewest") {
         this.dropped++
         this.tail().drop(delivery.provenAt, 1)
-        return true
+        return "full"
       }
       // One that is suspended takes what was read before it was.
       if (whenFull === "dropOldest") this.makeRoom(delivery)
@@ -141,12 +147,13 @@ export class Inbox {
     this.items.push(delivery)
     this.messages++
     this.bytes += delivery.bytes
-    return true
+    return this.full ? "full" : "kept"
   }
 
   private fits(delivery: Delivery): boolean {
-    const { bufferBytes, bufferMessages } = this.options
-    return this.messages === 0 || (this.messages < bufferMessages && this.bytes + delivery.bytes <= bufferBytes)
+    return (
+      this.messages === 0 || (this.messages < this.bufferMessages && this.bytes + delivery.bytes <= this.bufferBytes)
+    )
   }
 
   private makeRoom(delivery: Delivery): void {

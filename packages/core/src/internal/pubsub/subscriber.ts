@@ -58,9 +58,11 @@ interface EventKind {
   readonly what: "message" | "joined" | "left"
 }
 
+const message: EventKind = { kind: "channel", what: "message" }
+
 /** Of the events of both protocols, by their first element. */
 const eventKinds: ReadonlyMap<unknown, EventKind> = new Map([
-  ["message", { kind: "channel", what: "message" }],
+  ["message", message],
   ["pmessage", { kind: "pattern", what: "message" }],
   ["smessage", { kind: "shard", what: "message" }],
   ["subscribe", { kind: "channel", what: "joined" }],
@@ -97,7 +99,7 @@ export class Subscriber {
   /** Why it takes no more subscriptions. */
   private closed: Exit.Exit<never, RedisError> | undefined = undefined
   private retired = false
-  private readonly awake = new Set<Subscription>()
+  private awake: Array<Subscription> = []
   private reconciling = false
   /** Whether somebody is to have a turn before more comes. */
   crowded = false
@@ -121,7 +123,7 @@ export class Subscriber {
 
   /** Adds a subscription. One that is refused is told by the end of its stream. */
   add(subscription: Subscription): void {
-    subscription.attach(this.awake)
+    subscription.attach({ push: (each) => this.awake.push(each) })
     const refused = this.closed ?? this.connection?.refusing
     if (refused !== undefined) return subscription.end(refused)
     this.subscriptions.add(subscription)
@@ -275,9 +277,8 @@ export class Subscriber {
 
   deliver(topic: Topic<Subscription>, delivery: Delivery): void {
     for (const subscription of topic.members) {
-      subscription.offer(delivery)
+      if (subscription.offer(delivery)) this.crowded = true
       if (subscription.ended !== undefined) this.remove(subscription)
-      else if (subscription.wantsTurn) this.crowded = true
     }
   }
 
@@ -288,9 +289,10 @@ export class Subscriber {
 
   /** Resumes whoever was told something. Their code runs in here. */
   flush(): void {
-    for (const subscription of this.awake) {
-      this.awake.delete(subscription)
-      subscription.wake()
+    while (this.awake.length > 0) {
+      const { awake } = this
+      this.awake = []
+      for (const subscription of awake) subscription.wake()
     }
   }
 }
@@ -407,20 +409,21 @@ export class Feed implements Inbound {
 
   /** An event of either protocol; `other` is what is returned of what is none. */
   private event(data: ReadonlyArray<unknown>, oldest: Call | undefined, other: Answer | undefined): Answer | undefined {
-    const [first, second, third, fourth] = data
-    const known = eventKinds.get(partOf(first))
+    const word = partOf(data[0])
+    // Most of them are messages, and to compare is cheaper than to look up.
+    const known = word === "message" ? message : eventKinds.get(word)
     if (known === undefined) return other
-    const name = partOf(second)
+    const name = partOf(data[1])
     if (!isName(name)) return undefined
     if (known.what !== "message") return this.acknowledgement(known.kind, name, known.what === "joined", oldest)
     const topic = this.subscriber.set.get(known.kind, name)
     if (topic === undefined) return undefined
     if (known.kind !== "pattern") {
-      this.subscriber.deliver(topic, new Delivery(name, undefined, partOf(third), this.provenAt))
+      this.subscriber.deliver(topic, new Delivery(name, undefined, partOf(data[2]), this.provenAt))
       return undefined
     }
-    const channel = partOf(third)
-    if (isName(channel)) this.subscriber.deliver(topic, new Delivery(channel, name, partOf(fourth), this.provenAt))
+    const channel = partOf(data[2])
+    if (isName(channel)) this.subscriber.deliver(topic, new Delivery(channel, name, partOf(data[3]), this.provenAt))
     return undefined
   }
 

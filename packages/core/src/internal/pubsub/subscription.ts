@@ -17,7 +17,7 @@ import type { Member, Topic } from "./subscriptions.ts"
 
 /** A subscription that is woken when the state is final. */
 export interface Wakes {
-  readonly add: (subscription: Subscription) => void
+  readonly push: (subscription: Subscription) => unknown
 }
 
 export class Subscription implements Member {
@@ -35,6 +35,8 @@ export class Subscription implements Member {
   private wakes: Wakes | undefined = undefined
   private waiter: (() => void) | undefined = undefined
   private crowded = false
+  /** It is to be woken. */
+  private scheduled = false
   /** Told when something was taken out. */
   onTaken: (() => void) | undefined = undefined
 
@@ -52,19 +54,17 @@ export class Subscription implements Member {
 
   // ---------------------------------------------------------------------------------------------------------- being told
 
-  /** Messages before `Subscribed` were not promised. */
-  offer(delivery: Delivery): void {
-    if (this.phase === "waiting" || this.ended !== undefined) return
-    if (!this.inbox.offer(delivery)) this.overflow()
-    this.schedule()
-  }
-
   /**
-   * Whether its buffer is full and it may be given a turn before the next message comes: once, until it takes something. So one
-   * that is only behind because nobody let it run loses nothing, and one that is slow holds up nobody.
+   * Takes a message; those before `Subscribed` were not promised. Returns whether the buffer is full and it is to have a turn
+   * before the next one comes: once, until it takes something. So one that is only behind because nobody let it run loses nothing, and
+   * one that is slow holds up nobody.
    */
-  get wantsTurn(): boolean {
-    if (this.crowded || !this.inbox.full || this.ended !== undefined) return false
+  offer(delivery: Delivery): boolean {
+    if (this.phase === "waiting" || this.ended !== undefined) return false
+    const offer = this.inbox.offer(delivery)
+    if (offer === "failed") this.overflow()
+    this.schedule()
+    if (offer !== "full" || this.crowded) return false
     this.crowded = true
     return true
   }
@@ -105,13 +105,16 @@ export class Subscription implements Member {
   }
 
   private schedule(): void {
-    if (this.waiter !== undefined) this.wakes?.add(this)
+    if (this.waiter === undefined || this.scheduled) return
+    this.scheduled = true
+    this.wakes?.push(this)
   }
 
   // ------------------------------------------------------------------------------------------------------------- reading
 
   /** Lets the fiber that waits go on, if there is one. This runs its code. */
   wake(): void {
+    this.scheduled = false
     this.waiter?.()
   }
 
