@@ -50,13 +50,13 @@ export class MemberSlot extends Inspectable.Class implements Member {
     return this.connection?.inFlight ?? 0
   }
 
-  /** What a call would have to wait behind. */
+  /** The commands that a call would have to wait behind. */
   get load(): number {
     const connection = this.connection
     return connection === undefined ? 0 : connection.inFlight + connection.queued
   }
 
-  /** Is there a connection that is not going? */
+  /** Whether there is a connection that is not going. */
   get isOpen(): boolean {
     const state = this.state
     return state !== "closed" && state !== "draining"

@@ -22,7 +22,7 @@ import type { PoolEvent, PoolStatus } from "../RedisPool.ts"
 import { MemberSlot } from "./memberSlot.ts"
 import type { Chooser } from "./strategies.ts"
 
-/** What the pool needs to know of its options. */
+/** The options that the pool needs. */
 export interface PoolSettings {
   readonly size: number
   readonly moveAfterMillis: number
@@ -99,7 +99,7 @@ export class PoolState {
     this.alarm.ring()
   }
 
-  /** What the connections of a place tell and ask. A former one of the place may still be closing: it counts no more. */
+  /** The hooks of the connections of a place. A former one of the place may still be closing: it counts no more. */
   hooksOf(slot: MemberSlot): Hooks {
     return {
       onChange: (connection, change) => {
@@ -111,7 +111,7 @@ export class PoolState {
     }
   }
 
-  /** What the waiting room tells. */
+  /** The hooks of the waiting room. */
   readonly roomHooks: Hooks = { onWaiting: () => this.alarm.ring() }
 
   private memberChanged(slot: MemberSlot, { cause, previous, state }: StatusChange): void {
@@ -199,7 +199,7 @@ export class PoolState {
       if (connection?.downSince === undefined || connection.queued === 0) continue
       const due = connection.downSince + this.settings.moveAfterMillis
       if (due <= now) this.moveFrom(connection, index, targets)
-      // What had no room waits for some.
+      // Calls that found no room wait for some.
       const again = now + Math.max(this.settings.moveAfterMillis, PAUSE_MILLIS)
       if (connection.queued > 0) next = Math.min(next, Math.max(due, again))
     }

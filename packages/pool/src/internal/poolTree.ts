@@ -32,7 +32,7 @@ import type { ResolvedPool } from "./poolOptions.ts"
 import type { MemberSlot } from "./memberSlot.ts"
 import { makeChooser } from "./strategies.ts"
 
-/** How many changes a slow reader of `events` may be behind. */
+/** The number of changes that a slow reader of `events` may be behind. */
 const KEPT_CHANGES = 64
 const KEPT_EVENTS = 256
 
@@ -68,7 +68,7 @@ const moverSpec = (state: PoolState) =>
     start: Effect.succeed(
       ChildSpec.started({
         run: state.run,
-        // Nobody but the pool's own supervisor can stop it by a shutdown: others' signals do not end it.
+        // Only the pool's own supervisor can stop it by a shutdown: others' signals do not end it.
         terminate: (reason) => Effect.sync(() => (reason._tag === "Shutdown" ? state.beginClose() : undefined))
       })
     )
@@ -126,7 +126,7 @@ export const open = (input: Input): Effect.Effect<Pool, RedisError, Scope.Scope>
     return poolOf(state)
   })
 
-/** What an observer sees of a pool; its members are below it. */
+/** A pool as observers see it; its members are below it. */
 const detailsOf = (pool: PoolState): Process.Details => {
   const { inFlight, queued, ready, sessions, size, state } = pool.poolStatus
   return { kind: "redis pool", facts: { state, ready, size, queued, "in flight": inFlight, sessions } }

@@ -1,5 +1,5 @@
 /**
- * What calls, stops and starts of servers can fail with. Exported by `GenServer`.
+ * The failures of calls, stops and starts of servers. Exported by `GenServer`.
  *
  * @internal
  */

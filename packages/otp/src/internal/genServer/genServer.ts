@@ -3,7 +3,7 @@
  *
  *     init ──ok──▶ loop: continuation, else message, else (when it named one) idle timeout ──stop, crash──▶ terminate
  *
- * The state changes when a handler returns and before anybody is told of its reply.
+ * The state changes when a handler returns and before any caller is told of its reply.
  *
  * @internal
  */
@@ -134,7 +134,7 @@ class ServerLoop<P extends Protocol, S> {
     Effect.whileLoop({ while: () => true, body: this.step, step: () => {} })
   )
 
-  /** What the process runs when the server ends, but not when it is killed. */
+  /** Runs in the process when the server ends, but not when it is killed. */
   readonly terminate = (reason: ExitReason.ExitReason): Effect.Effect<unknown, unknown, unknown> =>
     Effect.suspend(() => {
       const callback = this.callbacks.terminate
@@ -255,7 +255,7 @@ class ServerLoop<P extends Protocol, S> {
   }
 }
 
-/** What a process does that becomes a server: `init`, and what a child's start has to answer. */
+/** The start of a process that becomes a server: `init`, and the result of a child's start. */
 export const init = <P extends Protocol, S, R>(
   server: ServerHandle<P>,
   callbacks: Callbacks<P, S>
@@ -338,7 +338,7 @@ export const start = <P extends Protocol, R, RB>(
         return booted.run
       }
     })
-    // Whoever starts a process that ends before its init has answered is told so by the start alone.
+    // The caller that starts a process which ends before its init has returned is told so by the start alone.
     const ended = Effect.suspend(() => {
       parent?.removeLinkAndFlush(process)
       return Effect.fail(new StartFailed({ path: process.path, reason: process.exitReason ?? ExitReason.killed }))

@@ -2,7 +2,7 @@
  * The handle of a server and what waits in its mailbox.
  *
  * A call is one object from the caller to its reply: first an entry of the mailbox, then, while it is being handled or
- * its reply was deferred, an entry of the list of open calls. It is settled once, by whoever comes first: a reply, the
+ * its reply was deferred, an entry of the list of open calls. It is settled once, by the first of these: a reply, the
  * end of the server, or the caller going away. All waiting calls are in one of the two lists, so that the end of the
  * server finds them.
  *
@@ -43,7 +43,7 @@ import { activityOf } from "./inspect.ts"
 import { traceOf } from "./trace.ts"
 import type { Trace } from "./trace.ts"
 
-/** What a handler is called for. */
+/** The message that a handler is called for. */
 export type Handled = ServerEntry | ContinueEntry | TimeoutEntry
 
 export interface ContinueEntry {
@@ -55,7 +55,7 @@ export interface TimeoutEntry {
   readonly _tag: "Timeout"
 }
 
-/** What waits in the mailbox of a server. */
+/** An entry in the mailbox of a server. */
 export type ServerEntry = CallEntry | CastEntry | InfoEntry | StopEntry
 
 abstract class Queued implements Entry<ServerEntry> {
@@ -85,7 +85,7 @@ export class CallEntry extends Queued implements From<unknown, unknown> {
   taken = false
   /** Whether the call was given up because its time was over. */
   isLate = false
-  /** What the call ended with before its caller waited for it. */
+  /** The outcome of a call that ended before its caller waited for it. */
   outcome: Effect.Effect<unknown, unknown> | undefined = undefined
   private waiter: ((outcome: Effect.Effect<unknown, unknown>) => void) | undefined = undefined
   private whenGone: WhenGone | undefined = undefined
@@ -266,7 +266,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
   readonly mailbox: Mailbox<ServerEntry>
   /** Calls that were taken and have not been replied to. */
   readonly open = new EntryList<ServerEntry>()
-  /** What is being handled; what was, when the process has ended in it. */
+  /** The message that is being handled; or was, when the process has ended in it. */
   inHand: Handled | undefined = undefined
   /** When the handler went on to wait for something. */
   inHandSince = 0
@@ -318,7 +318,7 @@ export class ServerHandle<P extends Protocol> implements Server<P> {
         return Effect.void
       })
     })
-    // What the handler of the request replies with: the handlers' types say so, the entry does not.
+    // The handler of the request replies with this: the handlers' types say so, the entry does not.
     return outcome as Effect.Effect<ReplyOf<CallOf<P, Tag>>, ErrorOf<CallOf<P, Tag>> | CallError>
   }
 

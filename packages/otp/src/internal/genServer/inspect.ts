@@ -1,5 +1,5 @@
 /**
- * What a server does now, in words, and without anything that was sent to it.
+ * The activity of a server, in words, and without anything that was sent to it.
  *
  * @internal
  */
@@ -35,7 +35,7 @@ export const inWords = (handled: Handled): string => {
   }
 }
 
-/** What it handles, or did when it ended. */
+/** The message that it handles, or did when it ended. */
 export const activityOf = <P extends Protocol>({
   inHand,
   inHandSince,

@@ -14,7 +14,7 @@ import type * as Fiber from "effect/Fiber"
 /** A live fiber of this package. */
 export interface LiveFiber {
   readonly id: number
-  /** What the fiber does: `main`, `terminate`, `close`, `backoff`, or the label of a `Process.fork`. */
+  /** The fiber's job: `main`, `terminate`, `close`, `backoff`, or the label of a `Process.fork`. */
   readonly label: string
   /** The path of the process it belongs to. */
   readonly path: string
@@ -28,7 +28,7 @@ export interface FiberRegister {
 /** An empty register. */
 export const makeRegister = (): FiberRegister => ({ live: new Map() })
 
-/** What a register lists now. */
+/** The present entries of a register. */
 export const list = (register: FiberRegister): ReadonlyArray<LiveFiber> =>
   Array.from(register.live, ([fiber, { label, path }]) => ({ id: fiber.id, label, path }))
 

@@ -73,7 +73,7 @@ export interface ProcessOptions {
   readonly parent: ProcessImpl | undefined
   /** The process it was started by: its parent, or whoever spawned it. */
   readonly origin: ProcessImpl | undefined
-  /** What the code of the process finds, besides its own `Self` and `Scope`. */
+  /** The context of the code of the process, besides its own `Self` and `Scope`. */
   readonly context: Context.Context<never>
   readonly trapExit: boolean
 }
@@ -237,7 +237,7 @@ export class ProcessImpl implements Process {
     this.active--
     this.last = undefined
     if (this.phase === "ended") return this.checkReleased()
-    // What terminate ends with replaces the reason, unless it was cut.
+    // The failure of terminate replaces the reason, unless it was cut.
     if (Exit.isFailure(exit)) this.ending = ExitReason.fromCause(exit.cause, this.ending)
     this.close()
   }
@@ -359,7 +359,7 @@ export class ProcessImpl implements Process {
     return fiber === this.main || fiber === this.last || fiber === this.closing
   }
 
-  /** What it does, or did when it ended, as the end of a log line. */
+  /** Its activity, or the last one when it has ended, as the end of a log line. */
   get doing(): string {
     const activity = this.activity?.()
     return activity === undefined ? "" : `, while handling ${activity.what}`

@@ -1,5 +1,5 @@
 /**
- * What an effect that ran as a process gave: a process itself has no value, only a reason.
+ * The result of an effect that ran as a process: a process itself has no value, only a reason.
  *
  * @internal
  */

@@ -1,5 +1,5 @@
 /**
- * Who listens to the events of a supervision tree. Publishing costs nothing when nobody does.
+ * The listeners to the events of a supervision tree. Publishing costs nothing when there are none.
  *
  * @internal
  */

@@ -11,7 +11,7 @@ export const Telemetry = Context.Reference<Switch>("@relive/otp/Telemetry", {
   defaultValue: () => ({ metrics: false })
 })
 
-/** What is read of a supervisor. */
+/** The figures that are read of a supervisor. */
 export interface Measured {
   readonly restartsSoFar: number
   readonly crashesSoFar: number

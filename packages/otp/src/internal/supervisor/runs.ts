@@ -37,7 +37,7 @@ import { SupervisorRef as Root } from "./tag.ts"
 const makeRef = <Child, Info>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child, Info> => ({
   process: supervisor.process,
   startChild: <C extends Child>(child: C, options?: StartChildOptions) => {
-    // What `Child` is was fixed by the constructor of the spec: arguments of a template, or a child spec.
+    // The constructor of the spec has fixed what `Child` is: arguments of a template, or a child spec.
     const started =
       kind === "simple"
         ? supervisor.startInstance(child as never, options)

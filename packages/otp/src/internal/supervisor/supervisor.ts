@@ -45,7 +45,7 @@ interface Call {
   readonly serve: Effect.Effect<unknown, SupervisorError>
   /** The caller has given up before its turn. */
   isWithdrawn: boolean
-  /** What it was answered with. */
+  /** The reply it got. */
   answer: Effect.Effect<never, SupervisorError> | Exit.Exit<unknown, SupervisorError> | undefined
   readonly reply: (exit: Effect.Effect<never, SupervisorError> | Exit.Exit<unknown, SupervisorError>) => void
 }
@@ -75,7 +75,7 @@ const refuse = (reason: SupervisorError["reason"]): Effect.Effect<never, Supervi
 export class Supervisor {
   readonly process: ProcessImpl
   private readonly settings: Settings
-  /** What children find: the context of the supervisor, never that of a caller. Final when the first one starts. */
+  /** The context of children: that of the supervisor, never that of a caller. Final when the first one starts. */
   context: Context.Context<never>
   private readonly clock: Clock.Clock
   readonly hub: EventHub
@@ -230,7 +230,7 @@ export class Supervisor {
     this.current = child
     child.starting = process
     child.outcome = undefined
-    // What start, run and terminate need is in the context of the process: its supervisor was built with it.
+    // The context of the process holds all that start, run and terminate need: its supervisor was built with it.
     const body = Effect.flatMap(spec.start, (outcome) => {
       child.outcome = outcome
       if (outcome._tag === "Ignore") return Effect.void
@@ -304,7 +304,7 @@ export class Supervisor {
         return Effect.succeed(message.reason)
       case "Stop":
         message.served = true
-        // Who asked comes to its wait first, so that it hears of the end before others act upon it.
+        // The caller comes to its wait first, so that it hears of the end before others act upon it.
         return Effect.as(Effect.yieldNow, message.reason)
       // A supervisor takes no messages, and watches nobody.
       case "Message":

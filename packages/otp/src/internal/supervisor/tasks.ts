@@ -74,7 +74,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
   }
 }
 
-/** What happens to a failure: its caller hears of it, or the log. */
+/** The receiver of a failure: its caller, or the log. */
 type Told = "caller" | "joined" | "log"
 
 export class TasksImpl implements TaskSupervisor {
