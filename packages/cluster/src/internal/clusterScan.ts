@@ -19,7 +19,7 @@ import type { ClusterNode } from "./node.ts"
 import { SLOTS, slotOf } from "./slots.ts"
 import type { ClusterState } from "./state.ts"
 
-/** How long to wait before slots are looked at again that were not walked to the end, in milliseconds. */
+/** The wait before slots are looked at again that were not walked to the end, in milliseconds. */
 const PAUSE_MILLIS = 50
 
 type Key = string | Uint8Array
@@ -61,7 +61,7 @@ const slotOfPattern = (match: string | Uint8Array | undefined): number | undefin
 
 const isKey = (value: Resp.Reply): value is Key => typeof value === "string" || value instanceof Uint8Array
 
-/** What a node has now, and what it is handing over or taking, by itself. */
+/** The slots that a node has now, and those that it is handing over or taking, by itself. */
 const readOwn = (reply: string): Uint8Array => {
   const own = new Uint8Array(SLOTS)
   const line = reply
@@ -139,7 +139,7 @@ export const scanCluster = (state: ClusterState, options: ScanOptions = {}): Str
       }
     })
 
-  /** The end of a walk: which of its slots has the node had all the time? */
+  /** The end of a walk: finds the slots that the node has had all the time. */
   const finish = (pass: Pass, walk: Walk, keys: ReadonlyArray<Key>) =>
     Effect.match(walk.service.command(["CLUSTER", "NODES"], { timeout: options.timeout }), {
       onFailure: () => [keys, Option.some({ ...pass, walk: undefined })] as const,

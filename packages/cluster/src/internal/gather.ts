@@ -2,7 +2,7 @@
  * Several commands over several nodes as one call: a pipeline, a command whose keys have several slots, a command for every
  * primary. They are grouped by node, each group is one entry and one write, and the replies go to their places.
  *
- * What is refused is sent again together, grouped by where it belongs then, with `ASKING` before each that needs it. When
+ * Refused parts are sent again together, grouped by where they belong then, with `ASKING` before each that needs it. When
  * the connection of a group is lost, its reads are sent once more by the table of then, and its writes fail by themselves,
  * with an honest `delivery`, while the other groups have their replies. There is one deadline for all.
  *
@@ -24,7 +24,7 @@ import type { ClusterState, Held, Rerouted, Way } from "./state.ts"
 
 const { Flags } = CommandTable
 
-/** What an element is that has no reply. */
+/** An element that has no reply. */
 export type Lost = ConnectionError | TimeoutError | ClusterError
 
 export const isLost = (reply: PipelineReply | undefined): reply is Lost =>
@@ -52,7 +52,7 @@ export class Unit {
   /** Where it must go next. */
   way: Way | undefined = undefined
   refusal: Resp.ReplyError | undefined = undefined
-  /** What it was taken apart into. */
+  /** The parts it was taken apart into. */
   pieces: ReadonlyArray<Unit> | undefined = undefined
 
   constructor(
@@ -340,7 +340,7 @@ export class Gather {
     this.pending--
   }
 
-  /** What was refused: at once, or after the longest of their waits. */
+  /** Sends what was refused: at once, or after the longest of their waits. */
   private resend(units: ReadonlyArray<Unit>): void {
     if (units.length === 0) return
     const wait = Math.max(...units.map((unit) => unit.way?.wait ?? 0))

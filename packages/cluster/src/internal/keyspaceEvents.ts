@@ -16,7 +16,7 @@ import type { ClusterState } from "./state.ts"
 
 type Any = Event<string | Uint8Array, Name>
 
-/** How often to look which primaries there are, in milliseconds. */
+/** The interval between two looks for primaries, in milliseconds. */
 const LOOK_MILLIS = 50
 
 const prefix = /^__key(?:space|event)@/
@@ -28,7 +28,7 @@ export const isKeyspace = ({ kind, names }: Wanted): boolean =>
   names.length > 0 &&
   names.every((name) => prefix.test(typeof name === "string" ? name : Buffer.from(name).toString("latin1")))
 
-/** What all nodes together have told, so that they are one subscription. */
+/** The events of all nodes together, so that they are one subscription. */
 class Together {
   private readonly names: ReadonlyArray<Name>
   private missing = 0

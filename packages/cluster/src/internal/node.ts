@@ -12,7 +12,7 @@ import type { Address, Node } from "../ClusterTopology.ts"
 import type { NodeView } from "../RedisCluster.ts"
 import type { Reader } from "./replicas.ts"
 
-/** What runs in a place. */
+/** The connection that runs in a place, with its service. */
 export interface Running {
   readonly connection: RedisConnection
   readonly service: Service

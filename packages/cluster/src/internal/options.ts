@@ -19,7 +19,7 @@ import type { Split } from "./parts.ts"
 /** Checked options, with the defaults filled in. */
 export interface ResolvedCluster {
   readonly seeds: ReadonlyArray<Address>
-  /** What all connections are started from. Its endpoint is the first seed. */
+  /** The options that all connections are started from. Its endpoint is the first seed. */
   readonly connection: RedisOptions.Resolved
   readonly mapAddress: (announced: Address, node: NodeInfo) => Address
   readonly serverName: ((node: NodeInfo) => string | undefined) | undefined
@@ -52,7 +52,7 @@ const isAddress = (value: unknown): value is Address =>
   typeof value.host === "string" &&
   (value.port === undefined || typeof value.port === "number")
 
-/** How a node that owns slots is dialled: soon, and often, for the first seconds of an outage. */
+/** The dialling of a node that owns slots: soon, and often, for the first seconds of an outage. */
 const eager = { backoffFirst: 0, backoffInitial: 20, backoffCap: 250, stableAfter: 1000 } as const
 
 const resolveSeed = (

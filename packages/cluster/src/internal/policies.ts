@@ -58,7 +58,7 @@ const nameOf = (command: Resp.Command): string => {
 /** Asked of one node, whatever the tips say. */
 const one: ReadonlySet<string> = new Set(["PING", "INFO", "CONFIG GET", "LATENCY", "MEMORY", "SLOWLOG", "TIME", "ECHO"])
 
-/** How the replies of all primaries become one; `undefined` for a command that one node serves. */
+/** The way in which the replies of all primaries become one; `undefined` for a command that one node serves. */
 export const aggregateOf = (command: Resp.Command): Aggregate | undefined => {
   const reach = CommandTable.reachOf(command)
   if (reach !== "allNodes" && reach !== "allPrimaries") return undefined

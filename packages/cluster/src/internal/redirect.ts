@@ -1,5 +1,5 @@
 /**
- * What a refusal means: where the call goes next, or how long it waits. Pure.
+ * The meaning of a refusal: where the call goes next, or how long it waits. Pure.
  *
  * Each of these errors proves that nothing of the call has run, so writes follow them, too. The one exception is an error that
  * comes out of a script, which may have written before: of a script only what the server itself says before it runs one is
@@ -28,7 +28,7 @@ export type Refusal =
 
 const named = /^(?:MOVED|ASK) (\d{1,5}) (\S+)$/
 
-/** What the server says in these words alone; a script may return any other. */
+/** The refusals that only a server words so; a script may return any other text. */
 const beforeScripts: ReadonlySet<string> = new Set([
   "TRYAGAIN Multiple keys request during rehashing of slot",
   "CLUSTERDOWN The cluster is down",
@@ -48,7 +48,7 @@ const readNamed = (message: string, saidBy: string): { readonly slot: number; re
 /** The name of a command that runs a script or a function. */
 const script = /^(?:EVAL|EVALSHA|FCALL)(?:_RO)?$/
 
-/** What is known of the call that was refused. */
+/** The call that was refused, as far as it matters. */
 export interface Refused {
   /** Its name, in upper case. */
   readonly command: string
@@ -93,7 +93,7 @@ const waits: Record<Refusal["_tag"], { readonly free: number; readonly first: nu
 }
 
 /**
- * How long a call waits after its refusal number `hops` in a row (the first is 1), in milliseconds; `random` is from [0, 1).
+ * The wait of a call after its refusal number `hops` in a row (the first is 1), in milliseconds; `random` is from [0, 1).
  * The first redirect is followed at once.
  */
 export const waitMillis = (tag: Refusal["_tag"], hops: number, random: number): number => {

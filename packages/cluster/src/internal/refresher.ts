@@ -27,7 +27,7 @@ export type RefreshReason =
   | "periodic"
   | "asked"
 
-/** What to ask: how many nodes at once, and which one first, if the reason names one. */
+/** The nodes to ask: how many at once, and which one first, if the reason names one. */
 export interface Ask {
   readonly reason: RefreshReason
   readonly nodes: number
@@ -47,10 +47,10 @@ const URGENT_FIRST_MILLIS = 100
 const URGENT_CAP_MILLIS = 500
 const START_CAP_MILLIS = 3000
 
-/** So long after the last urgent one a failure is a new one. */
+/** The time after the last urgent refresh at which a failure is a new one. */
 const URGENT_FORGOTTEN_MILLIS = 2000
 
-/** How many nodes are asked when a failure is noticed: one of them may be cut off. Then it is one at a time. */
+/** The number of nodes asked when a failure is noticed: one of them may be cut off. Then it is one at a time. */
 const URGENT_NODES = 2
 
 const isUrgent = (reason: RefreshReason): boolean =>
@@ -103,7 +103,7 @@ export class Refresher {
     return Math.max(now + jitter, this.lastUrgentAt + this.urgentDelay)
   }
 
-  /** How long after the last urgent one the next may come. */
+  /** The pause after the last urgent refresh before the next may come. */
   private get urgentDelay(): number {
     if (this.urgentTries === 0) return 0
     return Math.min(URGENT_FIRST_MILLIS * 2 ** Math.min(this.urgentTries - 1, 10), URGENT_CAP_MILLIS)
@@ -115,7 +115,7 @@ export class Refresher {
     return Math.min(this.pending?.dueAt ?? Infinity, this.nextPeriodicAt)
   }
 
-  /** What to ask now, if anything: from then on it is under way until `done`. */
+  /** Returns the nodes to ask now, if any: from then on it is under way until `done`. */
   take(now: number): Ask | undefined {
     if (this.asking) return undefined
     let pending = this.pending

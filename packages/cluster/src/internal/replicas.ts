@@ -4,11 +4,11 @@
  * @internal
  */
 
-/** What is to be known of a node that can be read from. */
+/** The facts about a node that can be read from. */
 export interface Reader {
   /** Whether it is connected, and was not found loading or without its primary in the last second. */
   readonly isReady: boolean
-  /** What a call would have to wait behind. */
+  /** The commands that a call would have to wait behind. */
   readonly load: number
   /** A smoothed round trip, in milliseconds; `undefined` while it is not known. */
   readonly roundTrip: number | undefined

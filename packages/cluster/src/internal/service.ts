@@ -54,7 +54,7 @@ const noReplica = (command: string, slot: number): ClusterError =>
     detail: "no replica of its slot can be read from now; use preferReplica to fall back to the primary"
   })
 
-/** How long to wait before a place is looked at again that has no connection, in milliseconds. */
+/** The wait before a place is looked at again that has no connection, in milliseconds. */
 const LOOK_AGAIN_MILLIS = 10
 
 export class ClusterService implements Service, RedisConnection.Submitter {
@@ -575,7 +575,7 @@ const leased = (state: ClusterState, node: ClusterNode, slot: number, lease: Ser
   }
 }
 
-/** What a transaction was discarded for: a redirect among its commands, or of EXEC itself. */
+/** The reason a transaction was discarded: a redirect among its commands, or of EXEC itself. */
 const abortedBy = (
   detail: string,
   queueErrors: ReadonlyArray<{ readonly code: string; readonly message: string }>

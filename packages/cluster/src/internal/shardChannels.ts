@@ -17,12 +17,12 @@ import type { ClusterNode } from "./node.ts"
 import { slotOf } from "./slots.ts"
 import type { ClusterState } from "./state.ts"
 
-/** How often to look whether a slot has another owner, in milliseconds. */
+/** The interval between two looks for another owner of a slot, in milliseconds. */
 const LOOK_MILLIS = 50
 
 type Any = Event<string | Uint8Array, Name>
 
-/** What is remembered of one slot's subscription from one owner to the next. */
+/** The state of one slot's subscription, kept from one owner to the next. */
 interface Memory {
   wasSubscribed: boolean
   inGap: boolean
@@ -120,7 +120,7 @@ const slotStream = (
       memory.hops = 0
       return isFirst ? event : { ...event, _tag: "Resubscribed" }
     }
-    /** What stands between two owners. */
+    /** The event between two owners. */
     const gap = (cause: RedisError | undefined): Stream.Stream<Any> =>
       Stream.unwrap(
         Effect.map(Clock.currentTimeMillis, (since) => {

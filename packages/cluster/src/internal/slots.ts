@@ -10,7 +10,7 @@
  */
 import type { Argument } from "@relive/core/Resp"
 
-/** How many hash slots a cluster has. */
+/** The number of hash slots of a cluster. */
 export const SLOTS = 16_384
 
 const OPEN = 0x7b

@@ -42,7 +42,7 @@ export interface Way {
   readonly tag: Refusal["_tag"]
 }
 
-/** What waits a little after a refusal. */
+/** A call or a part that waits a little after a refusal. */
 export interface Held {
   readonly dueAt: number
   /** When its deadline must have been noticed, and what it is. */
@@ -63,13 +63,13 @@ export interface Rerouted {
 
 const isRerouted = (data: unknown): data is Rerouted => typeof data === "object" && data !== null && "reroute" in data
 
-/** How long a slot counts as open after an ASK or TRYAGAIN. */
+/** The time for which a slot counts as open after an ASK or TRYAGAIN. */
 const OPEN_MILLIS = 5_000
 /** A node without slots is kept so long after somebody was sent there. */
 const KEEP_MILLIS = 2_000
 /** A reader that cannot serve is passed over for so long. */
 const SKIP_MILLIS = 1_000
-/** How long a node may be silent while something waits before others are asked about it. */
+/** The time for which a node may be silent while something waits before others are asked about it. */
 export const SUSPECT_MILLIS = 1_000
 /** A node without slots is let go so long after it was last needed. */
 const GRACE_MILLIS = 2_000
@@ -77,7 +77,7 @@ const GRACE_MILLIS = 2_000
 const RECOVERED_MILLIS = 15
 /** Without a deadline a call is refused for so long at most. */
 const ENDLESS_MILLIS = 10_000
-/** What waits for a node that is being started looks again this often. */
+/** The interval at which those that wait for a node that is being started look again. */
 const STARTING_MILLIS = 5
 /** A MOVED so soon after a view that has undone one which said the same contradicts that view. */
 const CONTRADICTION_MILLIS = 2_000
@@ -229,7 +229,7 @@ export class ClusterState {
     this.waitsAlarm.ringBy(Math.min(held.dueAt, held.wakeBy))
   }
 
-  /** What a call fails with whose time is over while no server has it. */
+  /** The failure of a call whose time is over while no server has it. */
   private expired(call: RoutedCall, tag: Refusal["_tag"]): RedisError {
     const { command, hops, refusal, slot, timeoutMillis } = call
     if (call.mayHaveRun) {
@@ -442,7 +442,7 @@ export class ClusterState {
     return this.options.strangers === "follow" ? this.nodeAt(address) : undefined
   }
 
-  /** Somebody wants to speak with it: it is kept, and started if it is not. */
+  /** Keeps a node that a caller wants to speak with, and starts it if it is not. */
   need(node: ClusterNode): void {
     // Those that have slots are kept for that.
     if (!this.owners.includes(node)) node.keepUntil = this.now() + KEEP_MILLIS
@@ -573,7 +573,7 @@ export class ClusterState {
     }
   }
 
-  /** What is queued at nodes that are not its owners any more goes to those that are. */
+  /** Moves what is queued at nodes that are not its owners any more to those that are. */
   private routeQueues(): void {
     for (const node of this.nodes.values()) {
       const { connection } = node
@@ -603,7 +603,7 @@ export class ClusterState {
 
   // -------------------------------------------------------------------------------------------------------- connections
 
-  /** What the connections of a place tell and ask. */
+  /** The hooks of the connections of a place. */
   hooksOf(place: Place): Hooks {
     const { node } = place
     return {
@@ -741,7 +741,7 @@ export class ClusterState {
     PubSub.publishUnsafe(this.changes, { previous, state, cause, sessions: this.sessions })
   }
 
-  /** Nobody could be asked, and will not be: all seeds refuse us. */
+  /** All seeds refuse us: none could be asked, and none will be. */
   refuse(error: RedisError): void {
     this.refusing = error
     this.lastError = error
@@ -758,7 +758,7 @@ export class ClusterState {
   /** Why the map could not be had, before it was had once. */
   firstError: RedisError | undefined = undefined
 
-  /** Nobody could tell the map. Calls wait on; a start that waits for it fails. */
+  /** No node could tell the map. Calls wait on; a start that waits for it fails. */
   unreached(error: RedisError): void {
     this.firstError = error
     this.lastError = error
@@ -823,7 +823,7 @@ const statusOf = (node: ClusterNode, place: Place): NodeStatus => {
   }
 }
 
-/** What a call fails with that was refused until its time was over. */
+/** The failure of a call that was refused until its time was over. */
 export const clusterError = (
   tag: Refusal["_tag"],
   told: {

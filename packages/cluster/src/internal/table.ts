@@ -1,5 +1,5 @@
 /**
- * Who has which slot: one look-up in an array of small integers. `A` is whatever stands for a node.
+ * The owner of each slot: one look-up in an array of small integers. `A` stands for a node.
  *
  * A MOVED patches one slot at once. Patches outlive older views: a view that was asked for before a patch does not undo it.
  * (Another client lost minutes by such an undoing: valkey-glide#5769.)
@@ -21,7 +21,7 @@ export class SlotTable<A> {
   private readonly patches = new Map<number, Patch<A>>()
   /** Patches that the view in force has undone, and said otherwise. */
   private readonly undone = new Map<number, A>()
-  /** How many slots have an owner. */
+  /** The number of slots that have an owner. */
   covered = 0
 
   /** The owner of a slot; `undefined` when nobody is known to have it. */

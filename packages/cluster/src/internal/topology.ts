@@ -31,10 +31,10 @@ const LOOK_MILLIS = 250
 /** A node that has been silent for so long is not asked. */
 const QUIET_MILLIS = 400
 
-/** What starts a place, and what can be started. */
+/** Makes the child spec of a place. */
 export type PlaceSpec = (place: Place) => ChildSpec.ChildSpec<unknown>
 
-/** What a node said: a view, or why there is none. */
+/** The reply of a node: a view, or why there is none. */
 interface Said {
   readonly from: ClusterNode
   readonly service: Service
@@ -288,7 +288,7 @@ export class TopologyWorker {
     return Effect.timeoutOrElse(look, { duration: QUESTION_MILLIS, orElse: () => Effect.succeed(undefined) })
   }
 
-  /** How often it has failed in a row: only the first one is logged. */
+  /** The number of failures in a row: only the first one is logged. */
   private failures = 0
 
   /** No view could be had, or none was believed. */
@@ -312,7 +312,7 @@ export class TopologyWorker {
   }
 }
 
-/** What a start fails with that waits for the map. */
+/** The failure of a start that waits for the map. */
 const unreachedBy = (
   address: string,
   told: ReadonlyArray<{ readonly node: string; readonly cause: string }>

@@ -12,7 +12,7 @@ import type { Address, Node, Shard, Topology } from "../ClusterTopology.ts"
 import { addressText, readPort } from "./addresses.ts"
 import { SLOTS } from "./slots.ts"
 
-/** What is known of the one that was asked, and of the user's wishes. */
+/** The node that was asked, and the user's wishes. */
 export interface Asked {
   /** The host that returned the reply. */
   readonly host: string
@@ -173,7 +173,7 @@ const readShards = (asked: Asked, reply: ReadonlyArray<Resp.Reply>): ReadonlyArr
 
 // --------------------------------------------------------------------------------------------------------------- all
 
-/** How many slots the ranges have in all; they must not overlap. */
+/** The number of slots of the ranges in all; they must not overlap. */
 const coverageOf = (shards: ReadonlyArray<Shard>): number => {
   const ranges = shards.flatMap((shard) => shard.ranges).sort((a, b) => a[0] - b[0])
   let covered = 0

@@ -37,7 +37,7 @@ import { TopologyWorker } from "./topology.ts"
 import { isName } from "./topologyReply.ts"
 import { TypeId } from "./typeId.ts"
 
-/** How many changes a slow reader may be behind. */
+/** The number of changes that a slow reader may be behind. */
 const KEPT_CHANGES = 64
 const KEPT_EVENTS = 256
 
@@ -54,7 +54,7 @@ const serverNameOf = ({ connection, seeds, serverName }: ResolvedCluster, place:
   )
 }
 
-/** What a node's connection is started from. */
+/** The options that a node's connection is started from. */
 const optionsOf = (options: ResolvedCluster, place: Place): RedisOptions.Resolved => {
   const { connection } = options
   const { address } = place.node
@@ -112,7 +112,7 @@ const routerSpec = (state: ClusterState) =>
     start: Effect.succeed(
       ChildSpec.started({
         run: state.waitsAlarm.run(state.lookAtWaits),
-        // Nobody but the cluster's own supervisor can stop it by a shutdown: others' signals do not end it.
+        // Only the cluster's own supervisor can stop it by a shutdown: others' signals do not end it.
         terminate: (reason) => Effect.sync(() => (reason._tag === "Shutdown" ? state.beginClose() : undefined))
       })
     )
