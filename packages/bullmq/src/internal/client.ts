@@ -95,7 +95,7 @@ export class Client extends EventEmitter implements Public {
       this.connect().catch((error: unknown) => this.listenerCount("error") > 0 && this.emit("error", error))
   }
 
-  /** What is under way finishes first, but for what blocks. */
+  /** Calls under way finish first, except blocking ones. */
   async quit(): Promise<string> {
     if (this.state !== "end") {
       this.state = "closing"
@@ -231,7 +231,7 @@ export class Client extends EventEmitter implements Public {
   private transaction(
     send: (service: Service, all: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<PipelineReply>, RedisError>
   ): Transaction {
-    // What was not sent may be sent; what was, may have run.
+    // A call that was not sent may be sent; one that was, may have run.
     return new Transaction(this.hub.scripts, (all) =>
       this.run((service) =>
         Effect.retry(send(service, all), {
@@ -373,7 +373,7 @@ export class Client extends EventEmitter implements Public {
       id = this.call<ReadonlyArray<readonly [string, PlainReply]>>(["XREVRANGE", key, "+", "-", "COUNT", 1]).then(
         (entries) => entries[0]?.[0] ?? "0-0"
       )
-      // What failed is asked again.
+      // A question that failed is asked again.
       id.catch(() => this.starts.delete(key))
       this.starts.set(key, id)
     }

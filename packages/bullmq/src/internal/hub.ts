@@ -1,5 +1,5 @@
 /**
- * What all clients of one connection share: the service, the scripts, and how a call is repeated.
+ * The parts that all clients of one connection share: the service, the scripts, and how a call is repeated.
  *
  * @internal
  */
@@ -28,7 +28,7 @@ export interface Script {
   readonly isJournaled: boolean
 }
 
-/** Whoever listens to the connection. */
+/** A listener to the connection. */
 export interface Listener {
   readonly onChange: (change: StatusChange) => void
 }
@@ -80,7 +80,7 @@ export class Hub {
       this.opened = this.open()
       this.opened.then(
         (service) => this.watch(service),
-        // Whoever waits for it is told.
+        // Those that wait for it are told.
         () => undefined
       )
     }

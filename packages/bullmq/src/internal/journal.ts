@@ -41,7 +41,7 @@ export class Journal {
   /** The replies that have come and were not told yet, by the first key of their calls. */
   private readonly arrived = new Map<string, Array<number>>()
 
-  /** What to put behind the arguments of a call, and what to do when its reply has come. */
+  /** The text to put behind the arguments of a call, and the step to take when its reply has come. */
   begin(key: string): { readonly words: ReadonlyArray<string>; readonly arrived: () => void } {
     const call = ++this.count
     const told = this.arrived.get(key) ?? []

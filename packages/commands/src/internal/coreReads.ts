@@ -31,7 +31,7 @@ export const popped: Reader<readonly [string, number] | null, readonly [Uint8Arr
 
 export const position = /* @__PURE__ */ pair(double, double)
 
-/** What stands in `[member, …]`, in the server's order. */
+/** The elements of `[member, …]`, in the server's order. */
 export const located = (
   distance: boolean,
   hash: boolean,

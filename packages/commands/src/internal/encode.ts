@@ -1,9 +1,9 @@
 /**
  * Arguments to words: what the generated functions share.
  *
- * What no type can stop (an integer that is none, an empty list, two options that exclude each other) is noted where it is
- * found, and `make` makes a command of it that fails. Should that ever be missed, a `NaN` stands in the words, which no
- * encoder sends.
+ * Mistakes that no type can stop (an integer that is none, an empty list, two options that exclude each other) are noted
+ * where they are found, and `make` makes a command of them that fails. Should that ever be missed, a `NaN` stands in the
+ * words, which no encoder sends.
  *
  * @internal
  */
@@ -12,7 +12,7 @@ import type { Reader } from "@relive/core/Reader"
 import type * as Resp from "@relive/core/Resp"
 import type { Int, OneOrMany, Relation, RedisKey, RedisValue, Streams, Vector } from "../Argument.ts"
 
-/** What is wrong with the arguments of the command that is being made. */
+/** The mistake in the arguments of the command that is being made. */
 let problem: string | undefined
 
 const note = (detail: string): void => {
@@ -37,7 +37,7 @@ export const int = (value: Int, name: string): Int => {
   return NaN
 }
 
-/** How many of two options are given. */
+/** 1 for an option that is given, else 0. */
 export const given = (value: unknown): 0 | 1 => (value === undefined ? 0 : 1)
 
 export const exclusive = (names: string): void => note(`at most one of ${names} can be given`)

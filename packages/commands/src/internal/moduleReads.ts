@@ -308,7 +308,7 @@ export const seriesInfo: Reader<TimeSeriesInfo, TimeSeriesInfoBytes> = /* @__PUR
 // Search
 // -----------------------------------------------------------------------------
 
-/** What was asked for beside the documents: it changes the stride of the RESP2 reply. */
+/** The parts asked for beside the documents: they change the stride of the RESP2 reply. */
 export interface SearchFlags {
   readonly noContent?: boolean | undefined
   readonly withScores?: boolean | undefined

@@ -104,7 +104,7 @@ export const claimedIds = /* @__PURE__ */ claiming(texts)
 
 const consumers = /* @__PURE__ */ pairs(text, integer)
 
-/** How many entries are pending, the first and the last of them, and how many for each consumer. */
+/** The number of pending entries, the first and the last of them, and the number for each consumer. */
 export const pendingSummary: Reader<
   readonly [
     count: number,

@@ -13,7 +13,7 @@ import { eventOf, nodeOf, processOf } from "./snapshot.ts"
 
 const host = "127.0.0.1"
 
-/** What a browser that does not read may be behind, in bytes; further events are left out. */
+/** The bytes that a browser which does not read may be behind; further events are left out. */
 const BEHIND = 1 << 20
 
 const security = {
@@ -35,7 +35,7 @@ export const serve = (root: SupervisorRef<never>, port: number): Effect.Effect<O
     const context = yield* Effect.context<never>()
     const watchers = new Set<Fiber.Fiber<void>>()
     const server = Http.createServer((request, response) => {
-      // Whoever only looks must not bring down what he looks at.
+      // An observer must not bring down what it looks at.
       try {
         answer(root, context, watchers, request, response)
       } catch (error) {

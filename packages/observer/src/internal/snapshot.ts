@@ -1,4 +1,4 @@
-/** What the page gets: plain JSON without functions, states or payloads. */
+/** The data that the page gets: plain JSON without functions, states or payloads. */
 import * as ExitReason from "@relive/otp/ExitReason"
 import * as Process from "@relive/otp/Process"
 import type { SupervisorEvent, TreeNode } from "@relive/otp/Supervisor"

@@ -29,7 +29,7 @@ type Eval = Redis.Redis["Service"]["eval"]
 /** The whole error of Relive as the cause, so that its reason, its `delivery` and `isRetryable` can be read. */
 const toTheirs = (cause: RedisError): Redis.RedisError => new Redis.RedisError({ cause })
 
-/** What a command or a script returns only its caller can say, as in Effect's own types. */
+/** Gives a result the type that only the caller of a command or script can say, as in Effect's own types. */
 const shaped = <A>(
   command: ReadonlyArray<string>,
   reply: Effect.Effect<Reply, RedisError>
@@ -43,7 +43,7 @@ const makeSend =
   (service: Service, options: CallOptions | undefined): Send =>
   (command, ...args) => {
     const words = [command, ...args]
-    // How long the server may block is what such a command says itself.
+    // Such a command says itself how long the server may block.
     return shaped(words, service.command(words, options !== undefined && isBlocking(words) ? undefined : options))
   }
 

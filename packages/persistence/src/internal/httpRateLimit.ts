@@ -17,7 +17,7 @@ import type { Options, Target, TooManyRequests } from "../HttpRateLimit.ts"
 /** Rounded up: whoever waits that long is let in. */
 const seconds = (duration: Duration.Duration): number => Math.max(0, Math.ceil(Duration.toSeconds(duration)))
 
-/** What every response of this request will say, whatever it turns out to be. */
+/** The headers that every response of this request will have, whatever it turns out to be. */
 const withHeaders = (headers: Readonly<Record<string, string>>) =>
   HttpEffect.appendPreResponseHandler((_request, response) =>
     Effect.succeed(HttpServerResponse.setHeaders(response, headers))

@@ -40,7 +40,7 @@ const textOf = (bytes: Uint8Array): string => {
 
 const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === "string" ? encoder.encode(value) : value)
 
-/** Somebody else changed the entry between our reading and our writing of it. */
+/** Another client changed the entry between our reading and our writing of it. */
 class Changed {
   readonly _tag = "Changed"
 }

@@ -129,7 +129,7 @@ export const make = (service: Service, config: ShardingConfig["Service"], prefix
   const expiration = Math.max(1, Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(config.shardLockExpiration))))
   const interval = Duration.toMillis(Duration.fromInputUnsafe(config.shardLockRefreshInterval))
   const options: CallOptions = { timeout: Math.max(1, Math.min(interval, expiration / 3, service.timeoutMillis)) }
-  /** What this process asked for and did not release: nobody else has a list of it for `releaseAll`. */
+  /** The shards that this process asked for and did not release: only this list of them is there for `releaseAll`. */
   const asked = new Set<string>()
 
   const run = (script: Run, keys: ReadonlyArray<string>, args: ReadonlyArray<Argument>) =>

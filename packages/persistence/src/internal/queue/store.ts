@@ -31,10 +31,10 @@ type Store = PersistedQueue.PersistedQueueStore["Service"]
 
 const PersistedQueueError = PersistedQueue.PersistedQueueError
 
-/** How long the server is asked to wait for an element at most. */
+/** The longest time that the server is asked to wait for an element. */
 const BLOCK_SECONDS = 10
 
-/** How long a process that offers, too, waits for its own next offer before it blocks. */
+/** The time that a process which offers, too, waits for its own next offer before it blocks. */
 const GRACE_MILLIS = 2
 
 /** Elements that one script takes at most. */
@@ -58,7 +58,7 @@ const deadLetterOf = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> | undef
   return undefined
 }
 
-/** Nobody will ever be there again to do it. */
+/** Whether the error says that the connection has ended for good. */
 const isEnd = ({ reason }: RedisError): boolean =>
   reason._tag === "ConnectionError" && (reason.kind === "shutdown" || reason.kind === "closed")
 
@@ -67,7 +67,7 @@ const isUnknownCommand = ({ reason }: RedisError): boolean =>
 
 const isArray = (reply: Reply | undefined): reply is ReadonlyArray<Reply> => Array.isArray(reply)
 
-/** What the script `take` returned. */
+/** The reply of the script `take`. */
 const readTaken = (reply: Reply): { readonly due: number; readonly claims: ReadonlyArray<Claim> } => {
   const [due, taken] = isArray(reply) ? reply : []
   const claims: Array<Claim> = []
@@ -105,7 +105,7 @@ class WokenStore {
   private readonly queues = new Map<string, Takers>()
   /** The claims of this process: their locks are extended while they are here. */
   private readonly active = new Map<string, { readonly owners: string; readonly id: string }>()
-  /** Does the server have BLMOVE? */
+  /** Whether the server has BLMOVE. */
   private blocks = true
   private closed = false
 
@@ -204,7 +204,7 @@ class WokenStore {
     return Effect.as(Effect.addFinalizer(onExit), { id, attempts, element })
   }
 
-  /** What is kept of a failure; the script adds when it was. */
+  /** The record of a failure; the script adds when it was. */
   private record(id: string, element: unknown, attempts: number, lastFailure: string): string {
     return JSON.stringify({ id, element, attempts, lastFailure }).slice(0, -1)
   }
@@ -294,7 +294,7 @@ class WokenStore {
           Effect.sync(() => takers.unblocked())
         )
       )
-      // What ended before this line has nothing left to be woken by.
+      // An end before this line leaves nothing to be woken by.
       if (fiber.pollUnsafe() === undefined) takers.blocked = fiber
     }
     return Effect.raceFirst(Effect.sleep(millis), takers.until(millis))
@@ -331,7 +331,7 @@ class WokenStore {
     })
   }
 
-  /** What comes back is waited for; what does not fails those who wait. */
+  /** Waits for a connection that comes back; one that does not fails those who wait. */
   private troubled(takers: Takers, cause: Cause.Cause<RedisError>): Effect.Effect<void> {
     const reason = cause.reasons.find(Cause.isFailReason)
     if (reason !== undefined && isEnd(reason.error)) {
@@ -340,7 +340,7 @@ class WokenStore {
     return troubled(cause)
   }
 
-  /** Nobody is handed anything any more. */
+  /** Ends the handing out of elements. */
   readonly close = Effect.sync(() => {
     this.closed = true
     for (const takers of this.queues.values()) takers.fail(closed())

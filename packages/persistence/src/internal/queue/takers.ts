@@ -30,12 +30,12 @@ export class Takers {
   maxAttempts = Infinity
   /** When to look for elements whose takers are gone: at once, and then from time to time. */
   recoverAt = -Infinity
-  /** What waits for the server to say that there is an element. */
+  /** The fiber that waits for the server to say that there is an element. */
   blocked: Fiber.Fiber<void> | undefined = undefined
   /** This process offers, too: then the next element is likely its own. */
   isOfferedHere = false
   private readonly nudge = Latch.makeUnsafe(false)
-  /** How many milliseconds the loop waits for, while it waits; else below zero. */
+  /** The milliseconds that the loop waits for, while it waits; else below zero. */
   private waits = -1
 
   constructor(keys: QueueKeys) {
