@@ -662,6 +662,23 @@ describe("options", () => {
       })
   )
 
+  fake(
+    "that are functions may throw, or return nonsense: the addresses stay as they are",
+    () =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* Redis.command(["GET", "x"]), "x of A")
+      }),
+    {
+      mapAddress: ({ port }) => {
+        if (port % 2 === 0) throw new Error("the user's")
+        return JSON.parse("{}")
+      },
+      serverName: () => {
+        throw new Error("the user's")
+      }
+    }
+  )
+
   fake("CLU-074 CLU-076 CLU-084 CLU-085 of seeds are taken: URLs, records, database 0, credentials", (cluster) =>
     Effect.gen(function* () {
       assert.strictEqual(yield* Redis.command(["GET", "x"]), "x of A")

@@ -79,9 +79,23 @@ const isEncrypted = (seed: unknown): boolean => {
 
 const refusedNames = ["url", "host", "port", "path", "sentinel", "exitOnDisconnection"] as const
 
+/** What a function of the user's returns; nothing when it throws, as nobody could be told. */
+const attempted = <A>(run: () => A): A | undefined => {
+  try {
+    return run()
+  } catch {
+    return undefined
+  }
+}
+
 const makeMap = (given: MapAddress | undefined): ResolvedCluster["mapAddress"] | string => {
   if (given === undefined) return (announced) => announced
-  if (typeof given === "function") return (announced, node) => given(announced, node) ?? announced
+  if (typeof given === "function") {
+    return (announced, node) => {
+      const mapped = attempted(() => given(announced, node))
+      return isAddress(mapped) && mapped.port !== undefined ? mapped : announced
+    }
+  }
   const map = new Map<string, Address>()
   for (const [from, to] of Object.entries(given)) {
     const target = typeof to === "string" ? readEndpoint(to, "127.0.0.1") : to
@@ -164,7 +178,7 @@ export const resolveCluster = (input: Options): Effect.Effect<ResolvedCluster, R
         tls: encrypted?.tls ?? first.tls
       },
       mapAddress: mapped,
-      serverName,
+      serverName: typeof serverName === "function" ? (node) => attempted(() => serverName(node)) : undefined,
       readFrom: readFrom ?? "primary",
       misses: misses ?? "ask",
       everyMillis,

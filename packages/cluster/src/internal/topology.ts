@@ -157,7 +157,10 @@ export class TopologyWorker {
       if (state.table.covered < 16_384 && believed) state.trigger("uncovered")
       for (const tell of told) tell()
       state.topologyBell.ring()
-    })
+    }).pipe(
+      // Nobody else would begin the next one.
+      Effect.onError(() => Effect.sync(() => state.refresher.done(state.now(), true, state.isUnserved)))
+    )
   }
 
   /** Those that can be asked: the one that knows first, the others by chance. */
