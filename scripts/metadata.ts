@@ -29,7 +29,7 @@ for (const each of publicPackages) {
   write(file, isRight, () => `${JSON.stringify({ ...manifest, ...metadata }, null, 2)}\n`)
   const readme = `${each.folder}/README.md`
   const text = read(readme)
-  write(readme, withLinks(text) === text, () => withLinks(text))
+  write(readme, withLinks(text, each) === text, () => withLinks(text, each))
 }
 // The order of a manifest's fields is the formatter's.
 if (!isCheck && stale > 0) run(process.execPath, [Path.join(root, "node_modules/oxfmt/bin/oxfmt")], root)

@@ -37,6 +37,13 @@ export const metadataOf = ({ folder }: Package) => ({
 
 const [, host = "", , name = ""] = /^(https:\/\/[^/]+\/)([^/]+)\/([^/]+)$/.exec(projectUrl) ?? []
 
-/** A text whose links to the project are those of its owner. A README is shown by the registry, where nothing is beside it. */
-export const withLinks = (text: string): string =>
-  text.replaceAll(new RegExp(`${host.replaceAll(".", String.raw`\.`)}[^/\\s)]+/${name}(?=[/)\\s])`, "g"), projectUrl)
+const others = new RegExp(`${host.replaceAll(".", String.raw`\.`)}[^/\\s)]+/${name}(?=[/)\\s])`, "g")
+
+/**
+ * A package's README whose links to the project are whole, and those of its owner: the registry shows it, where nothing is beside
+ * it.
+ */
+export const withLinks = (text: string, { folder }: Pick<Package, "folder">): string =>
+  text
+    .replaceAll(/\]\((\.\.?\/[^)\s#]*)/g, (_link, path: string) => `](${urlOf(Path.posix.join(folder, path))}`)
+    .replaceAll(others, projectUrl)

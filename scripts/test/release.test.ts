@@ -18,8 +18,8 @@ describe("a public package", () => {
 
     it(`${each.name} has links that work where nothing is beside its README`, () => {
       const links = [...read("README.md").matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link ?? "")
-      for (const link of links) assert.match(link, /^(https:|#)/)
-      assert.strictEqual(withLinks(read("README.md")), read("README.md"))
+      for (const link of links) assert.match(link, /^(https:|#)/, "npm run metadata")
+      assert.strictEqual(withLinks(read("README.md"), each), read("README.md"))
       for (const link of links.filter((link) => link.startsWith(projectUrl))) {
         const path = link.slice(`${projectUrl}/tree/main/`.length).replace(/#.*/, "")
         assert.ok(Fs.existsSync(Path.join(root, path)), link)
@@ -34,9 +34,12 @@ describe("a public package", () => {
     assert.match(stderr, /npm run pack/)
   })
 
-  it("follows its owner's name wherever it stands", () => {
-    const link = `[a](${projectUrl}/tree/main/docs) and [b](https://github.com/other/relive/tree/main/docs)`
-    assert.strictEqual(withLinks(link), `[a](${projectUrl}/tree/main/docs) and [b](${projectUrl}/tree/main/docs)`)
+  it("follows its owner's name wherever it stands, and has no link to what is beside it", () => {
+    const link = "[a](https://github.com/other/relive/tree/main/docs) and [b](../core/README.md#options) and [c](#here)"
+    assert.strictEqual(
+      withLinks(link, { folder: "packages/pool" }),
+      `[a](${projectUrl}/tree/main/docs) and [b](${projectUrl}/tree/main/packages/core/README.md#options) and [c](#here)`
+    )
     assert.include(projectUrl, placeholder)
   })
 })
