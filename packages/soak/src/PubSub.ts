@@ -29,7 +29,7 @@ interface Wish {
 const all: RedisPubSub.Wanted = { kind: "channel", names: channels }
 
 /** So many names that they are confirmed in several reads; those that are published on come last. */
-const fillers = Array.from({ length: 1500 }, (_, i) => `soak:filler:${i}`)
+const fillers = Array.from({ length: 800 }, (_, i) => `soak:filler:${i}`)
 
 const wishes: ReadonlyArray<Wish> = [
   { wanted: { kind: "channel", names: [...fillers, ...channels] }, options: {}, takesMillis: 0 },
