@@ -5,7 +5,7 @@
  * @internal
  */
 
-/** How a call stands, in three bits. */
+/** The state of a call, in three bits. */
 export const state = {
   absent: 0,
   pending: 1,
@@ -34,12 +34,12 @@ interface Chunk {
   times: { readonly submitted: Float64Array; readonly settled: Float64Array } | undefined
 }
 
-/** What is kept of one call; the times are `undefined` for an old one. */
+/** The record of one call; the times are `undefined` for an old one. */
 export interface Row {
   readonly state: State
   readonly isWrite: boolean
   readonly mayRepeat: boolean
-  /** How often the server executed it; 3 stands for more too. */
+  /** The number of times that the server executed it; 3 stands for more too. */
   readonly executed: number
   readonly kind: number
   readonly submittedAt: number | undefined
@@ -52,7 +52,7 @@ export class CallTable {
   private readonly chunks: Array<Chunk> = []
   private nextId = 0
 
-  /** How many calls there are; their ids are the numbers below it. */
+  /** The number of calls; their ids are the numbers below it. */
   get size(): number {
     return this.nextId
   }

@@ -1,5 +1,5 @@
 /**
- * What a server is started with: its settings, from the options, and the files they are written to.
+ * The configuration of a server: its settings, from the options, and the files they are written to.
  *
  * @internal
  */
@@ -22,7 +22,7 @@ export interface Settings {
   readonly url: string
   readonly certificates: Certificates | undefined
   readonly directives: ReadonlyArray<Directives>
-  /** What `command` logs in with. */
+  /** The credentials that `command` logs in with. */
   readonly login: ReadonlyArray<string> | undefined
   readonly sentinel: boolean
   readonly startTimeoutMillis: number

@@ -14,13 +14,13 @@ import * as RealTime from "./realTime.ts"
 import { encodeCommand, ErrorValue, GrammarError, incomplete, Parser, type Value } from "./resp.ts"
 import { Signal } from "./signal.ts"
 
-/** How a step of the script that waits for input goes on: not yet, or with this. */
+/** The result of a step of the script that waits for input: not yet, or this. */
 type Attempt<A> = Exit.Exit<A, FakeServerError> | undefined
 
 export class FakeConnection implements Connection {
   readonly index: number
   private readonly raw: Net.Socket
-  /** What bytes go through: `raw`, or TLS over it. */
+  /** The socket that bytes go through: `raw`, or TLS over it. */
   private readonly socket: Net.Socket
   private readonly log: (entry: LogEntry) => void
   private readonly parser = new Parser({ inline: true })
@@ -43,7 +43,7 @@ export class FakeConnection implements Connection {
     this.socket.on("end", this.onEnd)
     this.socket.on("close", this.onEnd)
     for (const socket of new Set([this.raw, this.socket])) {
-      // What a peer does to a fake server is for the script to judge; an error is always followed by "close".
+      // The script judges what a peer does to a fake server; an error is always followed by "close".
       socket.on("error", () => {})
     }
     PeerSocket.onClosed(this.socket, () => this.record("closed"))

@@ -47,7 +47,7 @@ export class Guardian {
     this.shell.stdin?.write(`${pid ?? ""}\n`)
   }
 
-  /** What the shell does, done now, but for the directory. */
+  /** Does the shell's work now, except for the directory. */
   strike(): void {
     if (this.pid !== undefined) killQuietly(this.pid)
   }

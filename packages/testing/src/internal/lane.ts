@@ -11,7 +11,7 @@ import type { Injection } from "./injection.ts"
 import type { Random } from "./random.ts"
 import { now } from "./realTime.ts"
 
-/** What a lane needs of the connection it belongs to, and of the proxy. */
+/** The parts of its connection and of the proxy that a lane needs. */
 export interface LaneContext {
   readonly random: Random
   /** The faults of now, oldest first. */
@@ -30,7 +30,7 @@ interface Chunk {
   readonly luck: number
 }
 
-/** What the faults of now say about the next chunk. */
+/** The effect of the present faults on the next chunk. */
 interface Plan {
   /** Nothing may pass for this long; `Infinity` until something changes. */
   readonly wait: number

@@ -48,7 +48,7 @@ export const incomplete: unique symbol = Symbol("incomplete")
  * With `inline`, a line that starts with no type byte is a command in Redis' inline form, as a server accepts it.
  */
 export class Parser {
-  /** What was fed and not dropped yet: a view of `storage`, whose free end takes the next chunks. */
+  /** The bytes that were fed and not dropped yet: a view of `storage`, whose free end takes the next chunks. */
   private buffer: Buffer = Buffer.alloc(0)
   private storage: Buffer = this.buffer
   private position = 0

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import { spawn, type ChildProcess } from "node:child_process"
 import { Signal } from "./signal.ts"
 
-/** How a process ended, in words: `exit code 1`, `signal SIGKILL`, or the error that kept it from starting. */
+/** The end of a process, in words: `exit code 1`, `signal SIGKILL`, or the error that kept it from starting. */
 export type Ending = string
 
 // After "exit" the pipes may still hold lines ("close" tells when they are read), but a forked child of the server

@@ -123,7 +123,7 @@ export class Timers {
     return timer !== undefined && this.cancel(timer)
   }
 
-  /** Forgets keys that are over when they are too many: no event says that a tick has been taken. */
+  /** Keeps a timer by its key. Keys that are over are forgotten when they are too many: no event says that a tick was taken. */
   private remember(key: TimerKey, timer: TimerImpl): void {
     if (this.byKey.size >= fewKeys && this.byKey.size >= 2 * this.heap.length) {
       for (const [other, { isWaiting, place }] of this.byKey) if (place < 0 && !isWaiting) this.byKey.delete(other)
