@@ -75,12 +75,12 @@ export interface Spec<A> {
   readonly deadlineMillis?: number | undefined
   /** Is this failure, by which nothing ran, a right answer? `LOADING` always is. */
   readonly refusal?: ((error: RedisError) => boolean) | undefined
-  /** What is wrong with the reply, if something is. */
+  /** The fault of the reply, if it has one. */
   readonly check?: ((reply: A, ids: ReadonlyArray<number>) => string | undefined) | undefined
   readonly run: (ids: ReadonlyArray<number>, options: CallOptions) => Effect.Effect<A, RedisError, RedisService>
 }
 
-/** How a call settled. */
+/** The way in which a call settled. */
 export type Settled<A> =
   | { readonly _tag: "Acknowledged"; readonly reply: A; readonly ids: ReadonlyArray<number> }
   | { readonly _tag: "Refused"; readonly ids: ReadonlyArray<number> }
@@ -90,7 +90,7 @@ export type Settled<A> =
       readonly ids: ReadonlyArray<number>
     }
 
-/** How often, and how soon, a call is troubled. */
+/** The rate and the delay with which a call is troubled. */
 const trouble = { interrupt: 0.04, hurry: 0.04, interruptMillis: 12, hurryMillis: 25 }
 
 /** A call that settles this much after its deadline counts as not settled: our own event loop may be late too. */

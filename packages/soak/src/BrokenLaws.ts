@@ -8,7 +8,7 @@ import { join } from "node:path"
 
 export interface Mutant {
   readonly name: string
-  /** What is wrong with it, in words. */
+  /** The fault, in words. */
   readonly breaks: string
   readonly file: string
   readonly from: string

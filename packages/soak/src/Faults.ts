@@ -1,5 +1,5 @@
 /**
- * What goes wrong, and when: plans that are plain data, made from the seed before anything runs, and their players.
+ * Faults and their times: plans that are plain data, made from the seed before anything runs, and their players.
  *
  * Besides the loss faults there is corruption, a little: it must end the session, and a connection that goes on without
  * answering is a law broken. The details of corruption have a suite of their own, in the tests of this package.

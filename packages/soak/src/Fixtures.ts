@@ -23,7 +23,7 @@ export const texts: readonly [Fixture, ...ReadonlyArray<Fixture>] = [
   fixture("fixture:large", "abcdefghijklmnop".repeat(2_500))
 ]
 
-/** What is no text has to be asked for in bytes. */
+/** Values that are no text have to be read as bytes. */
 export const bytes: readonly [Fixture, ...ReadonlyArray<Fixture>] = [...texts, fixture("fixture:binary", everyByte)]
 
 /** A list, so that commands for other types fail on it. */

@@ -1,5 +1,5 @@
 /**
- * What happened when, as far back as a bounded memory reaches: faults, changes of state, and every call that did not go
+ * The events of a run, as far back as a bounded memory reaches: faults, changes of state, and every call that did not go
  * well. It is what is shown with a broken law.
  */
 
@@ -13,7 +13,7 @@ export interface Event {
   readonly call?: readonly [first: number, last: number] | undefined
 }
 
-/** What to show: a stretch of time, and the call in question. */
+/** The part to show: a stretch of time, and the call in question. */
 export interface Question {
   readonly from: number
   readonly to: number

@@ -17,7 +17,7 @@ import * as Stream from "effect/Stream"
 import type { History } from "./History.ts"
 import { closeTimeoutMillis, type Connection } from "./Settings.ts"
 
-/** What a connection was doing at a moment. */
+/** The activity of a connection at a moment. */
 export interface Glance {
   readonly isDown: boolean
   readonly life: number
@@ -31,7 +31,7 @@ interface SessionChange {
   readonly cause: RedisError | undefined
 }
 
-/** What is made again with each life. */
+/** The parts that are made again with each life. */
 interface Opened {
   readonly service: Service
   readonly sessions: Stream.Stream<SessionChange>
@@ -45,7 +45,7 @@ export class Lane {
   readonly proxy: FaultProxy.FaultProxy
   /** The one of now; after a close the closed one, until the next is there. */
   service: Service
-  /** How often a ready session has ended. */
+  /** The number of ready sessions that have ended. */
   endings = 0
   /** Why and when the last of them has. */
   lastEnd = { kind: "", at: 0 }
@@ -54,7 +54,7 @@ export class Lane {
   answeredAt = 0
   /** Reads written again, by the connections before this one. */
   private repeatedBefore = 0
-  /** How many connections there were. */
+  /** The number of connections so far. */
   life = 0
   private downSince: number | undefined = undefined
   private faults = 0
@@ -127,7 +127,7 @@ export class Lane {
   /** Closes the connection, whatever is under way; `false` if that did not end in time. */
   readonly shut: Effect.Effect<boolean> = Effect.suspend(() => this.close)
 
-  /** How many reads were written again. To be asked after the close. */
+  /** The number of reads that were written again. To be read after the close. */
   get readsRepeated(): number {
     return this.repeatedBefore
   }

@@ -1,5 +1,5 @@
 /**
- * What is left in the process: sockets and timers that Node still holds, and fibers that the supervisors still list.
+ * The leftovers of the process: sockets and timers that Node still holds, and fibers that the supervisors still list.
  * `process.getActiveResourcesInfo` does not show what was unref'd, so the resources are followed from their birth, by
  * `async_hooks`.
  */
@@ -13,14 +13,14 @@ import { createHook } from "node:async_hooks"
 const sockets = new Set(["TCPWRAP", "TCPCONNECTWRAP"])
 const timers = new Set(["Timeout"])
 
-/** What is held at a moment, by its ids. */
+/** The things held at a moment, by their ids. */
 export interface Held {
   readonly sockets: ReadonlySet<number>
   readonly timers: ReadonlySet<number>
   readonly fibers: ReadonlySet<number>
 }
 
-/** What is held now and was not before. */
+/** The things held now that were not before. */
 export interface Leaked {
   readonly sockets: number
   readonly timers: number
@@ -59,7 +59,7 @@ export class Leaks {
     fibers: new Set(fibers.map(({ id }) => id))
   }))
 
-  /** What came since `before` and is still there. */
+  /** The things that came since `before` and are still there. */
   readonly since = (before: Held): Effect.Effect<Leaked> =>
     Effect.map(Process.liveFibers, (fibers) => ({
       sockets: [...this.sockets].filter((id) => !before.sockets.has(id)).length,

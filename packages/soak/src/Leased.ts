@@ -1,4 +1,4 @@
-/** What runs on a connection that nobody shares: leases by hand, and optimistic transactions. */
+/** The work on a connection that nobody shares: leases by hand, and optimistic transactions. */
 import { Redis, type RedisService } from "@relive/core"
 import type { RedisError } from "@relive/core/RedisError"
 import type { PipelineReply, Service } from "@relive/core/RedisService"

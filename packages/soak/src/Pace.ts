@@ -1,7 +1,7 @@
 /**
- * Who may make a call now. All together stay under a rate. A kind that is far ahead waits for those that are behind, as long
- * as enough is done in all, so that slow kinds are not drowned. And those that dial a connection for each call get little more
- * than their share: dials cost more than all the rest, and would leave no time for it.
+ * The pace of the fibers: which of them may make a call now. All together stay under a rate. A kind that is far ahead waits
+ * for those that are behind, as long as enough is done in all, so that slow kinds are not drowned. And those that dial a
+ * connection for each call get little more than their share: dials cost more than all the rest, and would leave no time for it.
  */
 import * as Effect from "effect/Effect"
 import { kinds, type Book, type Kind } from "./Book.ts"

@@ -1,5 +1,5 @@
 /**
- * What is written: texts that are a function of a call's id, so that whoever finds one can tell whose it is and whether it
+ * The values that are written: texts that are a function of a call's id, so that a reader can tell whose one is and whether it
  * is whole.
  */
 

@@ -19,7 +19,7 @@ import type { Lane } from "./Lane.ts"
 
 const channels = ["soak:ch:0", "soak:ch:1", "soak:ch:2"]
 
-/** What one subscriber asks for; `takesMillis` for each message, so that its buffer overflows at times. */
+/** The wishes of one subscriber; `takesMillis` for each message, so that its buffer overflows at times. */
 interface Wish {
   readonly wanted: RedisPubSub.Wanted
   readonly options: RedisPubSub.SubscribeOptions
@@ -28,7 +28,7 @@ interface Wish {
 
 const all: RedisPubSub.Wanted = { kind: "channel", names: channels }
 
-/** So many names that they are confirmed in several reads; those that are published on come last. */
+/** The names: so many that they are confirmed in several reads. Those that are published on come last. */
 const fillers = Array.from({ length: 800 }, (_, i) => `soak:filler:${i}`)
 
 const wishes: ReadonlyArray<Wish> = [
@@ -204,7 +204,7 @@ export class PubSub {
     const newest = places.at(-1)?.number ?? -1
     let at = 0
     for (const [number, { answeredAt, sentAt }] of published.entries()) {
-      // What was published last was on its way when it ended.
+      // The last messages were on their way when it ended.
       if (number > newest) return
       if (seen.has(number) || answeredAt === undefined || sentAt < subscribedAt) continue
       while (at < places.length && (places[at]?.number ?? 0) < number) at++

@@ -108,7 +108,7 @@ export class Queue {
     return book.ledger.executed(Number(id))
   }
 
-  /** What is left at the end, read past the proxy. */
+  /** The items left at the end, read past the proxy. */
   readonly settle = (server: RedisServer.RedisServer): Effect.Effect<void, RedisServer.RedisServerError> =>
     Effect.gen({ self: this }, function* () {
       const { ledger } = this.work.book

@@ -11,7 +11,7 @@ import { sameBytes, show } from "./Fixtures.ts"
 import * as Payload from "./Payload.ts"
 import { repeat, type Work } from "./Work.ts"
 
-/** So many unknown writes, and a new key is taken. */
+/** The number of unknown writes after which a new key is taken. */
 const mostUnknown = 12
 
 class Register {

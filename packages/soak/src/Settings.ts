@@ -1,5 +1,5 @@
 /**
- * What a soak is told, and what it decides itself.
+ * The settings of a soak: those it is given, and those it decides itself.
  *
  * The times are far shorter than a program would choose: a soak wants many lives of a connection, not long ones. They
  * are printed with each run.
@@ -49,7 +49,7 @@ export const parse = (args: ReadonlyArray<string>): Settings | string => {
 /** The deadline of a call that does not say its own, in milliseconds. */
 export const timeoutMillis = 800
 
-/** How long a close may take, in milliseconds. */
+/** The time that a close may take, in milliseconds. */
 export const closeTimeoutMillis = 500
 
 /** A connection under soak, or a pool of `size`. The name is that of its clients at the server, too. */
@@ -59,7 +59,7 @@ export interface Connection {
   readonly options: RedisOptions.Options
 }
 
-/** What all of them have in common, in milliseconds. */
+/** The settings that all of them share, in milliseconds. */
 export const common = {
   timeout: timeoutMillis,
   connectTimeout: 600,
@@ -74,7 +74,7 @@ export const common = {
   leaseIdle: 500
 } satisfies RedisOptions.Options
 
-/** What can be chosen differently is, so that each way is soaked. */
+/** The settings that differ, so that each way is soaked. */
 export const connections: ReadonlyArray<Connection> = [
   { name: "soak-wait", options: common },
   { name: "soak-resp2", options: { ...common, protocol: 2, mailboxCommands: 24, inFlightCommands: 16 } },
@@ -82,10 +82,10 @@ export const connections: ReadonlyArray<Connection> = [
   { name: "soak-pool", size: 3, options: common }
 ]
 
-/** How many commands a second the workload aims at, and below what it lets no kind of call hold up the others. */
+/** The commands a second that the workload aims at, and the rate below which no kind of call may hold up the others. */
 export const rate = { most: 4_000, least: 1_800 }
 
-/** What a run must have done to mean something. */
+/** The least that a run must have done to mean something. */
 export const enough = {
   commandsPerSecond: 1_000,
   faultsPerSecond: 1,

@@ -44,7 +44,7 @@ export interface Outcome {
   readonly report: Report
   readonly findings: ReadonlyArray<Finding>
   readonly history: History
-  /** How long it took, in seconds. */
+  /** Its duration in seconds. */
   readonly seconds: number
 }
 
@@ -72,7 +72,7 @@ const sweepMillis = 1_000
 const sampleMillis = 20
 const heldUpMillis = 60
 const shownLeaks = 5
-/** How far before a finding that took time to be one. */
+/** The stretch of history shown before a finding that took time to be one. */
 const lookBackMillis = 4_000
 
 export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.RedisServerError, Scope.Scope> =>
@@ -107,7 +107,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     return { ...report, history, seconds: soaked.seconds }
   })
 
-/** What was seen while it ran. */
+/** The observations while it ran. */
 interface Soaked {
   readonly faults: ReadonlyMap<Faults.Kind, number>
   readonly maxMailboxDepth: number
@@ -200,7 +200,7 @@ const soak = (
     yield* Scope.close(publishing, Exit.void)
     pubsub.judge()
     yield* settleAll(book, working)
-    // What a proxy still holds may be executed yet.
+    // Bytes that a proxy still holds may be executed yet.
     yield* Effect.timeoutOption(allLeft(lanes), leaveWithinMillis)
     yield* traces.sweep
     yield* Effect.forEach(works.queues, (queue) => queue.settle(server), { discard: true })

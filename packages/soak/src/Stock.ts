@@ -1,6 +1,6 @@
 /**
- * What one queue must hold, from the side of those who push and pop: an item that was pushed for sure must come out or be
- * left at the end. Only a pop whose reply was lost may have taken one along; each such pop is an excuse for one item.
+ * The items that one queue must hold, from the side of those who push and pop: an item that was pushed for sure must come
+ * out or be left at the end. Only a pop whose reply was lost may have taken one along; each such pop is an excuse for one item.
  */
 
 /** A pop whose connection is gone cannot take anything any more after this: no fault holds bytes up for so long. */
@@ -9,7 +9,7 @@ const excuseMillis = 15_000
 /** A pop that is under way. */
 export interface Pop {
   readonly startedAt: number
-  /** What was there for sure when it was made. */
+  /** The items that were there for sure when it was made. */
   readonly before: ReadonlyArray<number>
   readonly pushesBefore: number
 }
@@ -60,7 +60,7 @@ export class Stock {
     this.excuses.push(pop.startedAt)
   }
 
-  /** What is there for sure. */
+  /** The items that are there for sure. */
   get items(): ReadonlyArray<number> {
     return [...this.there]
   }

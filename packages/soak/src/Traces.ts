@@ -1,5 +1,5 @@
 /**
- * What the server executed. Every write leaves its id in a key; each sweep reads and empties those keys in one
+ * The writes that the server executed. Every write leaves its id in a key; each sweep reads and empties those keys in one
  * transaction, past the proxies, so that they stay small and nothing is seen twice. A write that runs late (its bytes were
  * held up while its session died) is found by a later sweep, or by the last one, when no connection is left.
  *

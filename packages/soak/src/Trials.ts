@@ -20,7 +20,7 @@ import type { Kind } from "./Faults.ts"
 import type * as Seeded from "./Seeded.ts"
 import { common } from "./Settings.ts"
 
-/** What the trials are run with. */
+/** The setting of the trials. */
 export interface Trials {
   readonly random: Seeded.Seeded
   readonly counted: (kind: Kind) => void

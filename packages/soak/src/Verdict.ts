@@ -1,4 +1,4 @@
-/** What a run came to: the line of JSON, the exit code, and what to show when a law was broken. */
+/** The verdict of a run: the line of JSON, the exit code, and the text to show when a law was broken. */
 import type { Ledger } from "@relive/testing"
 import { kinds as callKinds, type Finding, type Law } from "./Book.ts"
 import type { History } from "./History.ts"
@@ -71,7 +71,7 @@ export const tooLittle = (report: Report, seconds: number): ReadonlyArray<string
   return reasons
 }
 
-/** What the ledger found, for a reader. */
+/** The findings of the ledger, for a reader. */
 export const findingsOf = (violations: ReadonlyArray<Ledger.Violation>): ReadonlyArray<Finding> =>
   violations.map((violation) => {
     const from = violation.submittedAtMillis ?? 0

@@ -1,4 +1,4 @@
-/** What a fiber of the workload is made of. */
+/** The parts of a fiber of the workload. */
 import * as Effect from "effect/Effect"
 import type { RedisServer } from "@relive/testing"
 import type { Book, Kind } from "./Book.ts"

@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 
 export type Text = string | number
 
-/** What became of one command. */
+/** The outcome of one command. */
 export type Outcome =
   | { readonly _tag: "Ok"; readonly reply: unknown }
   /** `ran`: what the client says, `"no"` for what a server has refused, `undefined` when it says nothing. */

@@ -3,7 +3,7 @@
  * [--seed S] [--client relive|ioredis|node-redis] [--variant replicas] [--json]`.
  *
  * A real cluster of three primaries with a replica each, 32 workers, and one thing that is done to the cluster all the while.
- * What each call was told is compared with what the servers have. The last line on stdout is one line of JSON. Exit code 0:
+ * The outcome of each call is compared with the data on the servers. The last line on stdout is one line of JSON. Exit code 0:
  * no law was broken and every bound of the schedule was kept. 1: one was not, and `broken` names it.
  */
 import { FaultProxy, RedisCluster } from "@relive/testing"
@@ -68,7 +68,7 @@ const placesOf = (random: () => number): ReadonlyArray<Place> =>
     })
   )
 
-/** What the nodes have counted: questions for the map, and refusals by kind. */
+/** The counts of the nodes: questions for the map, and refusals by kind. */
 interface Counted {
   readonly asked: number
   readonly moved: number
@@ -235,7 +235,7 @@ const report = (
 
 type Report = ReturnType<typeof report>
 
-/** What no run may show, and what a schedule may cost at most. */
+/** Checks the figures that no run may show, and the most that a schedule may cost. */
 const brokenBy = (figures: Report): ReadonlyArray<string> => {
   const broken: Array<string> = []
   const must = (isKept: boolean, what: string) => {

@@ -1,4 +1,4 @@
-/** What is done to the cluster meanwhile. */
+/** The changes that are made to the cluster meanwhile. */
 import { Fault } from "@relive/testing"
 import type { FaultProxy, RedisCluster, RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ export interface Stage {
   readonly random: () => number
 }
 
-/** What a schedule says of itself: which shard it was about, and how long the cluster itself took, where that is to be known. */
+/** The report of a schedule: which shard it was about, and how long the cluster itself took, where that is to be known. */
 export interface Done {
   readonly faults: number
   readonly victim: number | undefined

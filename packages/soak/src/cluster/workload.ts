@@ -19,7 +19,7 @@ interface Written {
   at: number
 }
 
-/** How one shard fared. */
+/** The figures of one shard. */
 export interface ShardFigures {
   calls: number
   errors: number
@@ -148,7 +148,7 @@ export class Workload {
     figures.lastSuccess = now
     if (gap <= figures.gapMillis) return
     figures.gapMillis = gap
-    // What ends the longest gap is the recovery.
+    // The end of the longest gap is the recovery.
     if (now > this.faultAt) figures.recoveredAt = now
   }
 
