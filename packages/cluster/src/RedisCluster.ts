@@ -132,7 +132,7 @@ export type ReadFrom = "primary" | "preferReplica" | "replica" | "any" | "neares
 /**
  * Options of a cluster: those of a connection, which each of its nodes gets, and
  *
- * - `nodes`: where to ask first, and again when nobody known answers: URLs or addresses of some of its nodes. Names are looked
+ * - `nodes`: where to ask first, and again when no known node replies: URLs or addresses of some of its nodes. Names are looked
  *   up each time. Credentials and `rediss://` of a URL are for all nodes.
  * - `mapAddress`: for containers and NAT, see `MapAddress`
  * - `serverName`: the name that a node's certificate is checked against. Default: the hostname it announces, else the host

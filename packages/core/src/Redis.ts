@@ -516,7 +516,7 @@ export const command: Calls<RedisService>["command"] = calls.command
  * })
  * ```
  *
- * They go out together and are answered in one go, but other callers' commands may run between them on the server: it
+ * They go out together and their replies come in one go, but other callers' commands may run between them on the server: it
  * is not a transaction. A server's error, or a reply that cannot be delivered, is an *element* of the result; only a
  * failure of the connection or the deadline fails the pipeline, and `received` of that error says how many replies had come.
  * A pipeline of nothing but read-only commands is repeated like a read.

@@ -117,7 +117,7 @@ export interface Message<out Payload = string, out Channel = string> {
  * - `reason`: `"disconnected"`: the connection was lost. What was published until `Resubscribed` did not come. `"overflow"`:
  *   the subscriber's buffer was full.
  * - `since`: no message that was published before is missing, in milliseconds since the epoch by the clock of this machine. It
- *   is what the server has proven by answering, so it may lie some seconds before the loss, up to `healthCheckInterval`.
+ *   is what the server has proven by a reply, so it may lie some seconds before the loss, up to `healthCheckInterval`.
  * - `dropped`: how many messages the buffer has dropped, exactly. `undefined` for `"disconnected"`: nobody knows.
  * - `cause`: why the connection was lost
  *

@@ -144,7 +144,7 @@ export {
    */
   type ReplyArray,
   /**
-   * An error that the server answered.
+   * An error reply of the server.
    *
    * @category errors
    * @since 0.1.0

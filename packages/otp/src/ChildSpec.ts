@@ -2,7 +2,7 @@
  * The specification of a child for its supervisor: how to start it, when to restart it, how to stop it.
  *
  * A child has two parts, as an OTP process has its `init` and its loop. `start` acquires what the child needs and
- * answers `started({ run, ... })`, which acknowledges the start: the supervisor goes on with the next child. `run` is
+ * returns `started({ run, ... })`, which acknowledges the start: the supervisor goes on with the next child. `run` is
  * the body; the child lives until it ends. Both run in one fiber and in one scope, which belongs to this instance and is
  * closed when it has ended, so a restart always begins with nothing left of the instance before.
  *
@@ -172,8 +172,8 @@ export interface Settings {
  */
 export interface Options<Info, E, R, RR> extends Settings {
   /**
-   * Acquires what the child needs, in the scope of the instance, and answers `started` or `ignore`. A failure is a
-   * failed start: the scope is closed, and the supervisor rolls back, retries, or answers the error.
+   * Acquires what the child needs, in the scope of the instance, and returns `started` or `ignore`. A failure is a
+   * failed start: the scope is closed, and the supervisor rolls back, retries, or returns the error.
    */
   readonly start: Effect.Effect<Started<Info, RR> | Ignore, E, R>
 }
@@ -189,7 +189,7 @@ export {
 } from "./internal/supervisor/errors.ts"
 
 /**
- * Acknowledges a start: the answer of `start` with the body of the child.
+ * Acknowledges a start: the result of `start`, with the body of the child.
  *
  * @since 0.1.0
  * @category constructors
@@ -209,7 +209,7 @@ export const started = <Info = undefined, R = never, RT = never>(options: {
 })
 
 /**
- * The answer of a `start` that decided not to run.
+ * The result of a `start` that decided not to run.
  *
  * @since 0.1.0
  * @category constructors
@@ -364,7 +364,7 @@ export const stream = <A, E, R>(
 ): ChildSpec<undefined, Inside<R>> => effect({ ...options, run: Stream.runDrain(options.stream) })
 
 /**
- * A child that builds a layer, anew for each instance, and keeps it until it is stopped. The services are private to
+ * A child that builds a layer, again for each instance, and keeps it until it is stopped. The services are private to
  * the child and handed out as `info`; others reach what is inside through a `Registry`. With `run` the child lives as
  * long as that, which finds the services of the layer.
  *

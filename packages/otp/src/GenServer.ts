@@ -8,7 +8,7 @@
  * import { ExitReason, GenServer } from "@relive/otp"
  * import { Effect } from "effect"
  *
- * // What callers can ask, and the type of each answer.
+ * // What callers can ask, and the type of each reply.
  * interface Counter {
  *   readonly call:
  *     | GenServer.Call<{ readonly _tag: "Add"; readonly amount: number }, number>
@@ -85,7 +85,7 @@ export {
    */
   CallingSelf,
   /**
-   * The call or stop was not answered in time. The request is not withdrawn: it is or will be handled, unless it still
+   * The call or stop had no reply in time. The request is not withdrawn: it is or will be handled, unless it still
    * waited for room in a bounded mailbox. A late reply is dropped.
    *
    * @since 0.1.0
@@ -108,14 +108,14 @@ export {
    */
   ServerExit,
   /**
-   * `init` answered `stop`, failed or died, or the process was ended meanwhile; `reason` is what it ended with.
+   * `init` returned `stop`, failed or died, or the process was ended meanwhile; `reason` is what it ended with.
    *
    * @since 0.1.0
    * @category errors
    */
   StartFailed,
   /**
-   * `init` answered `ignore`: the server decided not to run.
+   * `init` returned `ignore`: the server decided not to run.
    *
    * @since 0.1.0
    * @category errors
@@ -450,7 +450,7 @@ export interface MailboxOptions {
 
 interface Common<P extends Protocol, S> {
   /**
-   * Makes the first state, in the new process, for each instance anew. Whoever starts the server waits for it. The
+   * Makes the first state, in the new process, again for each instance. The caller that starts the server waits for it. The
    * handle is the server's own, for casts to itself.
    */
   readonly init: (self: Server<P>) => Returned<InitResult<S, ContinueMessage<P>>>
@@ -819,7 +819,7 @@ const makeServer = <P extends Protocol, S, R>(callbacks: Callbacks<P, S>): GenSe
 })
 
 /**
- * Makes the calling process a server: registers the name, runs `init`, and answers what a child's `start` has to. For
+ * Makes the calling process a server: registers the name, runs `init`, and returns what a child's `start` has to. For
  * processes that acquire something first and become a server then; `ChildSpec.genServer` is this and no more.
  *
  * @since 0.1.0
@@ -829,7 +829,7 @@ export function init<P extends Protocol, R>(
   definition: GenServer<P, R>
 ): Effect.Effect<ChildSpec.Started<Server<P>, R> | ChildSpec.Ignore, StartFailed, R | Self>
 /**
- * Makes the calling process a server: registers the name, runs `init`, and answers what a child's `start` has to. For
+ * Makes the calling process a server: registers the name, runs `init`, and returns what a child's `start` has to. For
  * processes that acquire something first and become a server then; `ChildSpec.genServer` is this and no more.
  *
  * @since 0.1.0

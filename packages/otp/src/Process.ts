@@ -109,7 +109,7 @@ export interface Process {
     ref: MonitorRef,
     options?: { readonly flush?: boolean | undefined }
   ) => Effect.Effect<void, never, Self>
-  /** Waits for the end, from anywhere; answers the reason. */
+  /** Waits for the end, from anywhere; returns the reason. */
   readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
   /**
    * Calls `observer` once, synchronously, when the process has ended and its names are gone, before monitors and links
@@ -415,7 +415,7 @@ export const describe = (describe: () => Details): Effect.Effect<void, never, Se
 export const exit: (reason: ExitReason.ExitReason) => Effect.Effect<never> = ExitReason.exit
 
 /**
- * Switches trapping of exit signals for the calling process; answers what it was before.
+ * Switches trapping of exit signals for the calling process; returns what it was before.
  *
  * @since 0.1.0
  * @category combinators

@@ -258,7 +258,7 @@ export const register = <A>(
   })
 
 /**
- * Removes the entries of the calling process under the name; answers normally also when there was none. With `local`
+ * Removes the entries of the calling process under the name; returns normally also when there was none. With `local`
  * keys it removes the name whoever owns it, and fails with {@link BadName} when it is free.
  *
  * @since 0.1.0
@@ -361,7 +361,7 @@ export const values = <A>(name: Name<A>, process: Process): Effect.Effect<Readon
 export const count: Effect.Effect<number, never, Registry> = withRegistry((registry) => registry.size)
 
 /**
- * Replaces the value of a unique name that the calling process owns; answers the new and the old value. Fails with
+ * Replaces the value of a unique name that the calling process owns; returns the new and the old value. Fails with
  * {@link BadName} when the caller does not own the name.
  *
  * @since 0.1.0

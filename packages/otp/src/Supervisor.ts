@@ -154,7 +154,7 @@ export interface ChildInfo {
 }
 
 /**
- * The answer of `countChildren`. `active` counts running children, the others specs, or instances of a dynamic
+ * The result of `countChildren`. `active` counts running children, the others specs, or instances of a dynamic
  * supervisor, by type.
  *
  * @since 0.1.0
@@ -168,7 +168,7 @@ export interface ChildCounts {
 }
 
 /**
- * A started child: the instance, and the `info` that its `start` handed out. Or nothing, when `start` answered `ignore`:
+ * A started child: the instance, and the `info` that its `start` handed out. Or nothing, when `start` returned `ignore`:
  * `_tag` tells the two apart.
  *
  * @since 0.1.0
@@ -238,7 +238,7 @@ export type SupervisorEvent =
 
 export {
   /**
-   * A call to a supervisor was refused, or not answered.
+   * A call to a supervisor was refused, or had no reply.
    *
    * @since 0.1.0
    * @category errors
@@ -313,7 +313,7 @@ export interface StartChildOptions {
  * @category models
  */
 export interface SupervisorCalls<in Child = ChildSpec<unknown, Registry>, out Info = unknown> {
-  /** Adds a child and starts it; answers when it has started. It comes last in the start order. */
+  /** Adds a child and starts it; returns when it has started. It comes last in the start order. */
   readonly startChild: <C extends Child>(
     child: C,
     options?: StartChildOptions
@@ -352,7 +352,7 @@ export interface SupervisorRef<in Child = ChildSpec<unknown, Registry>, out Info
 > {
   /** The process of the supervisor. */
   readonly process: Process
-  /** Waits for the end of the supervisor; answers the reason. */
+  /** Waits for the end of the supervisor; returns the reason. */
   readonly awaitExit: Effect.Effect<ExitReason.ExitReason>
   /** The events from now on of the whole tree this supervisor belongs to. A slow reader loses the oldest events. */
   readonly events: Stream.Stream<SupervisorEvent>
@@ -453,7 +453,7 @@ export interface StartOptions {
 }
 
 /**
- * Starts a supervisor, and answers when all its children have started. It stops, in order, when the scope closes. When
+ * Starts a supervisor, and returns when all its children have started. It stops, in order, when the scope closes. When
  * called in a process, that process is its parent.
  *
  * @since 0.1.0
@@ -480,7 +480,7 @@ export const start = <Child, R, Info>(
  *
  *     ChildSpec.make({ id, type: "supervisor", start: Effect.andThen(prepare, Supervisor.init(spec)) })
  *
- * The answer has to be that of `start`; its `info` is the reference.
+ * The result has to be that of `start`; its `info` is the reference.
  *
  * @since 0.1.0
  * @category constructors

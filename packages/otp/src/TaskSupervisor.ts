@@ -163,7 +163,7 @@ export interface Tasks {
 export const TaskSupervisor: Context.Service<TaskSupervisor, TaskSupervisor> =
   Context.Service<TaskSupervisor>("@relive/otp/TaskSupervisor")
 
-/** A process becomes a task supervisor: what a child's `start` has to answer. */
+/** Makes the process a task supervisor, as a child's `start` has to. */
 const init = (options: Options): Effect.Effect<ChildSpec.Started<TaskSupervisor>, SupervisorStartError, Self> =>
   Effect.suspend(() => {
     const tasks = new internal.TasksImpl(options)

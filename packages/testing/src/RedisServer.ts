@@ -218,7 +218,7 @@ export const RedisServer = Context.Service<RedisServer>("@relive/testing/RedisSe
  * - `no-binary`: there is no server program. The message tells where it was looked for.
  * - `start`: it ended before it was ready, or was not ready in time. The message ends with its last log lines.
  * - `connection`: a command could not be sent or its reply not read.
- * - `reply`: the server answered with an error; `message` is its text.
+ * - `reply`: the server replied with an error; `message` is its text.
  *
  * @since 0.1.0
  * @category errors

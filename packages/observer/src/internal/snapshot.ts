@@ -4,7 +4,7 @@ import * as Process from "@relive/otp/Process"
 import type { SupervisorEvent, TreeNode } from "@relive/otp/Supervisor"
 import * as Effect from "effect/Effect"
 
-/** One process of the tree. Its path is that of its parent and its id: paths of thousands would be most of the answer. */
+/** One process of the tree. Its path is that of its parent and its id: paths of thousands would be most of the reply. */
 export interface Node {
   readonly id: string
   readonly serial: number | undefined

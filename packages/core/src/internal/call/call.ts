@@ -158,7 +158,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     return (this.flags & INTERNAL) !== 0 ? millis : millis + Math.max(10, Math.ceil(millis * 0.02))
   }
 
-  /** Forgets what a dead session had answered, so that the call can be written once more. */
+  /** Forgets the replies of a dead session, so that the call can be written once more. */
   rewind(): void {
     this.flags |= REPEATED
     this.received = 0

@@ -50,7 +50,7 @@ export interface Owner {
   readonly hasCall: (capacity: Capacity) => boolean
   /** A call was found past its deadline, or without its bytes, before it was written. */
   readonly expire: (call: Call) => void
-  /** A call was answered, or its tombstone was. */
+  /** A call had its reply, or its tombstone had. */
   readonly answered: () => void
   readonly ended: (session: Session, end: SessionEnd) => void
   /** A call has all its replies and no outcome: it goes on elsewhere, if it is not settled meanwhile. */
@@ -111,7 +111,7 @@ const SLOW_LIMITS = 5
 /** The most looks at the socket while there is something to read. */
 const LOOKS = 16
 
-/** Every frame is a reply to the oldest call that is not answered yet, or a push. */
+/** Every frame is a reply to the oldest call in flight, or a push. */
 export class Session {
   readonly inFlight: EntryList<Call> = new EntryList<Call>()
   ready = false
@@ -135,7 +135,7 @@ export class Session {
   firstByte = -1
   /** Ends the socket, set once there is one. */
   destroy: (() => void) | undefined = undefined
-  /** Why the server refuses us, by what it has answered of the handshake so far. */
+  /** Why the server refuses us, by its replies in the handshake so far. */
   whyCut: (() => SessionEnd | undefined) | undefined = undefined
   /** Runs when the session has ended. */
   onEnd: (() => void) | undefined = undefined

@@ -86,7 +86,7 @@ const transientCodes: ReadonlySet<string> = new Set([
 const scripts = /^(EVAL|FCALL)/
 
 /**
- * An error that the server answered: the whole reply of a command, or an element of an aggregate (`EXEC`).
+ * An error reply of the server: the whole reply of a command, or an element of an aggregate (`EXEC`).
  *
  * - `code`: its first word when that is upper case (`WRONGTYPE`), else `ERR`, the server's generic code.
  * - `message`: the server's text with the code. Where the server repeats arguments (`…, with args beginning with: …`)

@@ -8,7 +8,7 @@ import * as ExitReason from "../../ExitReason.ts"
 import type { Process } from "../../Process.ts"
 
 /**
- * The call or stop was not answered in time. The request is not withdrawn: it is or will be handled, unless it still
+ * The call or stop had no reply in time. The request is not withdrawn: it is or will be handled, unless it still
  * waited for room in a bounded mailbox. A late reply is dropped.
  *
  * @since 0.1.0
@@ -79,7 +79,7 @@ export class AlreadyStarted extends Data.TaggedError("AlreadyStarted")<{
 }
 
 /**
- * `init` answered `stop`, failed or died, or the process was ended meanwhile; `reason` is what it ended with.
+ * `init` returned `stop`, failed or died, or the process was ended meanwhile; `reason` is what it ended with.
  *
  * @since 0.1.0
  * @category errors
@@ -98,7 +98,7 @@ export class StartFailed extends Data.TaggedError("StartFailed")<{
 }
 
 /**
- * `init` answered `ignore`: the server decided not to run.
+ * `init` returned `ignore`: the server decided not to run.
  *
  * @since 0.1.0
  * @category errors

@@ -93,7 +93,7 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
 }
 
 /**
- * A call to a supervisor was refused, or not answered.
+ * A call to a supervisor was refused, or had no reply.
  *
  * - `NotFound`: no such child. `Running`, `Restarting`: the child must be stopped for this.
  * - `AlreadyStarted`: the id is taken by this running instance; `AlreadyPresent`: by a child that does not run.
@@ -103,7 +103,7 @@ export class SupervisorStartError extends Data.TaggedError("SupervisorStartError
  * - `CallerStarting`, `CallerStopping`: the supervisor waits for the start, or the end, of the very process that calls it,
  *   and serves nobody meanwhile. Call it from the body of the child (`run`), or from another process.
  * - `Timeout`: a `startChild` took longer than its `timeout`; the child does not come to life.
- * - `Exited`: the supervisor was gone before (`noproc`), or ended with this reason before it answered.
+ * - `Exited`: the supervisor was gone before (`noproc`), or ended with this reason before it replied.
  *
  * @since 0.1.0
  * @category errors

@@ -595,7 +595,7 @@ export class Supervisor {
           answer: undefined,
           reply: (answer) => {
             call.answer = answer
-            // The answer is the exit of `serve`, or a failure.
+            // The reply is the exit of `serve`, or a failure.
             wake(fiber, () => resume(answer as Effect.Effect<A, SupervisorError>))
           }
         }
@@ -873,7 +873,7 @@ const abortedStart: StartResult = { _tag: "Failed", reason: ExitReason.shutdown 
 
 const goOn: Effect.Effect<Verdict> = Effect.succeed(undefined)
 
-/** Goes on when those who have been woken have run: a caller hears its answer before what the next message leads to. */
+/** Goes on when those who have been woken have run: a caller hears its reply before what the next message leads to. */
 const behindTheWoken: Effect.Effect<Verdict> = Effect.withFiber((fiber) =>
   Effect.callback<Verdict>((resume) => wake(fiber, () => resume(goOn)))
 )

@@ -7,7 +7,7 @@ export class Window {
   private times: Array<number> = []
   private head = 0
 
-  /** Adds `now` and answers how many times lie in `[now - period, now]`. */
+  /** Adds `now` and returns how many times lie in `[now - period, now]`. */
   add(now: number, period: number): number {
     const { times } = this
     times.push(now)
