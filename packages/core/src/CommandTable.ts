@@ -205,13 +205,13 @@ const table = buildTable()
 const longestName = 40
 
 /** A name as text; `undefined` for what cannot be one. Bytes are read as ASCII, as the server reads them. */
-const nameOf = (argument: Argument | undefined): string | undefined => {
+const textOf = (argument: Argument | undefined): string | undefined => {
   if (typeof argument === "string") return argument
   return argument instanceof Uint8Array && argument.length <= longestName ? String.fromCharCode(...argument) : undefined
 }
 
 const find = (map: ReadonlyMap<string, Entry>, argument: Argument | undefined): Entry | undefined => {
-  const name = nameOf(argument)
+  const name = textOf(argument)
   if (name === undefined) return undefined
   return map.get(name) ?? (name.length > longestName ? undefined : map.get(name.toLowerCase()))
 }

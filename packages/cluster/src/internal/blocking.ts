@@ -6,7 +6,7 @@
  */
 import type * as Resp from "@relive/core/Resp"
 
-const wordOf = (argument: Resp.Argument | undefined): string =>
+const firstElementOf = (argument: Resp.Argument | undefined): string =>
   typeof argument === "string" ? argument.toUpperCase() : ""
 
 const atFirst: ReadonlySet<string> = new Set(["BLMPOP", "BZMPOP"])
@@ -14,9 +14,9 @@ const withOption: ReadonlySet<string> = new Set(["XREAD", "XREADGROUP"])
 
 /** Where the timeout stands, and in what unit. */
 const placeOf = (command: Resp.Command): { readonly at: number; readonly perSecond: boolean } | undefined => {
-  const name = wordOf(command[0])
+  const name = firstElementOf(command[0])
   if (withOption.has(name)) {
-    const at = command.findIndex((argument, index) => index > 0 && wordOf(argument) === "BLOCK")
+    const at = command.findIndex((argument, index) => index > 0 && firstElementOf(argument) === "BLOCK")
     return at < 0 ? undefined : { at: at + 1, perSecond: false }
   }
   return { at: atFirst.has(name) ? 1 : command.length - 1, perSecond: true }

@@ -18,7 +18,7 @@ import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { blockingMillis } from "../call/options.ts"
 import { Waiting } from "../call/park.ts"
-import { nameOf, wordOf } from "../commands/name.ts"
+import { displayNameOf, firstElementOf } from "../commands/name.ts"
 import { ConnectionService } from "../service/service.ts"
 import { argumentError, redisError } from "../errors.ts"
 import { inTurn, isBytes, isCommand, reading, readingBytes, runEffect, wordsOf } from "./command.ts"
@@ -51,7 +51,10 @@ class CommandEffect<Self> extends Waiting<Resp.Reply, RedisError, Self> {
 
 const misfit = (command: Resp.Command, message: string): RedisError =>
   redisError(
-    new Resp.DecodeError("schema", `The reply of ${nameOf(wordOf(command))} does not fit the schema: ${message}`)
+    new Resp.DecodeError(
+      "schema",
+      `The reply of ${displayNameOf(firstElementOf(command))} does not fit the schema: ${message}`
+    )
   )
 
 const hasSchema = <S extends Schema.Constraint>(

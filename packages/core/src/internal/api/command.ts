@@ -17,7 +17,7 @@ import { type CallOptions, type PipelineReply, RedisService, type Service } from
 import * as Resp from "../../Resp.ts"
 import { Call } from "../call/call.ts"
 import { type Parked, type Recovery, Waiting } from "../call/park.ts"
-import { nameOf, wordOf } from "../commands/name.ts"
+import { displayNameOf, firstElementOf } from "../commands/name.ts"
 import { redisError, withoutStack } from "../errors.ts"
 import { inspectSymbol } from "../inspect.ts"
 import { ConnectionService } from "../service/service.ts"
@@ -70,7 +70,7 @@ class Value<out A, out B>
 
   /** Its arguments may be secrets. */
   override toJSON() {
-    return { _id: "Command", name: nameOf(wordOf(this.args)), words: this.args.length }
+    return { _id: "Command", name: displayNameOf(firstElementOf(this.args)), words: this.args.length }
   }
 
   [inspectSymbol](): unknown {
@@ -141,7 +141,10 @@ export const isCommand = (u: unknown): u is Command<unknown, unknown> => u insta
 // -----------------------------------------------------------------------------
 
 const readFailure = (command: Command<unknown, unknown>, error: Resp.DecodeError): Resp.DecodeError =>
-  new Resp.DecodeError(error.reason, `The reply of ${nameOf(wordOf(command.args))} cannot be read: ${error.message}`)
+  new Resp.DecodeError(
+    error.reason,
+    `The reply of ${displayNameOf(firstElementOf(command.args))} cannot be read: ${error.message}`
+  )
 
 const isFailure = (value: unknown): value is Resp.DecodeError => value instanceof Resp.DecodeError
 

@@ -10,7 +10,7 @@ import type { EntryList, Entry } from "@relive/otp/Mailbox"
 import type * as Exit from "effect/Exit"
 import type { RedisError } from "../../RedisError.ts"
 import type * as Resp from "../../Resp.ts"
-import { nameOf } from "../commands/name.ts"
+import { displayNameOf } from "../commands/name.ts"
 import { queueMicrotask } from "../turns.ts"
 import type { Payload } from "../resp/encoder.ts"
 import { Parked } from "./park.ts"
@@ -132,7 +132,7 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
 
   /** The command's name, for errors. Never an argument. */
   get name(): string {
-    return nameOf(this.word)
+    return displayNameOf(this.word)
   }
 
   /** Whether its deadline has passed. */

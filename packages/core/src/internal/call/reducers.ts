@@ -9,7 +9,7 @@ import { asItCame } from "./call.ts"
 import type { Call, Answer, ReplyReducer, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
 import { redactQuotedArguments } from "../commands/redaction.ts"
-import { nameOf } from "../commands/name.ts"
+import { displayNameOf } from "../commands/name.ts"
 import { commandNamedIn } from "../commands/serverErrors.ts"
 import { failure } from "../errors.ts"
 
@@ -22,7 +22,7 @@ const named = (element: Element, command: string | undefined): Element =>
 
 /** The server's error as the reply of this command, without what it repeats of the arguments. */
 const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyError => {
-  const command = nameOf(word)
+  const command = displayNameOf(word)
   return new Resp.ReplyError({ code, message: redactQuotedArguments(message, command), command })
 }
 
@@ -171,7 +171,7 @@ export class NoReplyReducer implements ReplyReducer<void> {
   /** The reply of the last `PING`, also where the user may not use it. */
   private isMarker(reply: Element | undefined): boolean {
     if (!(reply instanceof Resp.ReplyError)) return reply === this.marker
-    return commandNamedIn(reply) === "PING" && !this.names.some((name) => nameOf(name) === "PING")
+    return commandNamedIn(reply) === "PING" && !this.names.some((name) => displayNameOf(name) === "PING")
   }
 }
 

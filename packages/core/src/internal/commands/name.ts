@@ -6,7 +6,8 @@
 import type * as Resp from "../../Resp.ts"
 
 /** A command's first element as it was given. Kept on the hot path, where nothing may be spent on a name. */
-export const wordOf = (command: Resp.Command): string => (typeof command[0] === "string" ? command[0] : "")
+export const firstElementOf = (command: Resp.Command): string => (typeof command[0] === "string" ? command[0] : "")
 
 /** The name in a word: nothing else gets out, should somebody have put a whole command line into one element. */
-export const nameOf = (word: string): string => /^[a-z][\w.-]*/i.exec(word)?.[0].slice(0, 40).toUpperCase() ?? "COMMAND"
+export const displayNameOf = (word: string): string =>
+  /^[a-z][\w.-]*/i.exec(word)?.[0].slice(0, 40).toUpperCase() ?? "COMMAND"

@@ -88,7 +88,7 @@ export const fitOf = (kind: number, text: string): number => {
 }
 
 /** The name of the content of such a line. */
-export const nameOf = (kind: number): string => {
+export const describeKind = (kind: number): string => {
   switch (kind) {
     case Integer:
       return "an integer"

@@ -42,7 +42,7 @@ import {
   MapType,
   maxLine,
   MINUS,
-  nameOf,
+  describeKind,
   NINE,
   Null,
   ONE,
@@ -606,7 +606,7 @@ export class Parser<V> {
       const byte = this.chunk[at]
       if (byte >= ZERO && byte <= NINE) this.digits++
       else if ((byte === MINUS || byte === PLUS) && this.digits === 0 && !this.signed) this.signed = true
-      else this.wrong(this.digits === 0 ? nameOf(BigNumber) : "CR LF", this.offset + at)
+      else this.wrong(this.digits === 0 ? describeKind(BigNumber) : "CR LF", this.offset + at)
     }
     const max = this.limits.maxBigNumberDigits
     if (this.digits > max && !this.assembly.skipping) this.fail(new ReplyLimitError("maxBigNumberDigits", max))
@@ -616,7 +616,7 @@ export class Parser<V> {
   private checkLine(complete: boolean): void {
     if (this.kind === SimpleString || this.kind === SimpleError) return
     if (this.kind === BigNumber) {
-      if (complete && this.digits === 0) this.wrong(nameOf(BigNumber), this.here)
+      if (complete && this.digits === 0) this.wrong(describeKind(BigNumber), this.here)
     } else this.checkText(latin1Text(this.line, 0, this.lineLength), complete)
   }
 
@@ -624,7 +624,7 @@ export class Parser<V> {
   private checkText(text: string, complete: boolean): void {
     const fit = fitOf(this.kind, text)
     if (fit === fits || (fit === text.length && !complete)) return
-    const expected = fitOf(this.kind, text.slice(0, fit)) === fits ? "CR LF" : nameOf(this.kind)
+    const expected = fitOf(this.kind, text.slice(0, fit)) === fits ? "CR LF" : describeKind(this.kind)
     throw this.protocolError(expected, describe(fit === text.length ? CR : text.charCodeAt(fit)), this.lineOffset + fit)
   }
 
@@ -652,7 +652,7 @@ export class Parser<V> {
 
   private endBigNumber(buffer: Uint8Array, from: number, to: number): void {
     if (this.digits === 0) {
-      throw this.protocolError(nameOf(BigNumber), describe(CR), this.lineOffset + (this.signed ? 1 : 0))
+      throw this.protocolError(describeKind(BigNumber), describe(CR), this.lineOffset + (this.signed ? 1 : 0))
     }
     if (this.assembly.discarding) this.assembly.pass()
     else this.assembly.deliver(this.builder.big(BigInt(latin1Text(buffer, from, to))))

@@ -13,7 +13,7 @@ import type { ScanOptions } from "../../Redis.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { CallOptions, LeaseOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
-import { nameOf, wordOf } from "../commands/name.ts"
+import { displayNameOf, firstElementOf } from "../commands/name.ts"
 import { argumentError } from "../errors.ts"
 import { SafeInspectable } from "../inspect.ts"
 
@@ -84,7 +84,7 @@ export class Prefix {
   command(args: Resp.Command): Resp.Command | RedisError {
     if (!Array.isArray(args) || args.length === 0) return args
     const refused = whyRefused(args) ?? this.whySortRefused(args)
-    if (refused !== undefined) return argumentError(`${nameOf(wordOf(args))} is refused: ${refused}`)
+    if (refused !== undefined) return argumentError(`${displayNameOf(firstElementOf(args))} is refused: ${refused}`)
     const positions = CommandTable.keyPositions(args)
     const other = this.patterns(args)
     if (positions.length === 0) return other ?? args

@@ -17,7 +17,7 @@ import { callTimeoutMillis } from "../call/options.ts"
 import { Waiting } from "../call/park.ts"
 import { PartReducer, RoutedCall, routedCommand, RoutedTransaction } from "../call/routed.ts"
 import type { Follower } from "../call/routed.ts"
-import { nameOf, wordOf } from "../commands/name.ts"
+import { displayNameOf, firstElementOf } from "../commands/name.ts"
 import { argumentError } from "../errors.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 
@@ -44,7 +44,9 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
       if (refused !== undefined) return argumentError(refused)
     }
     if (this.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
-      return argumentError(`${nameOf(wordOf(command))} may change data, and the cluster has the option \`readonly\``)
+      return argumentError(
+        `${displayNameOf(firstElementOf(command))} may change data, and the cluster has the option \`readonly\``
+      )
     }
     return flags
   }
@@ -64,7 +66,7 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
     if (typeof timeout !== "number") return timeout
     const isRepeatable = (flags & Flags.repeatable) !== 0 && options?.retry !== false
     const callFlags = REDIRECTABLE | (isRepeatable ? REPEATABLE : 0) | bytesFlag(options)
-    const word = wordOf(command)
+    const word = firstElementOf(command)
     return new RoutedCall(this.follower, payload, 1, bytes, word, callFlags, routedCommand, 1, timeout, this.now())
   }
 
@@ -78,7 +80,7 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
     const bytes = encoder.bytes
     const timeout = this.timeoutMillis(options)
     if (typeof timeout !== "number") return timeout
-    const reducer = new RoutedTransaction(commands.map(wordOf))
+    const reducer = new RoutedTransaction(commands.map(firstElementOf))
     const flags = REDIRECTABLE | bytesFlag(options)
     return new RoutedCall(this.follower, payload, count, bytes, "MULTI", flags, reducer, count, timeout, this.now())
   }
@@ -93,7 +95,7 @@ class RoutedCalls implements RedisConnection.RoutedCalls {
   ): Part | RedisError => {
     const payload = encoder.encodeAll(commands)
     if (payload instanceof ArgumentFailure) return renumbered(payload, indexes[payload.command] ?? payload.command)
-    const reducer = new PartReducer(commands.map(wordOf))
+    const reducer = new PartReducer(commands.map(firstElementOf))
     const flags = REDIRECTABLE | (isRepeatable ? REPEATABLE : 0) | bytesFlag(options)
     const count = commands.length
     const call = new RoutedCall(

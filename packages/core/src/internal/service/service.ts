@@ -26,7 +26,7 @@ import type { Encoded } from "../call/encoding.ts"
 import * as reducers from "../call/reducers.ts"
 import { SafeInspectable } from "../inspect.ts"
 import type { Lease, Leases } from "../connection/leases.ts"
-import { nameOf, wordOf } from "../commands/name.ts"
+import { displayNameOf, firstElementOf } from "../commands/name.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import type { Payload } from "../resp/encoder.ts"
 import { withKeyPrefix } from "./keyPrefix.ts"
@@ -138,7 +138,9 @@ export class ConnectionService extends SafeInspectable implements Service {
     if ((flags & Flags.blocking) === 0) return this.one(command, flags, options)
     if (this.held !== undefined) return this.one(command, flags, this.blockingOptions([command], options))
     const onlyReads = (flags & Flags.readOnly) !== 0
-    return this.onLease(wordOf(command), [command], onlyReads, options, (lease, own) => lease.command(command, own))
+    return this.onLease(firstElementOf(command), [command], onlyReads, options, (lease, own) =>
+      lease.command(command, own)
+    )
   }
 
   private one(command: Resp.Command, flags: number, options: CallOptions | undefined): Submitted<Resp.Reply> {
@@ -146,7 +148,17 @@ export class ConnectionService extends SafeInspectable implements Service {
     if (payload instanceof ArgumentFailure) return Exit.fail(argumentError(payload.message))
     const target = this.target(command, options, undefined)
     const callFlags = flagsOfCall(flags, flags, options)
-    return this.submit(target, payload, encoder.bytes, 1, wordOf(command), callFlags, reducers.command, 1, options)
+    return this.submit(
+      target,
+      payload,
+      encoder.bytes,
+      1,
+      firstElementOf(command),
+      callFlags,
+      reducers.command,
+      1,
+      options
+    )
   }
 
   readonly pipeline: Service["pipeline"] = (commands, options) => {
@@ -269,12 +281,15 @@ export class ConnectionService extends SafeInspectable implements Service {
     return this.withDeadline(options, (timeout, budget) => {
       const attempt = (tries: number, mayRepeat: boolean, whole: Budget | undefined): Effect.Effect<A, RedisError> => {
         let own: Budget | undefined
-        const leased = Effect.flatMap(this.leases.acquire(isTimed ? budget.left : timeout, nameOf(word)), (lease) => {
-          if (isTimed && budget.left <= 0) return Effect.fail(notWritten(nameOf(word), timeout))
-          // Without a timeout of its own it has the server's, from when it is written first.
-          own = isTimed ? budget : (whole ?? new Budget(this.connection.clock, this.blockedMillis(commands)))
-          return run(this.of(lease), { ...options, timeout: own.option })
-        })
+        const leased = Effect.flatMap(
+          this.leases.acquire(isTimed ? budget.left : timeout, displayNameOf(word)),
+          (lease) => {
+            if (isTimed && budget.left <= 0) return Effect.fail(notWritten(displayNameOf(word), timeout))
+            // Without a timeout of its own it has the server's, from when it is written first.
+            own = isTimed ? budget : (whole ?? new Budget(this.connection.clock, this.blockedMillis(commands)))
+            return run(this.of(lease), { ...options, timeout: own.option })
+          }
+        )
         return Effect.catch(Effect.scoped(leased), (error) => {
           const failed = error.reason
           if (failed._tag !== "ConnectionError" || this.connection.isClosing) return Effect.fail(error)
@@ -311,7 +326,7 @@ export class ConnectionService extends SafeInspectable implements Service {
       if (refused !== undefined) return refused
       common &= flags
       any |= flags
-      names.push(wordOf(command))
+      names.push(firstElementOf(command))
     }
     return { names, common, any }
   }
@@ -327,7 +342,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     }
     if (this.connection.options.readonly && (flags & (Flags.readOnly | Flags.leaseOnly)) === 0) {
       return argumentError(
-        `${nameOf(wordOf(command))} may change data, and this connection has the option \`readonly\``
+        `${displayNameOf(firstElementOf(command))} may change data, and this connection has the option \`readonly\``
       )
     }
     return undefined
