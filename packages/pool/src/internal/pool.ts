@@ -112,7 +112,7 @@ export class PoolState {
   }
 
   /** The hooks of the waiting room. */
-  readonly roomHooks: Hooks = { onWaiting: () => this.alarm.ring() }
+  readonly waitingRoomHooks: Hooks = { onWaiting: () => this.alarm.ring() }
 
   private memberChanged(slot: MemberSlot, { cause, previous, state }: StatusChange): void {
     if (state === "ready") this.lastError = undefined
@@ -191,7 +191,7 @@ export class PoolState {
   /** Moves what has waited long enough; returns when to look again, on the connections' clock. */
   private readonly moveDue = (now: number): number => {
     if (this.closing) return Infinity
-    this.emptyRoom()
+    this.emptyWaitingRoom()
     const targets = this.readyTargets()
     if (targets.length === 0) return Infinity
     let next = Infinity
@@ -207,7 +207,7 @@ export class PoolState {
   }
 
   /** The waiting room is for when there is no member: whoever comes first takes all. */
-  private emptyRoom(): void {
+  private emptyWaitingRoom(): void {
     const { waiting } = this.shared
     if (waiting.queued === 0) return
     this.moveFrom(waiting, undefined, this.readyTargets())

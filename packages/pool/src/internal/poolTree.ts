@@ -49,7 +49,7 @@ const makeState = Effect.fnUntraced(function* (options: ResolvedPool) {
   yield* Effect.addFinalizer(() => Effect.andThen(PubSub.shutdown(changes), PubSub.shutdown(events)))
   const chooser = makeChooser(options.strategy, next)
   const state = new PoolState(options, options.connection.address, chooser, next, changes, events)
-  state.shared = yield* RedisConnection.makeShared(options.connection, state.roomHooks)
+  state.shared = yield* RedisConnection.makeShared(options.connection, state.waitingRoomHooks)
   return state
 })
 

@@ -83,28 +83,28 @@ export class LeaseBound {
 
   leave(leases: Leases): void {
     this.members.delete(leases)
-    this.grantRoom()
+    this.grantSlots()
   }
 
   nextTicket(): number {
     return this.tickets++
   }
 
-  get hasRoom(): boolean {
+  get hasSlot(): boolean {
     let taken = 0
     for (const leases of this.members) taken += leases.taken
     return taken < this.most
   }
 
-  /** To be called whenever there may be room again. */
-  grantRoom(): void {
-    while (this.hasRoom) {
+  /** To be called whenever there may be a slot again. */
+  grantSlots(): void {
+    while (this.hasSlot) {
       let first: Leases | undefined
       for (const leases of this.members) {
         if (leases.firstTicket < (first?.firstTicket ?? Infinity)) first = leases
       }
       if (first === undefined) return
-      first.grantOne()
+      first.grantSlot()
     }
   }
 }
@@ -213,7 +213,7 @@ export class Leases implements Member {
         const lease = this.takeIdle()
         if (lease !== undefined)
           return lease.session.isSilent ? this.lookAt(lease, budget, dialTooLate, restore) : Effect.succeed(lease)
-        if (this.hasRoom) {
+        if (this.hasSlot) {
           this.opening++
           return this.open(timeout, dialTooLate, restore)
         }
@@ -236,13 +236,13 @@ export class Leases implements Member {
     return Effect.flatMap(polled, () => {
       if (lease.session.ready) return Effect.succeed(lease)
       this.out.delete(lease)
-      this.grantRoom()
+      this.grantSlots()
       return this.take(budget.left, dialTooLate, restore)
     })
   }
 
-  private get hasRoom(): boolean {
-    return this.bound.hasRoom
+  private get hasSlot(): boolean {
+    return this.bound.hasSlot
   }
 
   private takeIdle(): Lease | undefined {
@@ -285,7 +285,7 @@ export class Leases implements Member {
     if (grant._tag === "Lease") return this.giveBack(grant.lease)
     return Effect.sync(() => {
       this.opening--
-      this.grantRoom()
+      this.grantSlots()
     })
   }
 
@@ -299,14 +299,14 @@ export class Leases implements Member {
     )
   }
 
-  /** Opens a lease in the room that was counted for it. */
+  /** Opens a lease in the slot that was counted for it. */
   private open(timeout: number, dialTooLate: TooLate, restore: Restore): Effect.Effect<Lease, RedisError> {
     return this.dial(this.owner.now() + timeout, 1, dialTooLate, restore).pipe(
-      // In one step, so that its room is never free in between.
+      // In one step, so that its slot is never free in between.
       Effect.onExit((exit) =>
         Effect.sync(() => {
           this.opening--
-          if (Exit.isFailure(exit)) return this.grantRoom()
+          if (Exit.isFailure(exit)) return this.grantSlots()
           exit.value.since = this.owner.now()
           this.out.add(exit.value)
         })
@@ -413,10 +413,10 @@ export class Leases implements Member {
       if (!reusable) {
         // This resumes whoever still waited for it, and they may ask for another lease.
         this.terminate(lease)
-        return this.grantRoom()
+        return this.grantSlots()
       }
       this.keep(lease)
-      this.grantRoom()
+      this.grantSlots()
     })
   }
 
@@ -439,13 +439,13 @@ export class Leases implements Member {
     return next === undefined ? Infinity : next.since + leaseIdleMillis
   }
 
-  /** To be called whenever there may be room again. */
-  private grantRoom(): void {
-    this.bound.grantRoom()
+  /** To be called whenever there may be a slot again. */
+  private grantSlots(): void {
+    this.bound.grantSlots()
   }
 
   /** Grants a slot to the caller that has waited longest here. */
-  grantOne(): void {
+  grantSlot(): void {
     const waiter = this.nextWaiter()
     if (waiter === undefined) return
     const lease = this.takeIdle()
