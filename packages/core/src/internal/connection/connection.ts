@@ -101,6 +101,14 @@ const spoiled = (call: Call): RedisError =>
 
 const noHooks: Hooks = {}
 
+/** A part with times of its own that the sweep of a connection serves: its leases, its log. */
+export interface Companion {
+  /** Does what is due, and returns when to look again. */
+  readonly sweep: (now: number) => number
+  /** Refuses its callers: the connection closes. */
+  readonly refuse?: () => void
+}
+
 export class Connection extends SafeInspectable implements Owner, RedisConnection, Member {
   readonly options: Resolved
   /** Where the session is, or the last one was. */
@@ -274,14 +282,11 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
 
   // ------------------------------------------------------------------------------------------------------ deadlines
 
-  /** Refuses others when it closes: callers that wait for a lease. */
-  refuseOthers: () => void = () => {}
+  private readonly companions: Array<Companion> = []
 
-  private readonly others: Array<(now: number) => number> = []
-
-  /** Adds a job with times of its own: it returns when to look again. `deadlines.watch` says when to look first. */
-  alsoSweep(sweep: (now: number) => number): void {
-    this.others.push(sweep)
+  /** Adds a companion. `deadlines.watch` says when to sweep it first. */
+  attach(companion: Companion): void {
+    this.companions.push(companion)
   }
 
   private readonly sweep = (now: number): number => {
@@ -298,7 +303,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (isAbandoned) session?.die(abandonedBlocking)
     if (expired.length > 0) this.session?.submitted()
     this.checkDrained()
-    for (const sweepOther of this.others) next = Math.min(next, sweepOther(now))
+    for (const companion of this.companions) next = Math.min(next, companion.sweep(now))
     return next
   }
 
@@ -563,7 +568,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (this.session?.ready !== true) this.failQueued(shared, failed)
     else this.change("draining", undefined)
     this.settling.add(failed)
-    this.refuseOthers()
+    for (const companion of this.companions) companion.refuse?.()
     this.notifyFirstWaiters()
   }
 

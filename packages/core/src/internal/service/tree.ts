@@ -125,7 +125,7 @@ const makeObserved = (
     const connection = yield* makeDialling(options, "shared", circle, { ...hooks, onChange })
     const log = yield* makeLog(connection, label ?? options.name)
     log.onOwed = (at) => connection.deadlines.watch(at)
-    connection.alsoSweep((now) => log.look(now))
+    connection.attach({ sweep: (now) => log.look(now) })
     const observed: ObservedConnection = { connection, metrics: undefined }
     return observed
   })
@@ -259,8 +259,7 @@ const intakeSpec = (connection: Connection) =>
 const makeLeases = (owner: Connection, together?: Leases): Leases => {
   const leases = new Leases(owner, leaseSpec(owner), together?.bound)
   owner.circle.join(leases)
-  owner.alsoSweep((now) => leases.sweep(now))
-  owner.refuseOthers = () => leases.refuse()
+  owner.attach(leases)
   return leases
 }
 
