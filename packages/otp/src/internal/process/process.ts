@@ -107,6 +107,8 @@ export class ProcessImpl implements Process {
   trapping: boolean
   /** Set by processes that take their parent's exit as a message, in turn, instead of being stopped by it. */
   handlesParentExit = false
+  /** Set by its supervisor, which waits for its end and serves nobody meanwhile. */
+  isAwaited = false
   /** Set by supervisors: how they are asked, and what is kept for their whole tree. */
   supervisor: SupervisorOf | undefined = undefined
   /** Set by the process itself: what it tells observers. */

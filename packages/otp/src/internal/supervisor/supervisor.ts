@@ -94,8 +94,6 @@ export class Supervisor {
   private aborted = false
   /** The call that is served now. */
   private serving: Call | undefined = undefined
-  /** The processes whose end is waited for now. */
-  private readonly awaited = new Set<ProcessImpl>()
   restartsSoFar = 0
   crashesSoFar = 0
   /** Calls are refused with this reason, as nobody will serve them. */
@@ -526,7 +524,7 @@ export class Supervisor {
       process.kill()
       return undefined
     }
-    this.awaited.add(process)
+    process.isAwaited = true
     process.signal(this.process, ExitReason.shutdown, false)
     if (process.exitReason !== undefined) return undefined
     if (limit === Infinity) return Effect.asVoid(process.awaitExit)
@@ -542,7 +540,6 @@ export class Supervisor {
 
   private stopped(child: Child, process: ProcessImpl): void {
     const reason = process.exitReason ?? ExitReason.killed
-    this.awaited.delete(process)
     // The signal of its end, already in the queue, is dropped there: the child has no process any more.
     if (child.process === process) this.instanceEnded(child, process, reason)
     if (reason._tag === "Crash") this.logEnd(child, process, reason)
@@ -626,13 +623,12 @@ export class Supervisor {
 
   /** Whether the supervisor waits for the caller itself, which would so wait for ever. */
   private refusal(fiber: Fiber.Fiber<unknown, unknown>): "CallerStarting" | "CallerStopping" | undefined {
-    const starting = this.current?.starting
-    if (starting === undefined && this.awaited.size === 0) return undefined
     const self = Context.getOrUndefined(fiber.context, Self)
     const caller = self === undefined ? undefined : impl(self)
     // A helper of the process is waited for by nobody.
     if (caller?.isRunBy(fiber) !== true) return undefined
-    if (this.awaited.has(caller)) return "CallerStopping"
+    if (caller.isAwaited && caller.parent === this.process) return "CallerStopping"
+    const starting = this.current?.starting
     for (let process = caller; process.phase === "starting";) {
       if (process === starting) return "CallerStarting"
       if (process.origin === undefined) return undefined
