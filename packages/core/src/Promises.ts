@@ -104,7 +104,7 @@ export interface Client {
 }
 
 /**
- * A client over a service that runs already: of a `ManagedRuntime`, or taken in an Effect. Whoever made the service closes it:
+ * A client over a service that runs already: of a `ManagedRuntime`, or taken in an Effect. The maker of the service closes it:
  * `close` only ends the use of this client.
  *
  * @category constructors

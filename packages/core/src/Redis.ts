@@ -735,7 +735,7 @@ export const ssubscribe: Calls<RedisService>["ssubscribe"] = calls.ssubscribe
 
 /**
  * Keyspace notifications: the changes of keys as the server tells them, as a stream of `KeyEvent`s, with `Subscribed`, `Gap` and
- * `Resubscribed` as for every subscription. A server tells a change once, to whoever is subscribed then: after a `Gap` read
+ * `Resubscribed` as for every subscription. A server tells a change once, to those that are subscribed then: after a `Gap` read
  * the keys again.
  *
  * The server must be set up for it (`notify-keyspace-events`). It is asked first, and again after each loss, and the stream

@@ -1,7 +1,7 @@
 /**
  * One connection as a part of something larger: the seam that a pool (and later a cluster) is built on.
  *
- * Programs do not need it: they use `Redis`. Whoever builds a provider of `RedisService` out of several connections finds
+ * Programs do not need it: they use `Redis`. Builders of a provider of `RedisService` out of several connections find
  * here what the service of a single one does not say: what the connection is doing now, at once and without an effect; its
  * unsent calls, which may be moved to another connection of the same server; the leases and the waiting room that all
  * of them share; and a service that hands each call to the connection that is chosen when it is submitted.
@@ -230,7 +230,7 @@ export const routed: (shared: Shared, routing: Routing) => Service = makeRouted
  *   owner's to set.
  * - `hops`: how often it was refused so far, and `refusal` by what; `dueAt`: when it may go on. Also the owner's.
  * - `command`: its name, for errors; `isRepeatable`: it changes nothing, so it may be written again
- * - `mayHaveRun`: it was written once to a session that ended without a reply. Whoever fails it must say `unknown`.
+ * - `mayHaveRun`: it was written once to a session that ended without a reply. Its failure must say `unknown`.
  * - `deadline`: in milliseconds of the connection's clock, 0 for none; `wakeBy`: when its passing must have been noticed
  *
  * @category models

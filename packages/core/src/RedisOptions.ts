@@ -116,7 +116,10 @@ export interface Tls {
   readonly passphrase?: TlsMaterial | undefined
   /** The name the server's certificate must be for, and that it is asked by (SNI). Default: the host. */
   readonly serverName?: string | undefined
-  /** Whether to turn away a server that cannot be verified. `false` makes TLS worth little: anybody may listen. Default `true`. */
+  /**
+   * Whether to turn away a server that cannot be verified. `false` makes TLS worth little: an attacker may listen. Default
+   * `true`.
+   */
   readonly rejectUnauthorized?: boolean | undefined
   /**
    * Instead of Node's own check that a certificate is for a name: an error refuses it, as in pinning. It runs after the chain
@@ -186,7 +189,7 @@ export interface Options {
   readonly backoffFirst?: Duration.Input | undefined
   /** The delay before the dial after one that failed. Default 100 ms. */
   readonly backoffInitial?: Duration.Input | undefined
-  /** By what the delay grows with each further dial that fails, from 1. Default 2. */
+  /** The factor by which the delay grows with each further dial that fails; at least 1. Default 2. */
   readonly backoffFactor?: number | undefined
   /** The longest delay between dials, whatever the others say. Default 3 seconds. */
   readonly backoffCap?: Duration.Input | undefined

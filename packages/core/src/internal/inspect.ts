@@ -1,5 +1,5 @@
 /**
- * How our objects look when somebody prints them: as what they are, never with what they hold. Calls hold arguments, and
+ * The look of our objects when they are printed: as what they are, never with what they hold. Calls hold arguments, and
  * options passwords.
  *
  * @internal

@@ -55,7 +55,7 @@ const awaitNext = (
 const isClosing = ({ reason }: RedisError): boolean =>
   reason._tag === "ConnectionError" && reason.kind === "shutdown" && reason.delivery === "unsent"
 
-/** Calls whoever has the name; waits for somebody within the call's deadline, as for a connection that is down. */
+/** Calls the service that has the name; waits for one within the call's deadline, as for a connection that is down. */
 const makeUse =
   (registry: Registry.Registry, name: Registry.Name<Service>): Use =>
   (options, blocks, call) =>
@@ -90,7 +90,7 @@ const blocking = (commands: ReadonlyArray<Resp.Command>) => () =>
   commands.some((command) => (CommandTable.flagsOf(command) & CommandTable.Flags.blocking) !== 0)
 
 /**
- * Subscribes on whoever has the name, and on the next one when that has closed: in between is a gap, as for a connection
+ * Subscribes on the service that has the name, and on the next one when that has closed: in between is a gap, as for a connection
  * that was lost.
  */
 const namedSubscribe = (registry: Registry.Registry, name: Registry.Name<Service>): Service["subscribe"] => {

@@ -18,7 +18,7 @@ const run = (service: Service, command: Resp.Command, options: SendOptions | und
   const call = Effect.map(service.command(command, callOptions), (reply) => fromReply(command, reply))
   if (signal === undefined) return Effect.runPromise(call)
   return Effect.runPromise(call, { signal }).catch((error: unknown) => {
-    // As everything else that takes a signal: whoever aborted is told his own reason.
+    // As everything else that takes a signal: the caller that aborted is told its own reason.
     throw signal.aborted ? signal.reason : error
   })
 }

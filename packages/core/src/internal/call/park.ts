@@ -66,7 +66,7 @@ const nothing = (): void => {}
 
 // ------------------------------------------------------------------------------------------------------------- waiting
 
-/** Resumes whoever waits. A method type, so that things of all kinds can stand in one list. */
+/** Resumes the waiter. A method type, so that things of all kinds can stand in one list. */
 export type Resume<A, E> = { resume(exit: Exit.Exit<A, E>): void }["resume"]
 
 /**
@@ -74,7 +74,7 @@ export type Resume<A, E> = { resume(exit: Exit.Exit<A, E>): void }["resume"]
  */
 export interface Recovery<A, E> {
   recover(parked: Parked<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E>
-  /** The same for a value that needs no exit. Without it the value is what whoever waits goes on with. */
+  /** The same for a value that needs no exit. Without it the waiter goes on with the value. */
   recoverValue?(value: A): Effect.Effect<A, E>
 }
 
@@ -83,7 +83,7 @@ export const SETTLED = 64
 
 /**
  * The wait of one fiber, or one function. To the fiber that it has parked it is the effect of its outcome. To everybody
- * else it is its own cancellation, as whoever gave a function needs it.
+ * else it is its own cancellation, as a waiting function needs it.
  */
 export abstract class Parked<A, E> extends Effectable.Class<void> {
   /** Bits. All but `SETTLED` belong to the class that extends this one. */
@@ -113,7 +113,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     })
   }
 
-  /** The wait is over. Must settle it, without resuming anybody. */
+  /** The wait is over. Must settle it, without resuming the waiter. */
   abstract abandon(): void
 
   private cancel(): Exit.Exit<void> {
@@ -153,7 +153,7 @@ export abstract class Parked<A, E> extends Effectable.Class<void> {
     this.value = value
   }
 
-  /** Ends it with what it has kept, and resumes whoever waits: that runs the waiter's code. */
+  /** Ends it with what it has kept, and resumes the waiter: that runs the waiter's code. */
   protected finish(): void {
     this.settled = true
     const waiter = this.waiter

@@ -137,7 +137,7 @@ export class TransactionReducer implements ReplyReducer<ReadonlyArray<Element>> 
 /**
  * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`, and a `PING` with a text that nobody knows: two replies, `OK` and that
  * text. When the first is refused, all are answered, and the commands have run. Should anything else come (a proxy that lets
- * `CLIENT REPLY` pass for done, say), the next caller would be given somebody else's reply: so the session ends.
+ * `CLIENT REPLY` pass for done, say), the next caller would be given another's reply: so the session ends.
  */
 export class NoReplyReducer implements ReplyReducer<void> {
   private readonly names: ReadonlyArray<string>

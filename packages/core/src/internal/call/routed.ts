@@ -191,7 +191,7 @@ export class RoutedTransaction implements ReplyReducer<ReadonlyArray<PipelineRep
 }
 
 /**
- * A part of a pipeline: the replies as they come, for whoever puts the parts together. They are kept also when the
+ * A part of a pipeline: the replies as they come, for the one that puts the parts together. They are kept also when the
  * connection ends in the middle.
  */
 export class PartReducer implements ReplyReducer<ReadonlyArray<PipelineReply>> {

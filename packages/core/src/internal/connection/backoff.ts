@@ -33,9 +33,9 @@ export const delayMillis = (options: BackoffOptions, ended: Ended, attempt: numb
 }
 
 /**
- * The delay of whoever misses what happens while it waits, as a subscriber does: a tenth of how long it is away already, and never
- * more than the others', but for the first two seconds 200 ms; from dial to dial, so that one that took its whole time is followed
- * by the next at once.
+ * The delay of a connection that misses what happens while it waits, as a subscriber does: a tenth of how long it is away
+ * already, and never more than the others', but for the first two seconds 200 ms; from dial to dial, so that one that took
+ * its whole time is followed by the next at once.
  */
 export const eagerDelayMillis = (delay: number, downMillis: number, dialMillis: number): number =>
   Math.max(0, Math.min(delay, Math.max(200, downMillis / 10)) - dialMillis)

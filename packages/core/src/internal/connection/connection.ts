@@ -435,7 +435,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
         return session.ask(this.options.healthCheckIntervalMillis)
       }
       case "Refused":
-        // It was let in before; whoever comes next is not.
+        // It was let in before; the next session is not.
         return
     }
   }
@@ -726,7 +726,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (previous === state || previous === "closed") return
     this.state = state
     const change: StatusChange = { previous, state, cause, sessions: this.sessions }
-    // Readers of the changes go on inside of the publishing: whoever chooses among connections must know before.
+    // Readers of the changes go on inside of the publishing: a pool that chooses among connections must know before.
     this.hooks.onChange?.(this, change)
     PubSub.publishUnsafe(this.changes, change)
   }

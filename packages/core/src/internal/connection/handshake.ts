@@ -6,7 +6,7 @@
  * are written after that, since they must not run twice. No command of a caller is written before `Ready`.
  *
  * A reply is believed only if it has the shape that its command's has. Else a peer that says a line before it is asked would
- * shift all replies by one, and the first caller would get somebody else's. The text that `PING` carries is known to nobody
+ * shift all replies by one, and the first caller would get another's. The text that `PING` carries is known to nobody
  * before: when it comes back, nothing before it was left over. Proxies that answer `PING` themselves say `PONG` all the same;
  * then the shapes of the replies before it are the proof, and where there are none, an `ECHO`.
  *

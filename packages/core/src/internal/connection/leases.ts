@@ -32,7 +32,7 @@ export interface LeaseParts {
 export interface Lease extends LeaseParts {
   /** A command that changes the connection's state was sent. */
   dirty: boolean
-  /** Given back: whoever still holds it may not use it any more. */
+  /** Given back: its former holder may not use it any more. */
   released: boolean
   /** When it was taken, or given back. */
   since: number
@@ -65,7 +65,7 @@ class Waiter {
 }
 
 /**
- * The bound of the leases of one server, or of several together (the nodes of a cluster). Room goes to whoever has waited
+ * The bound of the leases of one server, or of several together (the nodes of a cluster). Slots go to the caller that has waited
  * longest, wherever the lease is to be.
  */
 export class LeaseBound {
@@ -411,7 +411,7 @@ export class Leases implements Member {
         lease.session.inFlight.head === undefined &&
         lease.connection.queued === 0
       if (!reusable) {
-        // This resumes whoever still waited for it, and they may ask for another lease.
+        // This resumes the callers that still waited for it, and they may ask for another lease.
         this.terminate(lease)
         return this.grantSlots()
       }

@@ -177,7 +177,7 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
         connection.options.connectTimeoutMillis,
         connection.now(),
         (outcome) => {
-          // A failure is the end of the session, and whoever waits for that says why.
+          // A failure is the end of the session, and the waiter for that says why.
           if (Exit.isSuccess(outcome)) resume(Effect.succeed(outcome.value))
         }
       )
@@ -319,7 +319,7 @@ const watchHealth = (connection: Connection, session: Session): Effect.Effect<ne
   return Effect.forever(look)
 }
 
-/** Waits for the end of the session, whoever ended it. */
+/** Waits for the end of the session, whatever ended it. */
 const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
   Effect.callback((resume) => {
     const look = () => {

@@ -77,12 +77,12 @@ export interface Capacity {
 export interface Inbound extends ReplyReducer {
   /** Takes a frame, or returns the reply that it is to the oldest call in flight. Runs no code of others. */
   readonly take: (frame: Resp.Decoded<Resp.Reply>, oldest: Call | undefined) => Answer | undefined
-  /** All frames of a batch are taken and all state is final: whoever was told something may be resumed. */
+  /** All frames of a batch are taken and all state is final: subscribers that were told something may be resumed. */
   readonly flush: () => void
   /** The session is ready. */
   readonly ready: () => void
   readonly ended: (end: SessionEnd) => void
-  /** Whether somebody is to have a turn before the next frame is taken; `turn` is what to wait for then. */
+  /** Whether a subscriber is to have a turn before the next frame is taken; `turn` is what to wait for then. */
   readonly crowded: boolean
   readonly turn: Effect.Effect<void>
 }
@@ -359,7 +359,7 @@ export class Session {
     if (isIts && head.settled && this.decoder.inReply) this.decoder.abandon()
   }
 
-  /** A reply that has begun while nothing is in flight: whoever was next would be given the rest of it. */
+  /** A reply that has begun while nothing is in flight: the next caller would be given the rest of it. */
   private surplus(): SessionEnd | undefined {
     // In RESP2 messages look like replies.
     if (this.feed !== undefined && this.protocol === 2) return undefined
@@ -549,7 +549,7 @@ export class Session {
 
   /**
    * A byte now and then is no life when every call waits in vain: replies must come, or at least so many bytes of one in an interval.
-   * Slow and large ones do; and whoever waits for one has several times as long as its deadline.
+   * Slow and large ones do; and a caller that waits for one has several times as long as its deadline.
    */
   private isTooSlow(now: number, oldest: Call, interval: number, limit: number): boolean {
     const since = Math.max(this.progressAt, oldest.writtenAt)

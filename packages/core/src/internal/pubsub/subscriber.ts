@@ -101,7 +101,7 @@ export class Subscriber {
   private retired = false
   private awake: Array<Subscription> = []
   private reconciling = false
-  /** Whether somebody is to have a turn before more comes. */
+  /** Whether a subscriber is to have a turn before more comes. */
   crowded = false
   private onCount: (() => void) | undefined = undefined
 
@@ -287,7 +287,7 @@ export class Subscriber {
     for (const subscription of this.subscriptions) subscription.skipped(feed.provenAt)
   }
 
-  /** Resumes whoever was told something. Their code runs in here. */
+  /** Resumes the subscribers that were told something. Their code runs in here. */
   flush(): void {
     while (this.awake.length > 0) {
       const { awake } = this

@@ -233,7 +233,7 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
 }
 
 /**
- * An out-of-band message of the server (`>`). It is no call's reply: whoever matches replies with calls passes it by.
+ * An out-of-band message of the server (`>`). It is no call's reply: a matcher of replies with calls passes it by.
  *
  * `data` are its elements; the first names its kind. When the push was over a limit, `data` is empty and `failure` says
  * why. A bulk that is not UTF-8 does not fail a push, as no call asked for text: it is left as its bytes.

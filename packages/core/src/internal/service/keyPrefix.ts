@@ -1,7 +1,7 @@
 /**
  * A service whose keys all begin with a prefix: put before them on the way out, and taken off where a reply names keys.
  *
- * Which arguments are keys the command table says. What it cannot know (a pattern, a command of somebody's module, keys that
+ * The command table says which arguments are keys. What it cannot know (a pattern, a command of a user's module, keys that
  * the server chooses) is known here, or refused before it is sent: a key without its prefix would be another's.
  *
  * @internal

@@ -95,7 +95,7 @@ const makeDialling = (
     return detach === undefined ? Effect.void : Effect.addFinalizer(() => Effect.sync(detach))
   })
 
-/** Writes the log of a connection with the loggers of whoever made it. */
+/** Writes the log of a connection with the loggers of its maker. */
 const makeLog = (connection: Connection, name: string | undefined): Effect.Effect<StateLog> =>
   Effect.contextWith((context: Context.Context<never>) =>
     // A logger that throws is its owner's to find: it must not end a session.
@@ -175,7 +175,7 @@ const sessionSpec = (connection: Connection, isLast = false, subscriber?: Subscr
     )
   })
 
-/** A lease: a connection with one session. Its end is no crash: whoever holds it is told. */
+/** A lease: a connection with one session. Its end is no crash: its holder is told. */
 const leaseSpec =
   (owner: Connection): LeaseSpec =>
   (handOut) =>
@@ -265,7 +265,7 @@ const makeLeases = (owner: Connection, together?: Leases): Leases => {
 
 /**
  * A connection and what supervises its parts. Stopped in reverse: deadlines hold for the calls that drain at the close. As a
- * child of another supervisor it has an intake; else whoever closes it begins the close.
+ * child of another supervisor it has an intake; else its closer begins the close.
  */
 const makeTree = (given: RedisOptions.Resolved, isChild: boolean, exitOnDisconnection = false, label?: string) =>
   Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * The log of a connection: one line for each change that somebody wants to know of.
+ * The log of a connection: one line for each change worth knowing.
  *
  * - ready for the first time: debug; ready again: info, with how long it was away
  * - lost, or not reached, or refused: error, with the cause in a word or two

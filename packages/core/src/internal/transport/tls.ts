@@ -23,7 +23,7 @@ import type { SessionEnd } from "./sessionEnd.ts"
 const transient = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "connect", detail, permanent: false, cause })
 
-/** It will be the same next time, until somebody changes a certificate or an option. */
+/** It will be the same next time, until a certificate or an option changes. */
 const refusal = (detail: string, cause?: unknown): SessionEnd =>
   sessionEnd({ kind: "handshake", detail, permanent: true, cause })
 
