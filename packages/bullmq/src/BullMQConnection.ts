@@ -72,7 +72,7 @@ export interface Options {
 }
 
 /**
- * A client over a service at hand: of a `ManagedRuntime`, or taken in an Effect. Whoever made the service closes it.
+ * A client over a service at hand: of a `ManagedRuntime`, or taken in an Effect. The maker of the service closes it.
  *
  * @category constructors
  * @since 0.1.0

@@ -67,7 +67,7 @@ export interface Started<out Info = unknown, out R = never> {
   readonly _tag: "Started"
   /** The body; the child ends when it does. A shutdown interrupts it. */
   readonly run: Effect.Effect<unknown, unknown, R>
-  /** Handed to whoever started the child. */
+  /** Handed to the caller that started the child. */
   readonly info: Info
   /**
    * OTP's `terminate`: runs after `run` has ended or was interrupted by a shutdown, with the reason, before the scope
@@ -292,7 +292,7 @@ export const effect = <A, E, R>(
 
 /**
  * A child that first acquires something in its scope and then runs with it. Its start is acknowledged when the
- * acquisition has succeeded, and `info`, handed to whoever starts the child, is what was acquired. Without `run` the
+ * acquisition has succeeded, and `info`, handed to the caller that starts the child, is what was acquired. Without `run` the
  * child lives until it is stopped.
  *
  * @since 0.1.0
@@ -317,7 +317,7 @@ export const scoped = <A, E, R, RR = never>(
  * over. Then the next instance begins.
  *
  * `take` must take nothing when it is interrupted, as `Queue.take` does not. A job whose `handle` fails, or that is cut, is
- * gone: whoever must not lose one puts it back, or takes it from where it stays until it is done.
+ * gone: a loop that must not lose one puts it back, or takes it from where it stays until it is done.
  *
  * ```ts run
  * import { ChildSpec, Registry, Supervisor } from "@relive/otp"

@@ -160,7 +160,7 @@ export const ResultTypeId: "~@relive/otp/GenServer/Result" = internal.ResultType
 
 /**
  * The messages of a server, as types: requests with their replies (`call`), casts, and the continuations it names for
- * itself. Plain messages and signals have no type of their own: anybody may send anything (see {@link Info}).
+ * itself. Plain messages and signals have no type of their own: any process may send anything (see {@link Info}).
  *
  * @since 0.1.0
  * @category models
@@ -380,7 +380,7 @@ export interface Failed {
 export type InitResult<S, C = never> = Ok<S, C> | Ignored | Failed
 
 /**
- * The argument of `handleInfo`: plain messages (which anybody may send, so their type is not known), exit signals if the
+ * The argument of `handleInfo`: plain messages (which any process may send, so their type is not known), exit signals if the
  * server traps exits, ends of processes it monitors, and its own idle timeout.
  *
  * @since 0.1.0
@@ -469,7 +469,7 @@ interface Common<P extends Protocol, S> {
   /** Whether exit signals arrive as messages. When absent: if there is a `terminate`, so that a shutdown calls it. */
   readonly trapExit?: boolean | undefined
   /**
-   * Whether handlers of calls and casts run under the span of whoever sent them, with its log annotations added to the
+   * Whether handlers of calls and casts run under the span of the sender, with its log annotations added to the
    * server's own; yes when absent. Costs nothing for senders without either.
    */
   readonly trace?: boolean | undefined
@@ -796,7 +796,7 @@ export const failed = (reason: ExitReason.ExitReason): Failed => ({ ...brand, _t
 // --- constructors --------------------------------------------------------------------------------------------------
 
 /**
- * Defines a server with the protocol `P` and the state `S`. The callbacks may need services, which whoever starts the
+ * Defines a server with the protocol `P` and the state `S`. The callbacks may need services, which the caller that starts the
  * server has to provide; a `Scope` is that of the instance.
  *
  * State belongs into `init`: what is created outside of it is shared by all instances and survives restarts.

@@ -66,7 +66,7 @@ export const TypeId: "~@relive/otp/Process" = internal.TypeId
 
 /**
  * A handle of one instance, OTP's pid: it does not follow restarts. When the instance has ended, messages and signals
- * to it are lost, `isAlive` is false and a monitor tells `noproc`. To reach whoever holds a role now, use a name.
+ * to it are lost, `isAlive` is false and a monitor tells `noproc`. To reach the process that holds a role now, use a name.
  *
  * @since 0.1.0
  * @category models
@@ -360,7 +360,8 @@ export const supervisor: Effect.Effect<Option.Option<SupervisorRef<never>>, neve
 )
 
 /**
- * The processes above the calling one, the nearest first (`$ancestors`): its supervisor, or whoever spawned it, and so on.
+ * The processes above the calling one, the nearest first (`$ancestors`): its supervisor, or the process that spawned it, and
+ * so on.
  *
  * @since 0.1.0
  * @category accessors
@@ -381,7 +382,7 @@ export const ancestors: Effect.Effect<ReadonlyArray<Process>, never, Self> = Eff
 export const info = (process: Process): Effect.Effect<Info> => Effect.sync(() => internal.impl(process).info)
 
 /**
- * Lets the calling process tell observers what it is and how it does: `describe` is called whenever somebody looks, and
+ * Lets the calling process tell observers what it is and how it does: `describe` is called whenever one looks, and
  * costs nothing otherwise. It must be quick; when it throws, observers are told that it failed.
  *
  * ```ts

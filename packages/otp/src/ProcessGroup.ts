@@ -96,7 +96,7 @@ export const members = (group: unknown): Effect.Effect<ReadonlyArray<Process>, n
   ProcessGroups.within(Effect.map(Registry.entries(name(group)), (entries) => entries.map(({ process }) => process)))
 
 /**
- * Sends a plain message to all members, the sender included if it is one. Nothing tells whether anybody got it.
+ * Sends a plain message to all members, the sender included if it is one. Nothing tells whether a member got it.
  *
  * @since 0.1.0
  * @category combinators

@@ -57,7 +57,7 @@ export const Registry: Context.Service<Registry, Registry> = Context.Service<Reg
  *
  * - `unique`: a key has one owner; an owner may have many keys; only the owner can take an entry away.
  * - `duplicate`: a key has any number of entries, several of one owner too.
- * - `local`: Erlang's local names: one name per process and one process per name; anybody can take a name away.
+ * - `local`: Erlang's local names: one name per process and one process per name; any process can take a name away.
  *
  * @since 0.1.0
  * @category models
@@ -381,7 +381,7 @@ export const updateValue = <A>(
   })
 
 /**
- * Sends a message to the owner of each entry under the name. Nothing tells whether anybody got it.
+ * Sends a message to the owner of each entry under the name. Nothing tells whether an owner got it.
  *
  * @since 0.1.0
  * @category combinators

@@ -1,7 +1,7 @@
 /**
- * Tasks: effects that run under a supervisor and whose result somebody waits for, Elixir's `Task.Supervisor`.
+ * Tasks: effects that run under a supervisor and whose result a caller waits for, Elixir's `Task.Supervisor`.
  *
- * A forked fiber belongs to whoever forked it, or to nobody: its failure may be lost, and nothing waits for it at the end
+ * A forked fiber belongs to the fiber that forked it, or to none: its failure may be lost, and nothing waits for it at the end
  * of the program. A task belongs to its supervisor. It is listed in the tree, there is a limit to how many run, its
  * failure reaches its caller or the log, and a shutdown lets it finish what it does.
  *

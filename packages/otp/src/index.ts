@@ -82,7 +82,7 @@ export * as Registry from "./Registry.ts"
 export * as Supervisor from "./Supervisor.ts"
 
 /**
- * Effects that run under a supervisor and whose result somebody waits for.
+ * Effects that run under a supervisor and whose result a caller waits for.
  *
  * @since 0.1.0
  */

@@ -45,7 +45,7 @@ export interface Options {
  *
  * - Values are kept as they are, texts as UTF-8, bytes as bytes. `get` of an entry that is no UTF-8 gives base64, as Effect's
  *   own stores do
- * - `modify` is atomic: when somebody else changed the entry meanwhile its function runs again, on the new value. It fails
+ * - `modify` is atomic: when another client changed the entry meanwhile its function runs again, on the new value. It fails
  *   when that did not come to an end within the connection's `timeout`
  * - `keys`, `size` and `clear` go through the keys page by page (`SCAN`), which takes a while when there are millions, but
  *   holds up nobody else. `size` counts the keys of the store, not of the database

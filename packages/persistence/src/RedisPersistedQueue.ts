@@ -57,7 +57,7 @@ export interface Options {
 }
 
 /**
- * The store over a service at hand, until the scope closes: then nobody is handed an element any more, and whoever waits fails.
+ * The store over a service at hand, until the scope closes: then no element is handed out any more, and waiting takers fail.
  *
  * Every failure is a `PersistedQueueError`, with Relive's error as its `cause`. A take is not failed by a connection that comes
  * back: it waits.

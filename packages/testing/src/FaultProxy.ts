@@ -340,7 +340,7 @@ class ProxyImpl implements FaultProxy {
     if (!injection.mark(connection)) return
     this.hitCounts[injection.fault._tag]++
     if (injection.isSpent) this.injections = this.injections.filter((other) => other !== injection)
-    // Later, because the lane that strikes is in the middle of it: whoever waits for the hit is to find it done.
+    // Later, because the lane that strikes is in the middle of it: the waiter for the hit is to find it done.
     queueMicrotask(() => injection.announce())
   }
 }

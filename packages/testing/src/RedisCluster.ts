@@ -202,7 +202,7 @@ class Cluster implements RedisCluster {
   readonly nodes: Array<Node> = []
   private readonly options: Options
   private readonly scope: Scope.Scope
-  /** Held by whoever changes the owner of a slot: servers do not survive two of these at once. */
+  /** Held while the owner of a slot is changed: servers do not survive two of these at once. */
   private readonly ending = Semaphore.makeUnsafe(1)
   /** `MIGRATE` stops both servers: two that migrate to one another stop each other. */
   private readonly migrating = Semaphore.makeUnsafe(1)

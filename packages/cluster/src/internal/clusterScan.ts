@@ -128,7 +128,7 @@ export const scanCluster = (state: ClusterState, options: ScanOptions = {}): Str
 
   const page = (pass: Pass, walk: Walk) =>
     Effect.matchEffect(walk.service.command(["SCAN", walk.cursor, ...argumentsOf(options)], callOptionsOf(options)), {
-      // Its slots are not walked: the next walk is over whoever has them then.
+      // Its slots are not walked: the next walk is over the node that has them then.
       onFailure: () => pause(pass),
       onSuccess: (reply) => {
         if (!Array.isArray(reply) || !Array.isArray(reply[1])) return pause(pass)

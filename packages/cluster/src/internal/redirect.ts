@@ -17,7 +17,7 @@ import { SLOTS } from "./slots.ts"
  * - `moved`: this slot belongs to that node, from now on
  * - `ask`: this one call is for that node, with `ASKING`
  * - `tryAgain`: some of its keys are on their way
- * - `down`: the cluster, or this node, serves nothing now: ask whoever the table names then
+ * - `down`: the cluster, or this node, serves nothing now: ask the node that the table names then
  */
 export type Refusal =
   | { readonly _tag: "moved"; readonly slot: number; readonly to: Address }

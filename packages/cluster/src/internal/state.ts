@@ -65,7 +65,7 @@ const isRerouted = (data: unknown): data is Rerouted => typeof data === "object"
 
 /** The time for which a slot counts as open after an ASK or TRYAGAIN. */
 const OPEN_MILLIS = 5_000
-/** A node without slots is kept so long after somebody was sent there. */
+/** The time for which a node without slots is kept after a call was sent there. */
 const KEEP_MILLIS = 2_000
 /** A reader that cannot serve is passed over for so long. */
 const SKIP_MILLIS = 1_000
@@ -379,7 +379,7 @@ export class ClusterState {
     this.trigger("moved", to.id)
   }
 
-  /** Whether a slot is on its way, as far as anybody was told lately. */
+  /** Whether a slot is on its way, as far as a call was told lately. */
   isOpen(slot: number): boolean {
     const until = this.openSlots.get(slot)
     if (until === undefined) return false
@@ -555,7 +555,7 @@ export class ClusterState {
   /** Connections that may be at any node: those of classic pub/sub. */
   readonly roaming = new Set<RedisConnection>()
 
-  /** A node that has left the cluster is told nothing any more: whoever listens there listens elsewhere. */
+  /** A node that has left the cluster is told nothing any more: its listeners listen elsewhere. */
   private leaveNode(node: ClusterNode): void {
     const address = addressText(node.address)
     for (const connection of this.roaming) {

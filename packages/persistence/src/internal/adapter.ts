@@ -69,7 +69,7 @@ const makeEval =
       })
   }
 
-/** At most `max` leases at a time, whatever the connection's own bound is; whoever waits too long for one is told so. */
+/** At most `max` leases at a time, whatever the connection's own bound is; a caller that waits too long for one is told so. */
 const bounded = (lease: Lease, max: number, timeout: Duration.Input | undefined): Lease => {
   const permits = Semaphore.makeUnsafe(max)
   const taken = new Set<{ readonly since: number }>()

@@ -14,7 +14,7 @@ import type { RateLimiter, RateLimiterError } from "effect/persistence/RateLimit
 import type { unhandled } from "effect/Types"
 import type { Options, Target, TooManyRequests } from "../HttpRateLimit.ts"
 
-/** Rounded up: whoever waits that long is let in. */
+/** Rounded up: a client that waits that long is let in. */
 const seconds = (duration: Duration.Duration): number => Math.max(0, Math.ceil(Duration.toSeconds(duration)))
 
 /** The headers that every response of this request will have, whatever it turns out to be. */

@@ -206,7 +206,7 @@ export class PoolState {
     return next
   }
 
-  /** The waiting room is for when there is no member: whoever comes first takes all. */
+  /** The waiting room is for when there is no member: the first one that comes takes all. */
   private emptyWaitingRoom(): void {
     const { waiting } = this.shared
     if (waiting.queued === 0) return

@@ -11,7 +11,7 @@ const LATE_MILLIS = 50
 
 /**
  * Waits for `effect`, at most `millis`. When its timer wakes late the time that was lost is given once more, up to `millis`:
- * whoever is waited for could not go on meanwhile either.
+ * the process that is waited for could not go on meanwhile either.
  */
 export const awaitAwake = <A>(effect: Effect.Effect<A>, millis: number): Effect.Effect<void> => {
   const over = Effect.flatMap(Clock.Clock, (clock) => {

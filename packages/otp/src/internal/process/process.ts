@@ -71,7 +71,7 @@ export interface ProcessOptions {
   readonly generation: number
   /** The process that supervises this one: its exit ends this one whatever the reason (`gen_server`'s rule). */
   readonly parent: ProcessImpl | undefined
-  /** The process it was started by: its parent, or whoever spawned it. */
+  /** The process it was started by: its parent, or the process that spawned it. */
   readonly origin: ProcessImpl | undefined
   /** The context of the code of the process, besides its own `Self` and `Scope`. */
   readonly context: Context.Context<never>
@@ -129,7 +129,7 @@ export class ProcessImpl implements Process {
   private terminate: Terminate | undefined = undefined
   /** Whether the end was caused by a signal that a process which does not trap exits cannot answer. */
   private struck = false
-  /** The reason somebody asked the process to end with. */
+  /** The reason that the process was asked to end with. */
   private requested: ExitReason.ExitReason | undefined = undefined
   /** The reason the process is ending with, from `stopping` on. */
   private ending: ExitReason.ExitReason = ExitReason.normal
@@ -177,7 +177,7 @@ export class ProcessImpl implements Process {
       this.launchLink = linkTo
       ;(linkTo.links ??= new Set()).add(this)
     }
-    // The context has what the body needs: whoever launches it built the one from the other.
+    // The context has what the body needs: its launcher built the one from the other.
     fork(this.context as Context.Context<R>, body, {
       label: "main",
       path: this.path,
@@ -293,7 +293,7 @@ export class ProcessImpl implements Process {
     this.cleanups = this.links = this.launchLink = this.observers = this.watchers = this.watching = undefined
     if (cleanups !== undefined) for (const cleanup of cleanups) cleanup()
     if (watching !== undefined) for (const ref of watching) impl(ref.process).watchers?.delete(ref)
-    // Links are told before monitors, as in Erlang, and all before anybody goes on: a caller that is linked to this
+    // Links are told before monitors, as in Erlang, and all before any waiter goes on: a caller that is linked to this
     // process ends with it, and does not see the result of its call before.
     hold(() => {
       if (observers !== undefined) for (const observer of observers) observer(reason)
@@ -475,7 +475,7 @@ export class ProcessImpl implements Process {
     if (flush) this.drop((message) => message._tag === "Down" && message.ref === ref)
   }
 
-  /** Runs at the end of the process, before anybody hears of it. Returns the removal. */
+  /** Runs at the end of the process, before any other process hears of it. Returns the removal. */
   addCleanup(cleanup: () => void): () => void {
     const cleanups = (this.cleanups ??= new Set())
     cleanups.add(cleanup)

@@ -48,7 +48,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
     return this.running
   }
 
-  /** Whether somebody is told of the result. */
+  /** Whether a caller is told of the result. */
   get isJoined(): boolean {
     return this.joined > 0
   }

@@ -301,9 +301,9 @@ class WokenStore {
   }
 
   /**
-   * Moves the first element of the queue to where it is, as soon as there is one, whoever offers it. It goes on while the loop
-   * takes what is due: ending it early costs a connection. When the next element is due it ends, too: by the server's time, to
-   * which the delay is.
+   * Moves the first element of the queue to where it is, as soon as there is one, from whatever process. It goes on while
+   * the loop takes what is due: ending it early costs a connection. When the next element is due it ends, too: by the
+   * server's time, to which the delay is.
    */
   private block({ keys: { queue } }: Takers, due: number): Effect.Effect<void> {
     const seconds = Math.min(BLOCK_SECONDS, due / 1000 + 0.05)
