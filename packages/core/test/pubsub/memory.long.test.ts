@@ -8,14 +8,19 @@ import { RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { listenLive } from "./support.ts"
 import { withServer } from "../behaviours/support.ts"
 
 const MEBI = 1024 * 1024
 
+setFlagsFromString("--expose-gc")
+const collect: unknown = runInNewContext("gc")
+
 /** What this process holds, in MiB: the live heap, and memory outside of it. */
 const held = (): number => {
-  globalThis.gc?.()
+  if (typeof collect === "function") collect()
   const { arrayBuffers, external, heapUsed } = process.memoryUsage()
   return (heapUsed + external + arrayBuffers) / MEBI
 }
