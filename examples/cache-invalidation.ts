@@ -16,7 +16,7 @@ import { Console, Deferred, Effect, Stream } from "effect"
 
 const channel = "example:changed"
 
-/** What one process remembers. It remembers nothing while it is not told of changes. */
+/** The cache of one process. It remembers nothing while it is not told of changes. */
 class Memory<A> {
   private readonly entries = new Map<string, A>()
   /** Changes of each key that were told since its load began; a load keeps nothing that was changed meanwhile. */

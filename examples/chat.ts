@@ -22,7 +22,7 @@ const channel = (room: string) => `example:chat:${room}`
 export const say = (room: string, from: string, text: string) =>
   Effect.flatMap(Effect.orDie(Schema.encodeEffect(Line)({ from, text })), (line) => Redis.publish(channel(room), line))
 
-/** What is heard in a room, as lines to show. The first one says that from now on everything is. */
+/** The messages of a room, as lines to show. The first line says that from now on all are heard. */
 export const hear = (room: string) => Stream.map(Redis.subscribe(channel(room), { schema: Line }), shown)
 
 const shown = (event: RedisPubSub.Event<typeof Line.Type>): string => {

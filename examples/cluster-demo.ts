@@ -20,7 +20,7 @@ const TAGS = Array.from({ length: 60 }, (_, i) => `demo:${i}`)
 
 const isLive = process.stdout.isTTY === true
 
-/** What was told to the callers. */
+/** The outcomes that the callers were told. */
 const book = {
   calls: 0,
   acknowledged: new Set<string>(),
@@ -69,7 +69,7 @@ const say = (line: string): void => {
   if (!isLive) console.log(line)
 }
 
-/** What is done to the cluster. */
+/** The faults that are done to the cluster. */
 const breakThings = (servers: Servers.RedisCluster, millis: number) =>
   Effect.gen(function* () {
     const second = millis / 20

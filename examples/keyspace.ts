@@ -25,7 +25,7 @@ export const watchSessions = <E, R, E2, R2>(
     Stream.runForEach((event): Effect.Effect<unknown, E | E2, R | R2> => {
       if (event._tag === "KeyEvent")
         return event.key.startsWith(prefix) ? ended(event.key.slice(prefix.length)) : Effect.void
-      // What came between a gap and this is told; what came before is not.
+      // Changes between a gap and this are told; earlier ones are not.
       return event._tag === "Gap" && event.reason === "disconnected" ? Effect.void : sweep
     })
   )

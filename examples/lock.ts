@@ -18,7 +18,7 @@ import { Redis, RedisLive } from "@relive/core"
 import { Console, Duration, Effect, Schedule, Schema } from "effect"
 import { randomUUID } from "node:crypto"
 
-/** Somebody else has the lock, and had it for as long as we wanted to wait. */
+/** Another process has the lock, and had it for as long as we wanted to wait. */
 export class LockTaken extends Schema.TaggedError<LockTaken>()("LockTaken", { name: Schema.String }) {}
 
 /** The lock expired or was taken away while the section ran, so that the section was interrupted. */

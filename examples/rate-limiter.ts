@@ -5,7 +5,7 @@
  * more. There is no window at whose edge twice as many get through, and a refusal says exactly when to come back. A
  * script reads and writes in one step, by the server's clock, so that callers and their clocks do not matter.
  *
- * What to do when Redis does not answer is for the caller to decide: let everybody through, or nobody.
+ * The caller decides what to do when Redis does not reply: let every request through, or none.
  *
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/rate-limiter.ts
  */

@@ -36,7 +36,7 @@ export interface Transfer {
   readonly amount: number
 }
 
-/** What may be over when it is tried again: the connection. (A conflict has been, by `watch` itself.) */
+/** Whether a new attempt may help: the connection was lost. (A conflict was tried again by `watch` itself.) */
 const isOfTheConnection = (error: InsufficientFunds | RedisError.RedisError): boolean =>
   error._tag === "RedisError" && ["ConnectionError", "TimeoutError", "LeaseTimeout"].includes(error.reason._tag)
 

@@ -27,7 +27,7 @@ export const say = (room: string, text: string) =>
 
 const Entries = Schema.Array(Schema.Tuple([Schema.String, Schema.Tuple([Schema.String, Schema.String])]))
 
-/** What was said after this entry. */
+/** The messages after this entry. */
 const since = (room: string, id: string) =>
   Redis.command(["XRANGE", historyOf(room), `(${id}`, "+"], { schema: Entries })
 

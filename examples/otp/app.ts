@@ -38,7 +38,7 @@ export const countWords = (user: string, text: string) =>
     yield* Buckets.put(user, "words", text.split(" ").length)
   }).pipe(Effect.scoped)
 
-/** What a request does: within its limit, in the background. */
+/** The work of a request: within its limit, in the background. */
 export const request = (user: string, text: string) =>
   Effect.gen(function* () {
     yield* Limiter.take(user)

@@ -40,7 +40,7 @@ export const open = Effect.fn("buckets.open")(function* (bucket: string) {
   const there = yield* Buckets.within(Registry.lookup(nameOf(bucket)))
   if (Option.isSome(there)) return there.value
   const buckets = yield* Supervisor.named(supervisor)
-  // Somebody else may be faster: then his is the one, and this start has failed.
+  // Another process may be faster: then its bucket is the one, and this start has failed.
   yield* Effect.ignore(buckets.startChild(bucketSpec(bucket)))
   return yield* Effect.timeout(Buckets.within(Registry.awaitName(nameOf(bucket))), "1 second")
 })

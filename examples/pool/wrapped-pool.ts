@@ -19,7 +19,7 @@ export const tree = (url: string) =>
     children: [RedisPool.childSpec({ register: name, url, size: 5, strategy: "random" })]
   })
 
-/** What the rest of the application sees. */
+/** The part that the rest of the application sees. */
 export class Visits extends Context.Service<
   Visits,
   {

@@ -33,7 +33,7 @@ export interface UnknownWrite {
   readonly key: string
 }
 
-/** What the view shows. */
+/** The figures that the view shows. */
 export interface Counts {
   sent: number
   acknowledged: number
@@ -44,7 +44,7 @@ export interface Counts {
   readsFailed: number
 }
 
-/** What an error says about its call, in the ledger's words. */
+/** The outcome of a call by its error, in the ledger's words. */
 const outcomeOf = ({ reason }: RedisError.RedisError): Ledger.Outcome => {
   switch (reason._tag) {
     case "ReplyError":

@@ -1,5 +1,5 @@
 /**
- * What is broken, and when. Each fault is done to the real server; it counts when it ended a session that was ready.
+ * The faults, and their times. Each fault is done to the real server; it counts when it ended a session that was ready.
  */
 import type { RedisServer } from "@relive/testing"
 import * as Clock from "effect/Clock"

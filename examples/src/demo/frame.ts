@@ -1,5 +1,5 @@
 /**
- * What the view shows, as text: pure functions from the state of the demo to lines of styled pieces. How they get to the
+ * The view as text: pure functions from the state of the demo to lines of styled pieces. How they get to the
  * terminal is in `screen.ts`.
  */
 import type { Status } from "@relive/core/RedisService"
@@ -119,7 +119,7 @@ const hits = (struck: ReadonlyArray<Struck>): number => struck.filter(({ hit }) 
 
 // --- the whole -------------------------------------------------------------------------------------------------------
 
-/** What is told once, at the start. */
+/** The text shown once, at the start. */
 export const intro = (settings: Settings, url: string): ReadonlyArray<Line> => [
   [
     piece("Relive", "bold"),

@@ -1,5 +1,5 @@
 /**
- * What the demo knows of the connection's sessions, from its events: which state it is in, and how many sessions ended that
+ * The connection's sessions as the demo sees them in its events: which state it is in, and how many sessions ended that
  * had been ready. A fault counts only when it ended one.
  */
 import { Redis, type RedisService } from "@relive/core"

@@ -12,7 +12,7 @@ import type { Logs } from "./logs.ts"
 import type { Screen } from "./screen.ts"
 import type { Settings } from "./settings.ts"
 
-/** What a view looks at. */
+/** The sources of a view. */
 export interface Subject {
   readonly settings: Settings
   readonly book: Book

@@ -1,5 +1,5 @@
 /**
- * What the workers do: they write and read all the time, and know what each reply must be.
+ * The workers: they write and read all the time, and know what each reply must be.
  *
  * - An appender pushes its call's id to a list that nobody else writes (`RPUSH`), so the reply must be the next length; the
  *   last element (`LINDEX`) must be what it has just pushed.

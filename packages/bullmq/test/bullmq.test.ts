@@ -1,4 +1,4 @@
-/** What BullMQ's documentation promises, with the package itself, on a real server. */
+/** The promises of BullMQ's documentation, with the package itself, on a real server. */
 import { BullMQConnection } from "@relive/bullmq"
 import { Redis, RedisService, RedisError } from "@relive/core"
 import type { Resp } from "@relive/core"

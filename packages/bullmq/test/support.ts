@@ -1,4 +1,4 @@
-/** What the tests share: a server, and clients of BullMQ that end with the test. */
+/** The parts that the tests share: a server, and clients of BullMQ that end with the test. */
 import { BullMQConnection } from "@relive/bullmq"
 import { Redis } from "@relive/core"
 import type { RedisOptions } from "@relive/core"

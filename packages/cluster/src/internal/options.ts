@@ -79,7 +79,7 @@ const isEncrypted = (seed: unknown): boolean => {
 
 const refusedNames = ["url", "host", "port", "path", "sentinel", "exitOnDisconnection"] as const
 
-/** What a function of the user's returns; nothing when it throws, as nobody could be told. */
+/** The result of a function of the user's; none when it throws, as no caller could be told. */
 const attempted = <A>(run: () => A): A | undefined => {
   try {
     return run()

@@ -158,7 +158,7 @@ export class TopologyWorker {
       for (const tell of told) tell()
       state.topologyBell.ring()
     }).pipe(
-      // Nobody else would begin the next one.
+      // No other event would begin the next one.
       Effect.onError(() => Effect.sync(() => state.refresher.done(state.now(), true, state.isUnserved)))
     )
   }
