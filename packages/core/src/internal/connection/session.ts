@@ -114,6 +114,8 @@ const LOOKS = 16
 /** Every frame is a reply to the oldest call in flight, or a push. */
 export class Session {
   readonly inFlight: EntryList<Call> = new EntryList<Call>()
+  // How far it is: dialling, `ready`, `leaving`, `doomed`, `end`. No single phase, as these overlap: `leaving` and `end` carry
+  // their reasons, and a session that leaves or is doomed stays `ready` for its connection until it dies.
   ready = false
   end: SessionEnd | undefined = undefined
   protocol: 2 | 3 = 3
