@@ -110,7 +110,10 @@ export class Witness {
 
   /** Whether a gap between two places covers a message of that time. */
   private isExplained(before: number, after: number, sentAt: number, answeredAt: number): boolean {
-    for (let index = before + 1; index < after; index++) {
+    // A gap that is open still: some names were confirmed again, and lost again, before all were.
+    const earlier = this.told.slice(0, before + 1)
+    const opened = earlier.findLastIndex(({ event }) => event._tag !== "Message" && !isOverflow(event))
+    for (let index = Math.max(0, opened); index < after; index++) {
       const told = this.told[index]
       if (told?.event._tag !== "Gap" || answeredAt < told.event.since) continue
       if (told.event.reason === "overflow") return true
