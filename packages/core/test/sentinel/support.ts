@@ -1,6 +1,7 @@
 /** Sentinels that say what a test wants. */
 import { FakeServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 
 const { bulk } = FakeServer
 
@@ -11,27 +12,30 @@ export interface FakeReplica {
 }
 
 /** What a scripted Sentinel knows now; a test may change it. */
-export interface Knowledge {
-  host: string
+export class Knowledge {
+  host = "127.0.0.1"
   port: number
-  epoch: number
-  readonly id: string
-  replicas: ReadonlyArray<FakeReplica>
-  others: ReadonlyArray<{ readonly port: number; readonly id: string }>
-  /** Whether it says nothing at all when it is asked. */
-  mute: boolean
+  epoch = 1
+  id = "id"
+  replicas: ReadonlyArray<FakeReplica> = []
+  others: ReadonlyArray<{ readonly port: number; readonly id: string }> = []
+  /** Closed while the Sentinel says nothing; what it was asked meanwhile it replies to when it is opened. */
+  readonly voice = Latch.makeUnsafe(true)
+
+  constructor(port: number) {
+    this.port = port
+  }
+
+  set mute(mute: boolean) {
+    if (mute) this.voice.closeUnsafe()
+    else this.voice.openUnsafe()
+  }
 }
 
-export const knowing = (port: number, more: Partial<Knowledge> = {}): Knowledge => ({
-  host: "127.0.0.1",
-  port,
-  epoch: 1,
-  id: "id",
-  replicas: [],
-  others: [],
-  mute: false,
-  ...more
-})
+type Changeable = Pick<Knowledge, "host" | "epoch" | "id" | "replicas" | "others" | "mute">
+
+export const knowing = (port: number, more: Partial<Changeable> = {}): Knowledge =>
+  Object.assign(new Knowledge(port), more)
 
 /** A description as a map of RESP3, or a flat list of RESP2. */
 const described = (fields: Readonly<Record<string, string | number>>): string => {
@@ -70,7 +74,7 @@ export const fakeSentinel = (known: Knowledge, options: FakeServer.Options = {})
       connection.serve(FakeServer.handshake, ([name = "", ...args]) => {
         if (name === "SUBSCRIBE") return `>3\r\n${bulk("subscribe")}${bulk(args[0] ?? "")}:1\r\n`
         if (name !== "SENTINEL") return undefined
-        return known.mute ? "" : replyOf(known, args)
+        return Effect.as(known.voice.await, replyOf(known, args))
       }),
     options
   )
