@@ -377,7 +377,6 @@ describe("a cluster", () => {
 
   it.live("CLU-150 scans all keys", () =>
     Effect.gen(function* () {
-      const servers = yield* Servers.RedisCluster
       const many = Array.from({ length: 2000 }, (_, i) => `scan:${i}`)
       yield* Redis.pipeline(many.map((key) => ["SET", key, 1]))
       const seen = new Set(yield* Stream.runCollect(Stream.tap(Redis.scan({ count: 50 }), () => Effect.sleep(0))))
