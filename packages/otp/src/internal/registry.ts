@@ -222,7 +222,7 @@ export const makeRegistry = (options: Options | undefined): Effect.Effect<Regist
       })
       process.setReceiver(discard)
       process.acknowledge(undefined, false)
-      process.launch(Effect.never)
+      process.launch(process.body(Effect.never))
       return Effect.succeed(new RegistryImpl(process, options))
     }),
     (registry) => Effect.sync(() => registry.process.stop(ExitReason.shutdown))

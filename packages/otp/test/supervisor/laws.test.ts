@@ -224,16 +224,13 @@ describe("laws", () => {
             )
             assert.deepStrictEqual(
               (yield* Process.liveFibers).map((fiber) => fiber.path),
-              ["registry", "root/stubborn"]
+              ["root/stubborn"]
             )
             yield* Deferred.succeed(gate, undefined)
             yield* turns(10)
             assert.isTrue(late.length === 1 && late.every(Exit.isFailure))
             assert.strictEqual(Registry.lookupUnsafe(yield* Registry.Registry, name), undefined)
-            assert.deepStrictEqual(
-              (yield* Process.liveFibers).map((fiber) => fiber.path),
-              ["registry"]
-            )
+            assert.deepStrictEqual(yield* Process.liveFibers, [])
           }).pipe(Effect.provide(Registry.layer), yieldingAfter(ops))
         )
       }

@@ -138,6 +138,8 @@ export class ProcessImpl implements Process {
   private last: Fiber.Fiber<unknown, unknown> | undefined = undefined
   /** The fiber that closes the scope. */
   private closing: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** Whether its body does nothing, so that it runs without a main fiber. */
+  private rests = false
   /** How many of main, terminate and close run now. */
   private active = 0
 
@@ -178,15 +180,33 @@ export class ProcessImpl implements Process {
       ;(linkTo.links ??= new Set()).add(this)
     }
     // The context has what the body needs: its launcher built the one from the other.
-    fork(this.context as Context.Context<R>, body, {
-      label: "main",
-      path: this.path,
-      onStart: (fiber) => {
-        this.active++
-        this.main = fiber
-      },
-      onExit: (exit) => this.mainEnded(exit)
-    })
+    fork(this.context as Context.Context<R>, body, this)
+  }
+
+  // As the options of its main fiber, so that a process needs none of its own.
+  get label(): string {
+    return "main"
+  }
+
+  onStart(fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.active++
+    this.main = fiber
+  }
+
+  onExit(exit: Exit.Exit<unknown, unknown>): void {
+    this.active--
+    this.main = undefined
+    if (!this.rests || this.isLeaving) this.bodyEnded(exit)
+  }
+
+  /**
+   * The rest of the main fiber. A body that does nothing needs no fiber: the process then lives on without one until it is
+   * told to end.
+   */
+  body<A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<unknown, E, R> {
+    if (run !== doesNothing) return run
+    this.rests = true
+    return Effect.void
   }
 
   /** The start has succeeded; the rest of the main fiber is the body. A no-op when the process is ending already. */
@@ -212,9 +232,7 @@ export class ProcessImpl implements Process {
     waiter?.()
   }
 
-  private mainEnded(exit: Exit.Exit<unknown, unknown>): void {
-    this.active--
-    this.main = undefined
+  private bodyEnded(exit: Exit.Exit<unknown, unknown>): void {
     if (this.phase === "ended") return this.checkReleased()
     this.ending = ExitReason.fromExit(exit, this.requested)
     const terminate = this.terminate
@@ -404,7 +422,8 @@ export class ProcessImpl implements Process {
   stop(reason: ExitReason.ExitReason): void {
     if (this.phase === "starting" || this.phase === "running") {
       this.requested ??= reason
-      this.main?.interruptUnsafe()
+      if (this.main !== undefined) this.main.interruptUnsafe()
+      else if (this.rests) this.bodyEnded(Exit.interrupt())
     } else if (this.phase === "stopping" && this.struck) {
       this.ending = reason
       this.last?.interruptUnsafe()
@@ -649,6 +668,8 @@ const exitFor = (reason: ExitReason.ExitReason): Exit.Exit<void, unknown> => {
       return Exit.interrupt()
   }
 }
+
+const doesNothing: Effect.Effect<unknown, unknown, unknown> = Effect.never
 
 const gone: Tick = { isWaiting: () => false, remove: () => {} }
 

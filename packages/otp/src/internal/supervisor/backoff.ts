@@ -22,7 +22,7 @@ export class Backoff {
   private readonly clock: Clock.Clock
   private readonly periodMillis: number
   private readonly onDue: (postponed: Postponed) => void
-  private readonly waiting = new Set<Postponed>()
+  private waiting: Set<Postponed> | undefined = undefined
 
   /** `periodMillis` is the `stableAfter` of children that name none. */
   constructor(
@@ -71,7 +71,7 @@ export class Backoff {
   postpone(leader: Child, members: ReadonlyArray<Child>, delayMillis: number): void {
     const postponed: Postponed = { leader, members, timer: undefined }
     for (const member of members) member.postponed = postponed
-    this.waiting.add(postponed)
+    ;(this.waiting ??= new Set()).add(postponed)
     postponed.timer = fork(this.context, wait(leader, delayMillis), {
       label: "backoff",
       path: leader.path,
@@ -83,7 +83,7 @@ export class Backoff {
 
   /** The wait is over: `false` when it was cancelled before. All members but the leader are stopped ones now. */
   resume(postponed: Postponed): boolean {
-    if (!this.waiting.delete(postponed)) return false
+    if (this.waiting?.delete(postponed) !== true) return false
     for (const member of postponed.members) {
       member.postponed = undefined
       if (member !== postponed.leader) member.state = "stopped"
@@ -93,7 +93,7 @@ export class Backoff {
 
   /** Ends the wait: its members are stopped children from now on. */
   cancel(postponed: Postponed): void {
-    if (!this.waiting.delete(postponed)) return
+    if (this.waiting?.delete(postponed) !== true) return
     for (const member of postponed.members) {
       member.postponed = undefined
       if (member.state === "restarting") member.state = "stopped"
@@ -102,7 +102,7 @@ export class Backoff {
   }
 
   cancelAll(): void {
-    for (const postponed of this.waiting) this.cancel(postponed)
+    for (const postponed of this.waiting ?? []) this.cancel(postponed)
   }
 }
 

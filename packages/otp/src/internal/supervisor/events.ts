@@ -16,35 +16,37 @@ const capacity = 4096
 export class EventHub {
   /** The last child of the tree that crashed. */
   lastCrash: LastCrash | undefined = undefined
-  private readonly queues = new Set<Queue.Queue<SupervisorEvent, Cause.Done>>()
+  private queues: Set<Queue.Queue<SupervisorEvent, Cause.Done>> | undefined = undefined
   private closed = false
 
   get isObserved(): boolean {
-    return this.queues.size > 0
+    return this.queues !== undefined && this.queues.size > 0
   }
 
   publish(event: SupervisorEvent): void {
-    for (const queue of this.queues) Queue.offerUnsafe(queue, event)
+    for (const queue of this.queues ?? []) Queue.offerUnsafe(queue, event)
   }
 
   /** Ends the streams after what waits in them. */
   close(): void {
     this.closed = true
-    for (const queue of this.queues) Queue.endUnsafe(queue)
-    this.queues.clear()
+    for (const queue of this.queues ?? []) Queue.endUnsafe(queue)
+    this.queues = undefined
   }
 
-  readonly stream: Stream.Stream<SupervisorEvent> = Stream.callback<SupervisorEvent>(
-    (queue) =>
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          if (this.closed) Queue.endUnsafe(queue)
-          else this.queues.add(queue)
-        }),
-        () => Effect.sync(() => this.queues.delete(queue))
-      ),
-    { bufferSize: capacity, strategy: "sliding" }
-  )
+  get stream(): Stream.Stream<SupervisorEvent> {
+    return Stream.callback<SupervisorEvent>(
+      (queue) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            if (this.closed) Queue.endUnsafe(queue)
+            else (this.queues ??= new Set()).add(queue)
+          }),
+          () => Effect.sync(() => this.queues?.delete(queue))
+        ),
+      { bufferSize: capacity, strategy: "sliding" }
+    )
+  }
 }
 
 /** The hub of the tree a supervisor belongs to; a root makes its own. */

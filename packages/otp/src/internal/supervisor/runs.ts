@@ -34,38 +34,70 @@ import type { AnySpec, Kind } from "./settings.ts"
 import { Supervisor } from "./supervisor.ts"
 import { SupervisorRef as Root } from "./tag.ts"
 
-const makeRef = <Child, Info>(supervisor: Supervisor, kind: Kind): SupervisorRef<Child, Info> => ({
-  process: supervisor.process,
-  startChild: <C extends Child>(child: C, options?: StartChildOptions) => {
+/** Its functions are fields, so that they can be taken out of it; its effects are made when they are asked for. */
+class Ref<in Child, out Info> implements SupervisorRef<Child, Info> {
+  private readonly supervisor: Supervisor
+  private readonly kind: Kind
+
+  constructor(supervisor: Supervisor, kind: Kind) {
+    this.supervisor = supervisor
+    this.kind = kind
+  }
+
+  get process(): Process {
+    return this.supervisor.process
+  }
+
+  readonly startChild = <C extends Child>(
+    child: C,
+    options?: StartChildOptions
+  ): Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError> => {
     // The constructor of the spec has fixed what `Child` is: arguments of a template, or a child spec.
     const started =
-      kind === "simple"
-        ? supervisor.startInstance(child as never, options)
-        : supervisor.startChild(child as AnySpec, options)
+      this.kind === "simple"
+        ? this.supervisor.startInstance(child as never, options)
+        : this.supervisor.startChild(child as AnySpec, options)
     // The information is what the start of this very spec handed out.
     return started as Effect.Effect<StartedChild<InfoOf<C, Info>>, SupervisorError>
-  },
-  terminateChild: (child) => supervisor.terminateChild(child),
-  restartChild: (id) => supervisor.restartChild(id),
-  deleteChild: (id) => supervisor.deleteChild(id),
-  getChildSpec: (child) => supervisor.getChildSpec(child),
-  whichChildren: supervisor.whichChildren,
-  countChildren: supervisor.countChildren,
-  stop: (reason) => supervisor.stopWith(reason ?? ExitReason.shutdown),
-  awaitExit: supervisor.process.awaitExit,
-  events: supervisor.hub.stream,
-  tree: supervisor.tree
-})
+  }
+
+  readonly terminateChild: SupervisorRef["terminateChild"] = (child) => this.supervisor.terminateChild(child)
+  readonly restartChild: SupervisorRef["restartChild"] = (id) => this.supervisor.restartChild(id)
+  readonly deleteChild: SupervisorRef["deleteChild"] = (id) => this.supervisor.deleteChild(id)
+  readonly getChildSpec: SupervisorRef["getChildSpec"] = (child) => this.supervisor.getChildSpec(child)
+  readonly stop: SupervisorRef["stop"] = (reason) => this.supervisor.stopWith(reason ?? ExitReason.shutdown)
+
+  get whichChildren(): SupervisorRef["whichChildren"] {
+    return this.supervisor.whichChildren
+  }
+
+  get countChildren(): SupervisorRef["countChildren"] {
+    return this.supervisor.countChildren
+  }
+
+  get awaitExit(): SupervisorRef["awaitExit"] {
+    return this.supervisor.process.awaitExit
+  }
+
+  get events(): SupervisorRef["events"] {
+    return this.supervisor.hub.stream
+  }
+
+  get tree(): SupervisorRef["tree"] {
+    return this.supervisor.tree
+  }
+}
 
 /** The root as its tree finds it: whatever its kind is, it is only asked to start children from specs. */
-const rootRef = <Child, Info>(ref: SupervisorRef<Child, Info>, kind: Kind): SupervisorRef => ({
-  ...ref,
-  startChild: <C extends ChildSpec<unknown, Registry>>(child: C, options?: StartChildOptions) =>
-    kind === "simple"
-      ? Effect.fail(new SupervisorError({ reason: { _tag: "SimpleOneForOne" } }))
-      : // Not a template's arguments: then a child is a spec.
-        (ref as unknown as SupervisorRef).startChild(child, options)
-})
+const rootRef = <Child, Info>(supervisor: Supervisor, ref: SupervisorRef<Child, Info>, kind: Kind): SupervisorRef =>
+  // Where children are no arguments of a template, a child is a spec.
+  kind === "simple" ? new SimpleRoot(supervisor, kind) : (ref as unknown as SupervisorRef)
+
+class SimpleRoot extends Ref<ChildSpec<unknown, Registry>, unknown> {
+  override readonly startChild = () => refuse
+}
+
+const refuse = Effect.fail(new SupervisorError({ reason: { _tag: "SimpleOneForOne" } }))
 
 /** The last crash in the tree of a supervisor. */
 export const lastCrashOf = (ref: { readonly process: Process }): LastCrash | undefined =>
@@ -110,11 +142,11 @@ export const init = <Child, R, Info, RP = never>(
     const inTree = Context.add(context, CurrentHub, hub)
     const supervisor = new Supervisor(process, settings, inTree, hub)
     supervisor.takeOver()
-    const ref = makeRef<Child, Info>(supervisor, spec.kind)
+    const ref = new Ref<Child, Info>(supervisor, spec.kind)
     process.supervisor = { ref, hub }
     if (treeHub === undefined) {
       process.addObserver(() => hub.close())
-      supervisor.context = Context.add(inTree, Root, rootRef(ref, spec.kind))
+      supervisor.context = Context.add(inTree, Root, rootRef<Child, Info>(supervisor, ref, spec.kind))
     }
     const boot = prepare === undefined ? supervisor.boot : Effect.andThen(prepare(ref), supervisor.boot)
     return Effect.as(boot, {

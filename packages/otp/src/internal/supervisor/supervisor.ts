@@ -85,8 +85,8 @@ export class Supervisor {
   /** Running children by process; of a simple or dynamic supervisor these are all, restarting ones by their last. */
   private readonly instances = new Map<ProcessImpl, Child>()
   /** Killed instances of which something still runs. */
-  private readonly abandoned = new Map<ProcessImpl, Child>()
-  private readonly calls = new Set<Call>()
+  private abandoned: Map<ProcessImpl, Child> | undefined = undefined
+  private calls: Set<Call> | undefined = undefined
   private readonly backoff: Backoff
   /** When restarts happened, within the period. */
   private readonly restarts = new Window()
@@ -146,8 +146,8 @@ export class Supervisor {
   }
 
   private takeCalls(): ReadonlyArray<Call> {
-    const calls = Array.from(this.calls)
-    this.calls.clear()
+    const calls = Array.from(this.calls ?? [])
+    this.calls = undefined
     return calls
   }
 
@@ -160,25 +160,29 @@ export class Supervisor {
   // --- start ---
 
   /** Starts the children in order; when one fails, stops those before it in reverse order and fails. */
-  readonly boot: Effect.Effect<void, SupervisorStartError> = Effect.suspend(() => this.startAll())
+  get boot(): Effect.Effect<void, SupervisorStartError> {
+    return this.startAll()
+  }
 
-  private startAll = Effect.fnUntraced(function* (this: Supervisor) {
-    let count = 0
-    for (const child of this.children.values()) {
-      if (++count % turn === 0) yield* Effect.yieldNow
-      const result = this.startNow(child) ?? (yield* this.startSoon(child))
-      if (result._tag === "Ignored") this.remove(child)
-      const failed = this.aborted
-        ? ({ _tag: "Exited", reason: ExitReason.shutdown } as const)
-        : result._tag === "Failed"
-          ? ({ _tag: "FailedToStartChild", id: child.spec.id, reason: result.reason } as const)
-          : undefined
-      if (failed !== undefined) {
-        yield* this.stopAll()
-        return yield* new SupervisorStartError({ reason: failed })
+  private startAll() {
+    return Effect.gen({ self: this }, function* () {
+      let count = 0
+      for (const child of this.children.values()) {
+        if (++count % turn === 0) yield* Effect.yieldNow
+        const result = this.startNow(child) ?? (yield* this.startSoon(child))
+        if (result._tag === "Ignored") this.remove(child)
+        const failed = this.aborted
+          ? ({ _tag: "Exited", reason: ExitReason.shutdown } as const)
+          : result._tag === "Failed"
+            ? ({ _tag: "FailedToStartChild", id: child.spec.id, reason: result.reason } as const)
+            : undefined
+        if (failed !== undefined) {
+          yield* this.stopAll()
+          return yield* new SupervisorStartError({ reason: failed })
+        }
       }
-    }
-  })
+    })
+  }
 
   /**
    * The tree is given up from outside: starts that are under way, here and below, are interrupted, so that none that
@@ -236,7 +240,7 @@ export class Supervisor {
         return Effect.die(new TypeError(`The start of "${child.path}" answered neither started nor ignore`))
       }
       process.acknowledge(outcome.terminate as Terminate | undefined, spec.trapExit ?? outcome.terminate !== undefined)
-      return outcome.run
+      return process.body(outcome.run)
     })
     process.launch(body, this.process)
     return process
@@ -270,21 +274,25 @@ export class Supervisor {
 
   // --- the loop ---
 
-  readonly loop: Effect.Effect<void> = Effect.suspend(() => this.serve())
+  get loop(): Effect.Effect<void> {
+    return this.serve()
+  }
 
-  private serve = Effect.fnUntraced(function* (this: Supervisor) {
-    while (true) {
-      const reason = yield* this.handle(yield* this.inbox.take)
-      if (reason === undefined) continue
-      if (this.settings.beforeStop !== undefined) {
-        this.refuseCalls(ExitReason.shutdown)
-        yield* this.settings.beforeStop
+  private serve() {
+    return Effect.gen({ self: this }, function* () {
+      while (true) {
+        const reason = yield* this.handle(yield* this.inbox.take)
+        if (reason === undefined) continue
+        if (this.settings.beforeStop !== undefined) {
+          this.refuseCalls(ExitReason.shutdown)
+          yield* this.settings.beforeStop
+        }
+        yield* this.stopAll()
+        if (reason._tag === "Normal") return
+        return yield* ExitReason.exit(reason)
       }
-      yield* this.stopAll()
-      if (reason._tag === "Normal") return
-      return yield* ExitReason.exit(reason)
-    }
-  })
+    })
+  }
 
   private handle(message: Inboxed): Effect.Effect<Verdict> {
     switch (message._tag) {
@@ -316,7 +324,7 @@ export class Supervisor {
     this.serving = call
     return Effect.flatMap(Effect.exit(call.serve), (exit) => {
       this.serving = undefined
-      if (this.calls.delete(call)) call.reply(exit)
+      if (this.calls?.delete(call) === true) call.reply(exit)
       return this.inbox.size === 0 ? goOn : behindTheWoken
     })
   }
@@ -356,7 +364,7 @@ export class Supervisor {
   }
 
   private abandon(child: Child, process: ProcessImpl): void {
-    this.abandoned.set(process, child)
+    ;(this.abandoned ??= new Map()).set(process, child)
     this.publishChild("ChildAbandoned", child)
     this.process.report(
       about(
@@ -368,7 +376,7 @@ export class Supervisor {
       )
     )
     process.onReleased(() => {
-      this.abandoned.delete(process)
+      this.abandoned?.delete(process)
       this.publishChild("ChildReleased", child)
     })
   }
@@ -394,34 +402,36 @@ export class Supervisor {
   // --- restarts ---
 
   /** Restarts a child, with its group: after its backoff, or at once if the intensity allows it. */
-  private restart = Effect.fnUntraced(function* (this: Supervisor, child: Child, reason: ExitReason.ExitReason) {
-    this.keepRestarting(child)
-    if (this.aborted) return undefined
-    const delayMillis = yield* this.backoff.nextDelay(child, reason)
-    if (delayMillis === undefined && !this.countRestart()) {
-      this.publish({ _tag: "IntensityExceeded", path: this.process.path, child: child.path })
-      this.process.report(
-        Effect.logError(
-          `Supervisor "${this.process.path}" gives up: more than ${this.settings.intensity} restarts in ` +
-            `${this.settings.periodMillis} ms, the last one of "${child.path}"`
+  private restart(child: Child, reason: ExitReason.ExitReason) {
+    return Effect.gen({ self: this }, function* () {
+      this.keepRestarting(child)
+      if (this.aborted) return undefined
+      const delayMillis = yield* this.backoff.nextDelay(child, reason)
+      if (delayMillis === undefined && !this.countRestart()) {
+        this.publish({ _tag: "IntensityExceeded", path: this.process.path, child: child.path })
+        this.process.report(
+          Effect.logError(
+            `Supervisor "${this.process.path}" gives up: more than ${this.settings.intensity} restarts in ` +
+              `${this.settings.periodMillis} ms, the last one of "${child.path}"`
+          )
         )
-      )
-      this.remove(child)
-      return ExitReason.shutdown
-    }
-    child.restarts++
-    this.restartsSoFar++
-    this.publish({
-      _tag: "ChildRestarting",
-      path: child.path,
-      restarts: child.restarts,
-      reason,
-      delayMillis: delayMillis ?? 0
+        this.remove(child)
+        return ExitReason.shutdown
+      }
+      child.restarts++
+      this.restartsSoFar++
+      this.publish({
+        _tag: "ChildRestarting",
+        path: child.path,
+        restarts: child.restarts,
+        reason,
+        delayMillis: delayMillis ?? 0
+      })
+      if (delayMillis === undefined || delayMillis === 0) yield* this.restartGroup(child)
+      else yield* this.postpone(child, delayMillis)
+      return undefined
     })
-    if (delayMillis === undefined || delayMillis === 0) yield* this.restartGroup(child)
-    else yield* this.postpone(child, delayMillis)
-    return undefined
-  })
+  }
 
   private countRestart(): boolean {
     const { intensity, periodMillis } = this.settings
@@ -436,43 +446,47 @@ export class Supervisor {
   }
 
   /** Stops the group in reverse order and starts it in order, the stopped ones of before too. */
-  private restartGroup = Effect.fnUntraced(function* (this: Supervisor, child: Child) {
-    const group = this.group(child)
-    if (group.length > 1) yield* this.stopGroup(group)
-    for (const member of group) {
-      if (group.length > 1 && this.children.get(member.spec.id) !== member) continue
-      const result = this.startNow(member) ?? (yield* this.startSoon(member))
-      if (result._tag === "Ignored") this.remove(member)
-      if (result._tag !== "Failed") continue
-      this.keepRestarting(member)
-      if (this.aborted) return
-      this.process.report(
-        about(
-          member,
-          member.generation + 1,
-          Effect.logError(
-            `Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`,
-            ...(result.reason._tag === "Crash" ? [result.reason.cause] : [])
-          ),
-          result.reason
+  private restartGroup(child: Child) {
+    return Effect.gen({ self: this }, function* () {
+      const group = this.group(child)
+      if (group.length > 1) yield* this.stopGroup(group)
+      for (const member of group) {
+        if (group.length > 1 && this.children.get(member.spec.id) !== member) continue
+        const result = this.startNow(member) ?? (yield* this.startSoon(member))
+        if (result._tag === "Ignored") this.remove(member)
+        if (result._tag !== "Failed") continue
+        this.keepRestarting(member)
+        if (this.aborted) return
+        this.process.report(
+          about(
+            member,
+            member.generation + 1,
+            Effect.logError(
+              `Child "${member.path}" failed to restart: ${ExitReason.format(result.reason)}`,
+              ...(result.reason._tag === "Crash" ? [result.reason.cause] : [])
+            ),
+            result.reason
+          )
         )
-      )
-      // The next try comes after what is in the queue now. The members after this one stay stopped until then.
-      this.inbox.offer({ _tag: "TryAgain", child: member, reason: result.reason })
-      return
-    }
-  })
+        // The next try comes after what is in the queue now. The members after this one stay stopped until then.
+        this.inbox.offer({ _tag: "TryAgain", child: member, reason: result.reason })
+        return
+      }
+    })
+  }
 
-  private stopGroup = Effect.fnUntraced(function* (this: Supervisor, group: ReadonlyArray<Child>) {
-    for (let i = group.length - 1; i >= 0; i--) {
-      const member = group[i]
-      if (member === undefined) continue
-      if (i % turn === turn - 1) yield* Effect.yieldNow
-      const waiting = this.stopNow(member)
-      if (waiting !== undefined) yield* waiting
-      if (member.spec.restart === "temporary") this.children.delete(member.spec.id)
-    }
-  })
+  private stopGroup(group: ReadonlyArray<Child>) {
+    return Effect.gen({ self: this }, function* () {
+      for (let i = group.length - 1; i >= 0; i--) {
+        const member = group[i]
+        if (member === undefined) continue
+        if (i % turn === turn - 1) yield* Effect.yieldNow
+        const waiting = this.stopNow(member)
+        if (waiting !== undefined) yield* waiting
+        if (member.spec.restart === "temporary") this.children.delete(member.spec.id)
+      }
+    })
+  }
 
   private keepRestarting(child: Child): void {
     child.state = "restarting"
@@ -482,13 +496,15 @@ export class Supervisor {
   // --- restarts that wait (an extension) ---
 
   /** Stops the siblings of the group at once, and lets the whole group wait. */
-  private postpone = Effect.fnUntraced(function* (this: Supervisor, leader: Child, delayMillis: number) {
-    const group = this.group(leader)
-    if (group.length > 1) yield* this.stopGroup(group)
-    const members = group.filter((child) => !this.isStatic || this.children.get(child.spec.id) === child)
-    for (const member of members) this.keepRestarting(member)
-    this.backoff.postpone(leader, members, delayMillis)
-  })
+  private postpone(leader: Child, delayMillis: number) {
+    return Effect.gen({ self: this }, function* () {
+      const group = this.group(leader)
+      if (group.length > 1) yield* this.stopGroup(group)
+      const members = group.filter((child) => !this.isStatic || this.children.get(child.spec.id) === child)
+      for (const member of members) this.keepRestarting(member)
+      this.backoff.postpone(leader, members, delayMillis)
+    })
+  }
 
   private resume(postponed: Postponed): Effect.Effect<Verdict> {
     return this.backoff.resume(postponed) ? Effect.as(this.restartGroup(postponed.leader), undefined) : goOn
@@ -545,32 +561,34 @@ export class Supervisor {
     if (reason._tag === "Crash") this.logEnd(child, process, reason)
   }
 
-  private stopAll = Effect.fnUntraced(function* (this: Supervisor) {
-    this.backoff.cancelAll()
-    if (this.isStatic) {
-      const all = Array.from(this.children.values())
-      for (let i = all.length - 1; i >= 0; i--) {
-        const child = all[i]
-        if (child?.process === undefined) continue
-        if (i % turn === turn - 1) yield* Effect.yieldNow
-        const waiting = this.stopNow(child)
-        if (waiting !== undefined) yield* waiting
+  private stopAll() {
+    return Effect.gen({ self: this }, function* () {
+      this.backoff.cancelAll()
+      if (this.isStatic) {
+        const all = Array.from(this.children.values())
+        for (let i = all.length - 1; i >= 0; i--) {
+          const child = all[i]
+          if (child?.process === undefined) continue
+          if (i % turn === turn - 1) yield* Effect.yieldNow
+          const waiting = this.stopNow(child)
+          if (waiting !== undefined) yield* waiting
+        }
+        return
       }
-      return
-    }
-    // All are told before any is waited for, so that their times run together.
-    const waiting: Array<Effect.Effect<void>> = []
-    let told = 0
-    for (const child of Array.from(this.instances.values())) {
-      if (++told % turn === 0) yield* Effect.yieldNow
-      const { process } = child
-      if (process === undefined) continue
-      const wait = this.tell(child, process)
-      if (wait === undefined) this.stopped(child, process)
-      else waiting.push(Effect.map(wait, () => this.stopped(child, process)))
-    }
-    yield* Effect.forEach(waiting, (wait) => wait, { concurrency: "unbounded", discard: true })
-  })
+      // All are told before any is waited for, so that their times run together.
+      const waiting: Array<Effect.Effect<void>> = []
+      let told = 0
+      for (const child of Array.from(this.instances.values())) {
+        if (++told % turn === 0) yield* Effect.yieldNow
+        const { process } = child
+        if (process === undefined) continue
+        const wait = this.tell(child, process)
+        if (wait === undefined) this.stopped(child, process)
+        else waiting.push(Effect.map(wait, () => this.stopped(child, process)))
+      }
+      yield* Effect.forEach(waiting, (wait) => wait, { concurrency: "unbounded", discard: true })
+    })
+  }
 
   // --- calls ---
 
@@ -597,7 +615,7 @@ export class Supervisor {
           }
         }
         asked = call
-        this.calls.add(call)
+        ;(this.calls ??= new Set()).add(call)
         this.inbox.offer(call)
       })
       const timeout = options?.timeout === undefined ? undefined : millis(options.timeout)
@@ -614,7 +632,7 @@ export class Supervisor {
     // Both came at the same moment: what has happened is told.
     if (call?.answer !== undefined) return call.answer as Effect.Effect<A, SupervisorError>
     if (call !== undefined) {
-      this.calls.delete(call)
+      this.calls?.delete(call)
       call.isWithdrawn = true
       if (this.serving === call) this.current?.starting?.kill()
     }
@@ -748,13 +766,13 @@ export class Supervisor {
     )
   }
 
-  readonly whichChildren: Effect.Effect<ReadonlyArray<ChildInfo>, SupervisorError> = Effect.suspend(() =>
-    this.call(Effect.sync(() => Array.from(this.all(), childInfo).toReversed()))
-  )
+  get whichChildren(): Effect.Effect<ReadonlyArray<ChildInfo>, SupervisorError> {
+    return this.call(Effect.sync(() => Array.from(this.all(), childInfo).toReversed()))
+  }
 
-  readonly countChildren: Effect.Effect<ChildCounts, SupervisorError> = Effect.suspend(() =>
-    this.call(Effect.sync(() => this.counts()))
-  )
+  get countChildren(): Effect.Effect<ChildCounts, SupervisorError> {
+    return this.call(Effect.sync(() => this.counts()))
+  }
 
   private counts(): ChildCounts {
     let specs = 0
@@ -827,23 +845,25 @@ export class Supervisor {
 
   nodes(): ReadonlyArray<TreeNode> {
     const nodes = Array.from(this.all(), (child) => childNode(child, child.starting ?? child.process))
-    for (const [process, child] of this.abandoned) nodes.push(childNode(child, process))
+    for (const [process, child] of this.abandoned ?? []) nodes.push(childNode(child, process))
     return nodes
   }
 
-  readonly tree: Effect.Effect<TreeNode> = Effect.sync(() => ({
-    id: this.process.id,
-    path: this.process.path,
-    type: "supervisor" as const,
-    generation: this.process.generation,
-    state: nodeState(this.process, "stopped"),
-    restarts: 0,
-    lastExit: this.process.exitReason,
-    mailboxDepth: this.depth,
-    process: this.process,
-    busy: this.isBusy,
-    children: this.nodes()
-  }))
+  get tree(): Effect.Effect<TreeNode> {
+    return Effect.sync(() => ({
+      id: this.process.id,
+      path: this.process.path,
+      type: "supervisor" as const,
+      generation: this.process.generation,
+      state: nodeState(this.process, "stopped"),
+      restarts: 0,
+      lastExit: this.process.exitReason,
+      mailboxDepth: this.depth,
+      process: this.process,
+      busy: this.isBusy,
+      children: this.nodes()
+    }))
+  }
 }
 
 const isStopped = (child: Child): boolean => child.process === undefined
