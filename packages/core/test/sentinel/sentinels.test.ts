@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, type RedisOptions } from "@relive/core"
 import { Registry, Supervisor } from "@relive/otp"
 import { FakeServer } from "@relive/testing"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
@@ -50,6 +51,15 @@ const asked = (sentinel: FakeServer.FakeServer) =>
     return times
   })
 
+/** The connection on which a Sentinel was asked first. */
+const askingOf = (sentinel: FakeServer.FakeServer) =>
+  Effect.gen(function* () {
+    for (let index = 0; index < (yield* sentinel.accepted); index++) {
+      if ((yield* callsOf(sentinel, index)).includes("SENTINEL MASTER mymaster")) return index
+    }
+    return -1
+  })
+
 describe("Sentinels", () => {
   it.live(
     "SENT-009 one that refuses and one that is mute cost little: the third is asked",
@@ -95,6 +105,115 @@ describe("Sentinels", () => {
         assert.strictEqual(yield* old.accepted, 0)
       })
       yield* Effect.provide(program, under(sentinels, {}, { timeout: 500 }))
+    })
+  )
+
+  it.live("the leader of a failover is followed, and not taken at the old address that it still describes", () =>
+    Effect.gen(function* () {
+      const old = yield* fakeServer("old")
+      const fresh = yield* fakeServer("fresh")
+      const leader = knowing(old.port, { id: "a" })
+      const others = [knowing(old.port, { id: "b" }), knowing(old.port, { id: "c" })]
+      const sentinels = yield* Effect.forEach([leader, ...others], (one) => fakeSentinel(one))
+      const program = Effect.gen(function* () {
+        assert.strictEqual(yield* who, "old")
+        Object.assign(leader, { port: fresh.port, described: old.port, epoch: 2 })
+        // Whatever makes it be asked in that second.
+        yield* leader.announce("-sdown", `sentinel x 127.0.0.1 1 @ mymaster 127.0.0.1 ${old.port}`)
+        yield* Effect.repeat(who, { until: (name) => name === "fresh" })
+        // All others of a moment ago are a majority of the past.
+        yield* dropped(fresh)
+        assert.strictEqual(yield* who, "fresh")
+        leader.mute = true
+        yield* dropped(fresh)
+        yield* reasonOf(Redis.command(["WHO"], { timeout: "1 second", retry: { for: "any" } }))
+        for (const one of others) Object.assign(one, { port: fresh.port, epoch: 2 })
+        yield* (
+          others[1]?.announce("+switch-master", `mymaster 127.0.0.1 ${old.port} 127.0.0.1 ${fresh.port}`) ?? Effect.void
+        )
+        assert.strictEqual(yield* who, "fresh")
+        assert.strictEqual(yield* old.accepted, 1)
+      })
+      yield* Effect.provide(program, under(sentinels, {}, { timeout: 100 }))
+    })
+  )
+
+  it.live("an event counts also when the Sentinel cannot be asked in that moment", () =>
+    Effect.gen(function* () {
+      const old = yield* fakeServer("old")
+      const fresh = yield* fakeServer("fresh")
+      const known = knowing(old.port)
+      const sentinel = yield* fakeSentinel(known)
+      const program = Effect.gen(function* () {
+        assert.strictEqual(yield* who, "old")
+        yield* known.isHeard.await
+        known.mute = true
+        Object.assign(known, { port: fresh.port, epoch: 2 })
+        yield* known.announce("+switch-master", `mymaster 127.0.0.1 ${old.port} 127.0.0.1 ${fresh.port}`)
+        yield* Effect.sleep(250)
+        known.mute = false
+        yield* Effect.repeat(who, { until: (name) => name === "fresh" })
+        // Its connection for questions is gone, and there is no hurry to dial it.
+        const asking = yield* askingOf(sentinel)
+        yield* (yield* sentinel.connection(asking)).reset
+        Object.assign(known, { port: old.port, epoch: 3 })
+        const since = yield* Clock.currentTimeMillis
+        yield* known.announce("+switch-master", `mymaster 127.0.0.1 ${fresh.port} 127.0.0.1 ${old.port}`)
+        yield* Effect.repeat(who, { until: (name) => name === "old" })
+        assert.isBelow((yield* Clock.currentTimeMillis) - since, 700)
+      })
+      yield* Effect.provide(program, under([sentinel], {}, { timeout: 100 }))
+    })
+  )
+
+  it.live("Sentinels that were set up again count from 0, and are followed at once", () =>
+    Effect.gen(function* () {
+      const old = yield* fakeServer("old")
+      const fresh = yield* fakeServer("fresh")
+      const known = ["a", "b", "c"].map((id) => knowing(old.port, { id, epoch: 7 }))
+      const sentinels = yield* Effect.forEach(known, (one) => fakeSentinel(one))
+      const program = Effect.gen(function* () {
+        assert.strictEqual(yield* who, "old")
+        for (const one of known) yield* one.isHeard.await
+        for (const one of known) Object.assign(one, { port: fresh.port, epoch: 0 })
+        yield* known[2]?.announce("+monitor", `master mymaster 127.0.0.1 ${fresh.port} quorum 2`) ?? Effect.void
+        yield* Effect.repeat(who, { until: (name) => name === "fresh" })
+      })
+      yield* Effect.provide(program, under(sentinels))
+    })
+  )
+
+  it.live("what speaks like Sentinel and counts no epochs is followed by its events", () =>
+    Effect.gen(function* () {
+      const old = yield* fakeServer("old")
+      const fresh = yield* fakeServer("fresh")
+      const known = knowing(old.port, { epoch: 0 })
+      const sentinel = yield* fakeSentinel(known)
+      const program = Effect.gen(function* () {
+        assert.strictEqual(yield* who, "old")
+        known.port = fresh.port
+        yield* known.announce("+switch-master", `mymaster 127.0.0.1 ${old.port} 127.0.0.1 ${fresh.port}`)
+        yield* Effect.repeat(who, { until: (name) => name === "fresh" })
+      })
+      yield* Effect.provide(program, under([sentinel]))
+    })
+  )
+
+  it.live("a map of addresses that throws, or returns none, is named in the error", () =>
+    Effect.gen(function* () {
+      const server = yield* fakeServer("primary")
+      const sentinel = yield* fakeSentinel(knowing(server.port))
+      const failing = () => {
+        throw new Error("no such network")
+      }
+      for (const [mapAddress, said] of [
+        [failing, "`sentinel.mapAddress` failed: no such network"],
+        [() => ({ host: "there", port: 0 }), "`sentinel.mapAddress` failed: it must return { host, port }"]
+      ] as const) {
+        const program = Effect.andThen(awaitState("backoff"), Redis.status)
+        const { lastError } = yield* Effect.provide(program, under([sentinel], {}, { mapAddress }))
+        assert.include(lastError?.message, said)
+      }
     })
   )
 
@@ -209,22 +328,20 @@ describe("Sentinels", () => {
     })
   )
 
-  it.live(
-    "SENT-010 SENT-015 asks for the group, and the server for its role when it is logged in",
-    () =>
-      Effect.gen(function* () {
-        const server = yield* fakeServer("primary")
-        const sentinel = yield* fakeSentinel(knowing(server.port))
-        const options = { protocol: 2, password: "secret", database: 3 } as const
-        yield* Effect.provide(who, under([sentinel], options))
-        const commands = (yield* commandsOf(server, 0)).map((command) => command.split(" ")[0])
-        assert.deepStrictEqual(
-          commands.filter((name) => name !== "CLIENT"),
-          ["AUTH", "SELECT", "ROLE", "PING", "WHO"]
-        )
-        assert.isAbove(yield* asked(sentinel), 0)
-      }),
-    departs(better("SENT-010", "`SENTINEL MASTER` names the address, too, and says how old the knowledge is"))
+  it.live("SENT-010 SENT-015 asks for the group, and the server for its role when it is logged in", () =>
+    Effect.gen(function* () {
+      const server = yield* fakeServer("primary")
+      const sentinel = yield* fakeSentinel(knowing(server.port))
+      const options = { protocol: 2, password: "secret", database: 3 } as const
+      yield* Effect.provide(who, under([sentinel], options))
+      const commands = (yield* commandsOf(server, 0)).map((command) => command.split(" ")[0])
+      assert.deepStrictEqual(
+        commands.filter((name) => name !== "CLIENT"),
+        ["AUTH", "SELECT", "ROLE", "PING", "WHO"]
+      )
+      const asking = yield* commandsOf(sentinel, yield* askingOf(sentinel))
+      assert.include(asking, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster")
+    })
   )
 
   it.live("HEALTH-013 a silent primary is left for the one that the Sentinels name by then", () =>

@@ -169,7 +169,7 @@ const asAnnounced: MapAddress = (announced) => announced
 
 const readMap = (value: unknown): MapAddress => {
   if (value === undefined) return asAnnounced
-  if (isMapFunction(value)) return (announced) => value(announced) ?? announced
+  if (isMapFunction(value)) return (announced) => reachable(value(announced) ?? announced)
   if (!isPlain(value)) return invalid(wrongMap)
   const table = new Map<string, Address>()
   for (const [from, to] of Object.entries(value)) {
@@ -178,6 +178,13 @@ const readMap = (value: unknown): MapAddress => {
     table.set(from, target)
   }
   return (announced) => table.get(RedisUrl.addressOf({ _tag: "Tcp", ...announced })) ?? announced
+}
+
+/** What the function of a user has returned, checked. */
+const reachable = (address: unknown): Address => {
+  const checked = isPlain(address) ? toAddress(address) : undefined
+  if (checked === undefined) throw new TypeError(`it must return { host, port } or undefined, not ${describe(address)}`)
+  return checked
 }
 
 const wrongMap =

@@ -17,17 +17,20 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { RedisConnection } from "../../RedisConnection.ts"
 import type { Address, Located, Resolved, ResolvedSentinel, Resolver, SentinelNode } from "../../RedisOptions.ts"
-import type { RedisError } from "../../RedisError.ts"
+import { RedisError } from "../../RedisError.ts"
 import type { SentinelStatus, Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { gather } from "./gather.ts"
-import { readEvent, readServer, readServers } from "./replies.ts"
+import { readEpoch, readEvent, readNamed, readServers } from "./replies.ts"
+import type { Described } from "./replies.ts"
 import { candidates, nameOf, Roster } from "./roster.ts"
 import type { View } from "./roster.ts"
 
 /** The channels that tell of what may change where a connection belongs. */
 export const channels = [
   "+switch-master",
+  "+promoted-slave",
+  "+monitor",
   "+slave",
   "+sdown",
   "-sdown",
@@ -43,6 +46,9 @@ export class NotFound extends AggregateError {}
 
 const HEAD_START_MILLIS = 200
 const GRACE_MILLIS = 200
+
+/** The place of a connection that was not told one. */
+const nowhere = ""
 
 /** How often a Sentinel that is gone is dialled while a server is sought, and else. */
 const SEEKING_MILLIS = 100
@@ -93,9 +99,8 @@ export class SentinelGroup implements Resolver {
   readonly learned: Queue.Queue<SentinelNode>
 
   private readonly random: () => number
-  private readonly connections = new Set<RedisConnection>()
-  /** Those that ask where to dial now: they are about to be told. */
-  private readonly resolving = new Set<RedisConnection>()
+  /** Where each connection was sent; `undefined` while it asks for that. */
+  private readonly connections = new Map<RedisConnection, string | undefined>()
   private readonly nodes = new Map<SentinelNode, Asked>()
   private lastSwitch: SentinelStatus["lastSwitch"] = undefined
 
@@ -116,52 +121,59 @@ export class SentinelGroup implements Resolver {
 
   /** A connection that this group serves. Returns what takes it out again. */
   attach(connection: RedisConnection): () => void {
-    this.connections.add(connection)
-    return () => this.connections.delete(connection)
+    this.connections.set(connection, undefined)
+    return () => void this.connections.delete(connection)
   }
 
   /** The present server, for one session. */
   readonly resolve = (connection: RedisConnection): Effect.Effect<Located, Error> =>
     Effect.suspend(() => {
-      this.resolving.add(connection)
+      this.sent(connection, undefined)
       this.seek()
-      return Effect.ensuring(
-        this.find,
-        Effect.sync(() => this.resolving.delete(connection))
+      return Effect.onError(
+        this.find((view) => this.locate(view, connection)),
+        () => Effect.sync(() => this.sent(connection, nowhere))
       )
     })
 
-  private readonly find: Effect.Effect<Located, Error> = Effect.suspend(() =>
-    Effect.flatMap(
-      gather(this.roster.order, this.ask, (views) => this.roster.isMajority(views), {
+  private sent(connection: RedisConnection, place: string | undefined): void {
+    if (this.connections.has(connection)) this.connections.set(connection, place)
+  }
+
+  /** Asks the Sentinels, believes the best of their views, and uses it in the same step: nothing can be heard in between. */
+  private readonly find = <A>(use: (view: View) => Effect.Effect<A, Error>): Effect.Effect<A, Error> =>
+    Effect.suspend(() => {
+      const { epoch } = this.roster
+      const gathered = gather(this.roster.order, this.ask, (views) => this.roster.isEnough(views), {
         headStartMillis: HEAD_START_MILLIS,
         graceMillis: GRACE_MILLIS
-      }),
-      ({ failures, replies }) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          for (const view of replies) this.learn(view)
-          for (const { sentinel } of failures) this.roster.mistrust(sentinel)
-          const before = this.roster.primary
-          const best = this.roster.best(replies, now)
-          if (best === undefined) return Effect.fail(this.notFound(replies, failures))
+      })
+      return Effect.flatMap(Effect.zip(gathered, Clock.currentTimeMillis), ([{ failures, replies }, now]) => {
+        for (const view of replies) this.learn(view)
+        for (const { sentinel } of failures) this.roster.mistrust(sentinel)
+        const before = this.roster.primary
+        const best = this.roster.best(replies, now)
+        if (best !== undefined) {
           this.believed(best, before)
-          return this.locate(best)
-        })
-    )
-  )
+          return use(best)
+        }
+        // Where a switch has overtaken them, they are asked again.
+        return this.roster.epoch > epoch ? this.find(use) : Effect.fail(this.notFound(replies, failures))
+      })
+    })
 
-  private locate(view: View): Effect.Effect<Located, Error> {
-    const { group, mapAddress, role } = this.options
+  private locate(view: View, connection: RedisConnection): Effect.Effect<Located, Error> {
+    const { group, role } = this.options
     const [chosen] = candidates(view, role, this.random())
     if (chosen === undefined) {
       const known = view.replicas.length
       const detail = `${group} has no replica that is up and in sync (${known} ${known === 1 ? "is" : "are"} known)`
       return Effect.fail(new NotFound([], detail))
     }
-    const isPrimary = chosen === view.primary.address
+    this.sent(connection, nameOf(chosen))
     return Effect.succeed({
-      endpoint: { _tag: "Tcp", ...mapAddress(chosen) },
-      role: isPrimary ? "primary" : "replica",
+      endpoint: { _tag: "Tcp", ...chosen },
+      role: chosen === view.primary ? "primary" : "replica",
       rejected: () => this.roster.mistrust(view.sentinel)
     })
   }
@@ -170,10 +182,10 @@ export class SentinelGroup implements Resolver {
     const { group } = this.options
     const said = [
       ...failures.map((failure) => failure.message),
-      ...replies.map(({ primary, sentinel }) => {
-        const named = nameOf(this.options.mapAddress(primary.address))
-        return `${nameOf(sentinel.endpoint)} names ${named}, as it was before a switch that another one has told of`
-      })
+      ...replies.map(
+        ({ primary, sentinel }) =>
+          `${nameOf(sentinel.endpoint)} names ${nameOf(primary)}, as it was before a switch that another one has told of`
+      )
     ]
     // In one order, so that the log sees whether anything has changed.
     return new NotFound(failures, `no Sentinel says where ${group} is: ${said.toSorted().join("; ")}`)
@@ -188,41 +200,63 @@ export class SentinelGroup implements Resolver {
 
   /** How much longer the dial of a Sentinel may wait: while all is well there is no hurry. */
   get dialDelayMillis(): number {
-    for (const { state } of this.connections) if (state !== "ready") return 0
+    for (const { state } of this.connections.keys()) if (state !== "ready") return 0
     return this.connections.size === 0 ? 0 : SETTLED_MILLIS
   }
 
   /** A server is sought: who is gone may be back. */
   private seek(): void {
-    for (const { connection } of this.nodes.values()) {
-      if (connection.state === "backoff") connection.redial("a server is sought")
-    }
+    for (const node of this.nodes.keys()) this.dialAgain(node)
   }
 
-  private readonly ask = (node: SentinelNode): Effect.Effect<View, AskFailed> => {
-    const asked = this.nodes.get(node)
-    if (asked === undefined) return Effect.fail(new AskFailed(node, "it is not connected yet"))
+  private dialAgain(node: SentinelNode): void {
+    const connection = this.nodes.get(node)?.connection
+    if (connection?.state === "backoff") connection.redial("a server is sought")
+  }
+
+  private readonly ask = (node: SentinelNode): Effect.Effect<View, AskFailed> =>
+    Effect.suspend(() => {
+      const asked = this.nodes.get(node)
+      return asked === undefined ? Effect.fail(new AskFailed(node, "it is not connected yet")) : this.askOn(asked, node)
+    })
+
+  private askOn({ service }: Asked, node: SentinelNode): Effect.Effect<View, AskFailed> {
     const { group, role } = this.options
     const commands = [
+      // Before the address: should there be a switch between the two, the address is the newer one.
       ["SENTINEL", "MASTER", group],
+      ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", group],
       ["SENTINEL", "SENTINELS", group],
       ["SENTINEL", "MYID"],
       ...(role === "primary" ? [] : [["SENTINEL", "REPLICAS", group]])
     ]
-    return Effect.matchEffect(asked.service.pipeline(commands), {
+    return Effect.matchEffect(service.pipeline(commands), {
       onFailure: (error) => Effect.fail(new AskFailed(node, detailOf(error), error)),
-      onSuccess: ([master, sentinels, id, replicas]) => {
-        const primary = readServer(master)
-        if (primary === undefined) return Effect.fail(new AskFailed(node, refusalOf(master, group)))
-        return Effect.succeed<View>({
-          sentinel: node,
-          id: typeof id === "string" ? id : undefined,
-          primary,
-          replicas: readServers(replicas),
-          others: readServers(sentinels)
+      onSuccess: (replies) =>
+        Effect.try({
+          try: () => this.read(node, replies),
+          catch: (error) =>
+            error instanceof AskFailed
+              ? error
+              : new AskFailed(node, `the option \`sentinel.mapAddress\` failed: ${messageOf(error)}`, error)
         })
-      }
     })
+  }
+
+  private read(sentinel: SentinelNode, [master, named, sentinels, id, replicas]: ReadonlyArray<unknown>): View {
+    const { group, mapAddress } = this.options
+    const primary = readNamed(named)
+    if (primary === undefined) throw new AskFailed(sentinel, refusalOf(named, master, group))
+    const reachable = (servers: ReadonlyArray<Described>) =>
+      servers.map((server) => ({ ...server, address: mapAddress(server.address) }))
+    return {
+      sentinel,
+      id: typeof id === "string" ? id : undefined,
+      primary: mapAddress(primary),
+      epoch: readEpoch(master),
+      replicas: reachable(readServers(replicas)),
+      others: reachable(readServers(sentinels))
+    }
   }
 
   private learn(view: View): void {
@@ -232,14 +266,17 @@ export class SentinelGroup implements Resolver {
   /** Looks at what a Sentinel knows now: it can be asked again, or something has happened. */
   readonly look = (node: SentinelNode): Effect.Effect<void> =>
     Effect.matchEffect(this.ask(node), {
-      onFailure: () => Effect.void,
+      // What has happened is not to be missed: it is asked until it replies, or until its connection is there again.
+      onFailure: (failure) => (failure.isLate ? this.look(node) : Effect.sync(() => this.dialAgain(node))),
       onSuccess: (view) =>
-        Effect.sync(() => {
+        Effect.suspend(() => {
           this.learn(view)
           const before = this.roster.primary
           if (this.roster.isNewer(view)) this.believed(view, before)
           // A server that was not found may be found now.
           this.wake(`Sentinel ${nameOf(node.endpoint)} can be asked`)
+          // It may be stale, or all of them were set up again: they know together.
+          return this.roster.isBelieved(view) ? Effect.void : Effect.ignore(this.find(() => Effect.void))
         })
     })
 
@@ -259,16 +296,17 @@ export class SentinelGroup implements Resolver {
     this.roster.trust(view.sentinel)
     this.lastSwitch = { from: nameOf(before), to, by }
     const detail = `Sentinel ${by} says that the primary of ${group} is ${to} now`
-    for (const connection of Arr.fromIterable(this.connections)) {
-      if (this.resolving.has(connection)) continue
-      const isThere = connection.address === to
+    for (const [connection, place] of Arr.fromIterable(this.connections)) {
+      // Those that ask now are about to be told.
+      if (place === undefined) continue
+      const isThere = place === to
       // A replica follows the new primary by itself, unless it is the one.
       if (role === "primary" ? !isThere : isThere || connection.state !== "ready") connection.redial(detail)
     }
   }
 
   private wake(detail: string): void {
-    for (const connection of Arr.fromIterable(this.connections)) {
+    for (const connection of Arr.fromIterable(this.connections.keys())) {
       if (connection.state === "backoff" || connection.state === "failed") connection.redial(detail)
     }
   }
@@ -277,10 +315,13 @@ export class SentinelGroup implements Resolver {
 /** Why a Sentinel said nothing of use. */
 export class AskFailed extends Error {
   readonly sentinel: SentinelNode
+  /** Whether it did not reply in time. */
+  readonly isLate: boolean
 
   constructor(sentinel: SentinelNode, detail: string, cause?: unknown) {
     super(`${nameOf(sentinel.endpoint)}: ${detail}`, { cause })
     this.sentinel = sentinel
+    this.isLate = cause instanceof RedisError && cause.reason._tag === "TimeoutError"
   }
 }
 
@@ -289,9 +330,11 @@ const detailOf = ({ message, reason }: RedisError): string => {
   return reason._tag === "ConnectionError" ? reason.detail : message
 }
 
-const refusalOf = (reply: unknown, group: string): string => {
-  if (reply instanceof Resp.ReplyError) {
-    return /no such master/i.test(reply.message) ? `it does not watch ${group}` : reply.message
-  }
-  return `it did not describe ${group}`
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** Why it names no server. */
+const refusalOf = (named: unknown, master: unknown, group: string): string => {
+  const isUnknown = master instanceof Resp.ReplyError && /no such master/i.test(master.message)
+  if (isUnknown || named === null) return `it does not watch ${group}`
+  return named instanceof Resp.ReplyError ? named.message : `it did not say where ${group} is`
 }

@@ -18,8 +18,6 @@ export interface Described {
   readonly flags: ReadonlySet<string>
   /** Whether its link to its primary is up. Primaries have none. */
   readonly isLinked: boolean
-  /** The number of the last configuration of the group that the Sentinel knows: it grows with each switch. */
-  readonly epoch: number
 }
 
 const textOf = (value: unknown): string | undefined =>
@@ -46,21 +44,31 @@ const addressOf = (host: string | undefined, port: string | undefined): Address 
     ? { host, port: Number(port) }
     : undefined
 
-/** The reply of `SENTINEL MASTER`, or one element of `SENTINEL REPLICAS` or `SENTINEL SENTINELS`. */
-export const readServer = (reply: unknown): Described | undefined => {
+/**
+ * The reply of `SENTINEL GET-MASTER-ADDR-BY-NAME`: where clients are to go. From the promotion on, the leader of a failover names the
+ * new primary there. `SENTINEL MASTER` has the old one's address until the replicas follow, beside the new epoch already.
+ */
+export const readNamed = (reply: unknown): Address | undefined =>
+  Array.isArray(reply) ? addressOf(textOf(reply[0]), textOf(reply[1])) : undefined
+
+/** The configuration epoch in the reply of `SENTINEL MASTER`; 0 of what has none. */
+export const readEpoch = (reply: unknown): number => {
+  const epoch = Number(fieldsOf(reply)?.get("config-epoch"))
+  return Number.isSafeInteger(epoch) && epoch > 0 ? epoch : 0
+}
+
+/** One element of the reply of `SENTINEL REPLICAS` or `SENTINEL SENTINELS`. */
+const readServer = (reply: unknown): Described | undefined => {
   const fields = fieldsOf(reply)
-  if (fields === undefined) return undefined
-  const address = addressOf(fields.get("ip"), fields.get("port"))
+  const address = fields && addressOf(fields.get("ip"), fields.get("port"))
+  if (fields === undefined || address === undefined) return undefined
   const link = fields.get("master-link-status")
-  return (
-    address && {
-      address,
-      id: fields.get("runid") || undefined,
-      flags: new Set((fields.get("flags") ?? "").split(",")),
-      isLinked: link === undefined || link === "ok",
-      epoch: Number(fields.get("config-epoch") ?? 0) || 0
-    }
-  )
+  return {
+    address,
+    id: fields.get("runid") || undefined,
+    flags: new Set((fields.get("flags") ?? "").split(",")),
+    isLinked: link === undefined || link === "ok"
+  }
 }
 
 /** The reply of `SENTINEL REPLICAS` or `SENTINEL SENTINELS`: what cannot be read is left out. */

@@ -7,8 +7,8 @@
  *
  * Sentinels disagree for a while: one that was stopped or cut off names the primary of the past, and the old primary still says
  * that it is one. The configuration epoch grows with each switch, so the highest one is right, and a view below one that was
- * seen is stale. It is used only when a majority has it, or when there has been no better one for `STALE_MILLIS`: Sentinels that
- * were set up again count from 0.
+ * seen is stale, however many have it: the leader of a failover is the first to know of it. Sentinels that were set up again count
+ * from 0. So a lower epoch is used when a majority has gone back to it, or when there has been no better one for `STALE_MILLIS`.
  *
  * @internal
  */
@@ -22,12 +22,15 @@ const STALE_MILLIS = 15_000
 /** A Sentinel more than this is not learned. */
 const MAX_SENTINELS = 32
 
-/** One Sentinel's view of the group. */
+/** One Sentinel's view of the group. Addresses are as they are reached from here. */
 export interface View {
   readonly sentinel: SentinelNode
   /** The Sentinel's own id; `undefined` from servers before 6.2. */
   readonly id: string | undefined
-  readonly primary: Described
+  /** Where the primary is. */
+  readonly primary: Address
+  /** The number of the last configuration of the group that the Sentinel knows: it grows with each switch. */
+  readonly epoch: number
   readonly replicas: ReadonlyArray<Described>
   /** The other Sentinels that it knows. */
   readonly others: ReadonlyArray<Described>
@@ -42,21 +45,20 @@ export class Roster {
   private nodes: ReadonlyArray<SentinelNode>
   private readonly configured: number
   private readonly template: SentinelNode
-  private readonly mapAddress: ResolvedSentinel["mapAddress"]
   /** The ids of those that have said theirs, by their names. */
   private readonly ids = new Map<string, string>()
-  /** The highest epoch seen. */
-  private epoch = -1
+  /** The highest epoch that each has told of, by its name. */
+  private readonly told = new Map<string, number>()
   private staleSince: number | undefined = undefined
-  /** The primary of the view that was believed last, as it is reached from here. */
+  /** The epoch of the view that was believed last, and its primary. */
+  epoch = -1
   primary: Address | undefined = undefined
 
-  constructor({ mapAddress, sentinels, template }: ResolvedSentinel) {
+  constructor({ sentinels, template }: Pick<ResolvedSentinel, "sentinels" | "template">) {
     const names = sentinels.map(({ endpoint }) => nameOf(endpoint))
     this.nodes = sentinels.filter((_, index) => names.indexOf(names[index] ?? "") === index)
     this.configured = this.nodes.length
     this.template = template
-    this.mapAddress = mapAddress
   }
 
   /** All of them, in the order in which they are to be asked. */
@@ -64,8 +66,13 @@ export class Roster {
     return this.nodes
   }
 
+  /** Whether nobody else need be asked: a majority has replied, and not all of them are stale. */
+  isEnough(views: ReadonlyArray<View>): boolean {
+    return this.isMajority(views) && views.some(({ epoch }) => epoch >= this.epoch)
+  }
+
   /** Whether so many views are a majority of all Sentinels, as far as is known. */
-  isMajority(views: ReadonlyArray<View>): boolean {
+  private isMajority(views: ReadonlyArray<View>): boolean {
     const all = Math.max(this.configured, ...views.map(({ others }) => others.length + 1))
     return views.length > Math.floor(all / 2)
   }
@@ -80,7 +87,7 @@ export class Roster {
       .filter(({ id }) => !isKnown(id))
       .map(({ address }): SentinelNode => ({
         ...this.template,
-        endpoint: { _tag: "Tcp", ...this.mapAddress(address) }
+        endpoint: { _tag: "Tcp", ...address }
       }))
       .filter(({ endpoint }) => !this.nodes.some((node) => isSame(node.endpoint, endpoint)))
       .slice(0, MAX_SENTINELS - this.nodes.length)
@@ -100,33 +107,65 @@ export class Roster {
 
   /** Whether the view is of a later configuration than any that was believed before. It is believed from now on. */
   isNewer(view: View): boolean {
-    if (view.primary.epoch <= this.epoch) return false
+    this.note(view)
+    if (view.epoch <= this.epoch) return false
     this.believe(view)
     return true
   }
 
+  /** Whether the view is what is believed. */
+  isBelieved({ epoch, primary }: View): boolean {
+    return epoch === this.epoch && this.primary !== undefined && isSame(primary, this.primary)
+  }
+
   /** The view to go by, if there is one at `now` that is not stale. */
   best(views: ReadonlyArray<View>, now: number): View | undefined {
-    let best: View | undefined
-    for (const view of views) if (best === undefined || view.primary.epoch > best.primary.epoch) best = view
+    const highest = views.reduce((epoch, view) => Math.max(epoch, view.epoch), -1)
+    const latest = views.filter(({ epoch }) => epoch === highest)
+    const best = this.mostNamed(latest)
     if (best === undefined) return undefined
-    if (best.primary.epoch < this.epoch && !this.isOutlived(best, views, now)) return undefined
+    const isStale = highest < this.epoch && !this.isOutlived(best, latest, now)
+    for (const view of views) this.note(view)
+    if (isStale) return undefined
+    if (highest < this.epoch) this.told.clear()
     this.believe(best)
     return best
   }
 
-  private believe(view: View): void {
-    this.epoch = view.primary.epoch
-    this.primary = this.mapAddress(view.primary.address)
+  /**
+   * Of views of one epoch, the one that most agree with. Sentinels never disagree so; but they do when two were told to fail over at
+   * once, or were set up apart, and what only speaks like Sentinel may count no epochs. Then the one that is believed stays.
+   */
+  private mostNamed(views: ReadonlyArray<View>): View | undefined {
+    let best: View | undefined
+    let most = 0
+    for (const view of views) {
+      const votes = views.filter(({ primary }) => isSame(primary, view.primary)).length
+      if (votes > most || (votes === most && this.isBelieved(view))) {
+        best = view
+        most = votes
+      }
+    }
+    return best
+  }
+
+  private believe({ epoch, primary }: View): void {
+    this.epoch = epoch
+    this.primary = primary
     this.staleSince = undefined
   }
 
-  /** Whether a view below the epoch that was seen is the truth all the same. */
+  private note({ epoch, sentinel }: View): void {
+    const name = nameOf(sentinel.endpoint)
+    this.told.set(name, Math.max(epoch, this.told.get(name) ?? -1))
+  }
+
+  /** Whether a view below the epoch that was seen is the truth all the same; `views` are those of its epoch. */
   private isOutlived(best: View, views: ReadonlyArray<View>, now: number): boolean {
     this.staleSince ??= now
     if (now - this.staleSince >= STALE_MILLIS) return true
-    const { address, epoch } = best.primary
-    return this.isMajority(views.filter(({ primary }) => primary.epoch === epoch && isSame(primary.address, address)))
+    const hasGoneBack = ({ epoch, sentinel }: View) => this.told.get(nameOf(sentinel.endpoint)) !== epoch
+    return this.isMajority(views.filter((view) => isSame(view.primary, best.primary) && hasGoneBack(view)))
   }
 }
 
@@ -136,9 +175,12 @@ export const candidates = (
   role: "primary" | "replica" | "preferReplica",
   pick: number
 ): ReadonlyArray<Address> => {
-  const primary = view.primary.address
+  const { primary } = view
   if (role === "primary") return [primary]
-  const usable = view.replicas.filter(isUsable).map(({ address }) => address)
+  // In a failover its leader still lists the new primary among the replicas.
+  const usable = view.replicas
+    .filter((replica) => isUsable(replica) && !isSame(replica.address, primary))
+    .map(({ address }) => address)
   const first = Math.floor(pick * usable.length)
   const replicas = [...usable.slice(first), ...usable.slice(0, first)]
   return role === "replica" ? replicas : [...replicas, primary]
