@@ -179,24 +179,35 @@ type Ran<A> = Effect.Effect<A, Failure>
 const failed = (message: string): Effect.Effect<never, Failure> =>
   Effect.fail(new RedisServer.RedisServerError({ kind: "start", message: `RedisCluster: ${message}` }))
 
-/** A line of `CLUSTER NODES`. */
+/** A line of `CLUSTER NODES`. Only a node's own line tells `open` slots, as `[866->-id]` and `[866-<-id]`. */
 interface Line {
   readonly id: string
   readonly flags: ReadonlyArray<string>
   readonly primary: string
+  readonly epoch: string
   readonly ranges: ReadonlyArray<readonly [from: number, to: number]>
+  readonly open: ReadonlyArray<string>
 }
 
 const readLine = (line: string): Line => {
-  const [id = "", , flags = "", primary = "", , , , , ...slots] = line.trim().split(" ")
+  const [id = "", , flags = "", primary = "", , , epoch = "", , ...slots] = line.trim().split(" ")
   const ranges = slots
     .filter((range) => !range.startsWith("["))
     .map((range) => {
       const [from = 0, to = from] = range.split("-").map(Number)
       return [from, to] as const
     })
-  return { id, flags: flags.split(","), primary, ranges }
+  const open = slots.filter((range) => range.startsWith("["))
+  return { id, flags: flags.split(","), primary, epoch, ranges, open }
 }
+
+/** Who has which slots, by what right, and which slots are open: the same for all nodes that agree, but for open ones. */
+const claimsOf = (lines: ReadonlyArray<Line>): string =>
+  lines
+    .filter(({ ranges }) => ranges.length > 0)
+    .map(({ epoch, id, ranges }) => `${id} ${epoch} ${ranges.join(" ")}`)
+    .sort()
+    .join("\n")
 
 class Cluster implements RedisCluster {
   readonly nodes: Array<Node> = []
@@ -361,11 +372,7 @@ class Cluster implements RedisCluster {
   /** The reply of the first node that replies within a second: others may be paused. */
   private readonly lines: Ran<ReadonlyArray<Line>> = Effect.gen({ self: this }, function* () {
     for (const node of yield* this.running) {
-      const lines = yield* RealTime.timeoutOrElse(
-        Effect.catch(this.linesOf(node), () => Effect.succeed(undefined)),
-        1000,
-        () => Effect.succeed(undefined)
-      )
+      const lines = yield* this.soon(this.linesOf(node))
       if (lines !== undefined) return lines
     }
     return yield* failed("no node answers")
@@ -422,18 +429,51 @@ class Cluster implements RedisCluster {
     return step(0)
   }
 
-  /** First the new owner, so that the slot is never without one. Then all the others, but replicas, who hear of it. */
+  /**
+   * First the new owner, so that the slot is never without one. Then all the others, but replicas, who hear of it.
+   *
+   * A node that takes a slot claims it with a config epoch above all that it knows. One that has not heard of the last claim
+   * yet claims with an old epoch: the former owner's next message wins, and then each says that the other has the slot, for
+   * ever. So all must agree before, and again before the next migration.
+   */
   private giveSlot(slot: number, from: Node, to: Node): Ran<void> {
     const command = ["CLUSTER", "SETSLOT", slot, "NODE", to.id] as const
+    const give = (node: Node): Ran<unknown> =>
+      Effect.catch(node.server.command(command), (error) =>
+        // With its last slot gone it may have made itself a replica already: then it knows.
+        /only with masters/i.test(error.message) ? Effect.void : Effect.fail(error)
+      )
     return Effect.gen({ self: this }, function* () {
+      yield* this.awaitAgreed
       yield* to.server.command(command)
-      // With its last slot gone it may have made itself a replica already: then it knows.
-      yield* Effect.ignore(from.server.command(command))
+      yield* give(from)
       for (const node of yield* this.primaries) {
         if (node === from || node === to) continue
-        yield* Effect.ignore(node.server.command(command))
+        // One that is dead or paused hears of it later.
+        yield* Effect.ignore(give(node))
       }
+      yield* this.awaitAgreed
+      const open = (yield* this.linesOf(from)).concat(yield* this.linesOf(to)).flatMap((line) => line.open)
+      if (open.some((mark) => mark.startsWith(`[${slot}-`)))
+        yield* failed(`slot ${slot} is still open: ${open.join(" ")}`)
     })
+  }
+
+  /** Waits until all nodes that reply say the same of all slots. */
+  private readonly awaitAgreed: Ran<void> = Effect.suspend(() => {
+    const check: Ran<boolean> = Effect.gen({ self: this }, function* () {
+      const views = yield* Effect.forEach(yield* this.running, (node) => this.soon(this.linesOf(node)), {
+        concurrency: "unbounded"
+      })
+      return new Set(views.flatMap((lines) => (lines === undefined ? [] : [claimsOf(lines)]))).size === 1
+    })
+    return this.poll("its nodes do not agree who has which slots", check)
+  })
+
+  /** `undefined` where a node does not reply within a second: it may be paused, or have died. */
+  private soon<A>(ran: Ran<A>): Effect.Effect<A | undefined> {
+    const settled = Effect.catch(ran, () => Effect.succeed(undefined))
+    return RealTime.timeoutOrElse(settled, 1000, () => Effect.succeed(undefined))
   }
 
   // ------------------------------------------------------------------------------------------------------- failing

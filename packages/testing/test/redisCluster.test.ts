@@ -44,6 +44,30 @@ describe("RedisCluster", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("leaves no slot open or in doubt when slots move one right after the other", () =>
+    Effect.gen(function* () {
+      const cluster = yield* RedisCluster.make()
+      const [a, b] = [cluster.node("A"), cluster.node("B")]
+      for (let slot = 0; slot < 15; slot++) {
+        yield* cluster.migrate(slot, b)
+        yield* cluster.migrate(6_000 + slot, a)
+      }
+      for (const { server } of cluster.nodes) {
+        const lines = String(yield* server.command(["CLUSTER", "NODES"])).split("\n")
+        assert.deepStrictEqual(lines.join("\n").match(/\[\d+-[<>]-/g), null)
+        const slotsOf = (id: string) =>
+          lines
+            .find((line) => line.startsWith(id))
+            ?.trim()
+            .split(" ")
+            .slice(8)
+            .join(" ")
+        assert.strictEqual(slotsOf(a.id), "15-5460 6000-6014")
+        assert.strictEqual(slotsOf(b.id), "0-14 5461-5999 6015-10921")
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.live("grows and shrinks, with TLS, a password and names", () =>
     Effect.gen(function* () {
       const cluster = yield* RedisCluster.make({ primaries: 3, tls: true, password: "secret", hostnames: "preferred" })
