@@ -427,7 +427,11 @@ export const events: Stream.Stream<ClusterEvent, never, RedisCluster> = Stream.u
 
 /**
  * All keys of the cluster, as `Redis.scan` gives them: each key that exists from the beginning to the end comes at least once,
- * also when its slot moves or its node fails over meanwhile.
+ * also when its slot moves, stays open, or its node fails over meanwhile. A key can come more than once.
+ *
+ * It asks for 250 keys a page unless `count` says so. It fails with `ClusterError` when it comes no further within `timeout`:
+ * then no node serves the slots that the error names. The keys of all others have come by then. Each page is a transaction of
+ * `CLUSTER NODES` and `SCAN`, both of which the user of an ACL must be allowed.
  *
  * @category streams
  * @since 0.1.0

@@ -64,7 +64,7 @@ export const makeFakes = (names: ReadonlyArray<string> = ["A", "B", "C"], map: R
         const node = cluster.node(name)
         if (["HELLO", "CLIENT", "AUTH"].includes(word)) return undefined
         if (word === "PING") return undefined
-        if (word === "CLUSTER") {
+        if (word === "CLUSTER" && /SLOTS/i.test(key)) {
           node.asked++
           return slots()
         }

@@ -1,53 +1,53 @@
 /**
- * All keys of a cluster: walks the primaries one after the other, and remembers for each slot whether it has been walked.
+ * All keys of a cluster: walks node after node, as the machine `scanPass` says, until each slot is walked.
  *
- * A walk yields only keys of slots that its node had when it began, and counts a slot as walked when the node still has it
- * at the end and is not handing it over. So a slot that moves, in whatever moment, is walked at its owner: every key that exists
- * from the beginning to the end is seen. What has been walked when a walk fails is walked again.
+ * Each page is one transaction, `CLUSTER NODES` and `SCAN`, so that it is known which slots the node had at that page. Every
+ * key that exists from the beginning to the end is seen, also when slots move, nodes fail over, or a slot stays open since
+ * nobody ends its resharding. A walk that fails begins again, so a key can come more than once.
  *
  * @internal
  */
-import { ConnectionError, RedisError } from "@relive/core/RedisError"
+import { ClusterError, RedisError } from "@relive/core/RedisError"
 import type { ScanOptions } from "@relive/core/Redis"
-import type { CallOptions, Service } from "@relive/core/RedisService"
-import type * as Resp from "@relive/core/Resp"
+import type { CallOptions, PipelineReply } from "@relive/core/RedisService"
+import * as Resp from "@relive/core/Resp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { hashTag } from "../ClusterTopology.ts"
-import type { ClusterNode } from "./node.ts"
-import { SLOTS, slotOf } from "./slots.ts"
+import type { Address } from "../ClusterTopology.ts"
+import type { ClusterNode, Running } from "./node.ts"
+import { lacks, readAddress, readOwners, readOwnSlots, ScanPass } from "./scanPass.ts"
+import type { OwnSlots } from "./scanPass.ts"
+import { slotOf } from "./slots.ts"
 import type { ClusterState } from "./state.ts"
 
-/** The wait before slots are looked at again that were not walked to the end, in milliseconds. */
+/** The wait before it is looked again for a node to walk, or a page is asked for again, in milliseconds. */
 const PAUSE_MILLIS = 50
+
+/** Keys that a page looks at, unless the caller says so: the server's own ten are few beside `CLUSTER NODES`. */
+const COUNT = 250
 
 type Key = string | Uint8Array
 
-/** One walk over one node. */
+/** The walk that is under way. */
 interface Walk {
   readonly node: ClusterNode
-  readonly service: Service
-  readonly mine: Uint8Array
+  readonly running: Running
+  /** The server's process and the session by which it was found: a cursor means nothing to another process. */
+  readonly runId: string
+  readonly session: number
   readonly cursor: string
-}
-
-/** Where a pass is: what is walked, the walk that is under way, and since when nothing has come of it. */
-interface Pass {
-  readonly walked: Uint8Array
-  readonly walk: Walk | undefined
-  readonly stuckSince: number
+  readonly own: OwnSlots | undefined
 }
 
 const argumentsOf = (options: ScanOptions): ReadonlyArray<string | number | Uint8Array> => [
   ...(options.match === undefined ? [] : ["MATCH", options.match]),
-  ...(options.count === undefined ? [] : ["COUNT", options.count]),
+  ...["COUNT", options.count ?? COUNT],
   ...(options.type === undefined ? [] : ["TYPE", options.type])
 ]
 
-const callOptionsOf = ({ decode, retry, timeout }: ScanOptions): CallOptions => ({ decode, retry, timeout })
-
-const text = (value: Resp.Reply | undefined): string =>
+const text = (value: PipelineReply | undefined): string =>
   value instanceof Uint8Array ? new TextDecoder().decode(value) : String(value)
 
 /** The one slot that a pattern can match, when it has a hash tag without wildcards. */
@@ -61,121 +61,255 @@ const slotOfPattern = (match: string | Uint8Array | undefined): number | undefin
 
 const isKey = (value: Resp.Reply): value is Key => typeof value === "string" || value instanceof Uint8Array
 
-/** The slots that a node has now, and those that it is handing over or taking, by itself. */
-const readOwn = (reply: string): Uint8Array => {
-  const own = new Uint8Array(SLOTS)
-  const line = reply
-    .split("\n")
-    .find(
-      (one) =>
-        / myself[, ]|,myself/.test(` ${one.split(" ")[2] ?? ""} `) || (one.split(" ")[2] ?? "").includes("myself")
+/** Refusals of a server that may serve soon. */
+const passing: ReadonlySet<string> = new Set(["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "READONLY"])
+
+/** Whether a failure may be another one, or none, in a moment. */
+const isPassing = ({ reason }: RedisError): boolean => {
+  if (reason instanceof Resp.ReplyError) return passing.has(reason.code)
+  if (reason._tag === "TransactionAborted") return reason.queueErrors.every(({ code }) => passing.has(code))
+  return reason._tag === "ConnectionError" || reason._tag === "TimeoutError" || reason._tag === "ClusterError"
+}
+
+const shownSlots = (slots: ReadonlyArray<number>): string => {
+  const shown = slots.slice(0, 5).join(", ")
+  return slots.length > 5 ? `${shown} and ${slots.length - 5} more` : shown
+}
+
+/** A page of keys, and whether more is to come. */
+type Step = readonly [ReadonlyArray<Key>, Option.Option<undefined>]
+
+const none: Step = [[], Option.some(undefined)]
+
+/** One scan: plain mutable state, stepped by one fiber. */
+class ClusterScan {
+  private readonly state: ClusterState
+  private readonly options: CallOptions
+  private readonly args: ReadonlyArray<string | number | Uint8Array>
+  private readonly timeoutMillis: number
+  private readonly pass: ScanPass
+  private walk: Walk | undefined = undefined
+  /** The addresses of nodes that are not on the map, by their ids. */
+  private readonly strangers = new Map<string, Address>()
+  /** Since when no page has come, and since when walks have ended without a slot that is walked. */
+  private noPageSince: number | undefined = undefined
+  private inVainSince: number | undefined = undefined
+  private lastError: RedisError | undefined = undefined
+  private isInVain = false
+
+  constructor(state: ClusterState, options: ScanOptions, timeoutMillis: number) {
+    const { decode, retry, timeout } = options
+    this.state = state
+    this.options = { decode, retry, timeout }
+    this.args = argumentsOf(options)
+    this.timeoutMillis = timeoutMillis
+    const only = slotOfPattern(options.match)
+    this.pass = new ScanPass(only === undefined ? undefined : [only])
+  }
+
+  readonly step: Effect.Effect<Step, RedisError> = Effect.suspend(() => {
+    if (this.isInVain) {
+      this.isInVain = false
+      return this.pauseSince((this.inVainSince ??= this.state.now()))
+    }
+    const walk = this.walk?.running.connection.state === "ready" ? this.walk : (this.choose() ?? this.walk)
+    if (walk === undefined) return Effect.andThen(this.lookAtSources, this.pause)
+    return Effect.matchEffect(this.page(walk), {
+      onFailure: (error) => this.failed(walk, error),
+      onSuccess: (replies) => this.take(walk, replies)
+    })
+  })
+
+  /** The next node to walk that is up, or at least has a connection; others are started. */
+  private choose(): Walk | undefined {
+    const { pass, state } = this
+    const nodes = pass.next(
+      (slot) => state.table.ownerOf(slot),
+      (id) => state.nodes.get(id) ?? this.strangerOf(id)
     )
-  for (const range of (line ?? "").trim().split(" ").slice(8)) {
-    const open = /^\[(\d+)-[<>]-/.exec(range)
-    if (open !== null) own[Number(open[1])] = 0
-    else {
-      const [from = 0, to = from] = range.split("-").map(Number)
-      own.fill(1, from, to + 1)
+    for (const node of nodes) if (node.primary.running === undefined) state.need(node)
+    const node = nodes.find(({ primary }) => primary.isReady) ?? nodes.find(({ primary }) => primary.running)
+    const running = node?.primary.running
+    if (node === undefined || running === undefined) return undefined
+    return { node, running, runId: "", session: -1, cursor: "0", own: undefined }
+  }
+
+  private page(walk: Walk): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
+    const { cursor, node, running } = walk
+    // One without slots is kept for as long as it is needed.
+    this.state.need(node)
+    const scan = ["SCAN", cursor, ...this.args]
+    const commands = [["CLUSTER", "NODES"], scan]
+    // At the start of a session it is asked whose it is.
+    if (walk.session !== running.connection.status.sessions) commands.push(["INFO", "server"])
+    return running.service.transaction(commands, this.options)
+  }
+
+  /** No page has come: it is asked for again, or the next walk is over the node that has the slots then. */
+  private failed(walk: Walk, error: RedisError): Effect.Effect<Step, RedisError> {
+    if (!isPassing(error)) return Effect.fail(error)
+    this.lastError = error
+    this.noPageSince ??= this.state.now()
+    const isThere = walk.node.primary.running === walk.running && this.state.ownersNow.includes(walk.node)
+    this.walk = isThere ? walk : undefined
+    return this.pauseSince(this.noPageSince)
+  }
+
+  private take(walk: Walk, replies: ReadonlyArray<PipelineReply>): Effect.Effect<Step, RedisError> {
+    const { pass } = this
+    const [nodes, scanned, info] = replies
+    const wrong = replies.find((reply) => reply instanceof Resp.ReplyError)
+    if (wrong !== undefined) return this.failed(walk, new RedisError({ reason: wrong }))
+    const told = text(nodes)
+    const own = readOwnSlots(told, walk.own)
+    const [next, page]: ReadonlyArray<Resp.Reply> = Array.isArray(scanned) ? scanned : []
+    if (own === undefined || !Array.isArray(page)) {
+      const odd = new Resp.DecodeError("schema", "CLUSTER NODES or SCAN answered something else than nodes, or keys")
+      return Effect.fail(new RedisError({ reason: odd }))
+    }
+    const { sessions } = walk.running.connection.status
+    // It ran in a later session than it was sent for: it is asked again, and whose session that is.
+    if (info === undefined && sessions !== walk.session) return Effect.succeed(none)
+    const runId = info === undefined ? walk.runId : (/run_id:(\S+)/.exec(text(info))?.[1] ?? "")
+    const isFirst = walk.cursor === "0"
+    if (own !== walk.own) this.meet(own, told)
+    if (isFirst) {
+      this.correct(walk.node, own, told)
+      if (!pass.canUse(own)) return this.ended([], true)
+      pass.begin(own)
+    } else if (runId !== walk.runId) return this.ended([], true)
+    if (!pass.page(own)) return this.ended([], true)
+    this.noPageSince = undefined
+    const keys = page.filter(isKey).filter((key) => pass.tells(slotOf(key)))
+    const cursor = text(next)
+    if (cursor !== "0") {
+      this.walk = { ...walk, own, runId, session: sessions, cursor }
+      return Effect.succeed([keys, Option.some(undefined)])
+    }
+    const { missing, open } = pass
+    const halves = open.size
+    this.correct(walk.node, own, told)
+    return Effect.andThen(
+      this.hear(pass.end()),
+      Effect.suspend(() => {
+        if (pass.missing.length < missing.length) this.inVainSince = undefined
+        else this.inVainSince ??= this.state.now()
+        return this.ended(keys, pass.missing.length === missing.length && pass.open.size <= halves)
+      })
+    )
+  }
+
+  /** A node that takes its first slots is not on the map yet. */
+  private meet(own: OwnSlots, told: string): void {
+    const { state, strangers } = this
+    for (const id of new Set(own.targets.values())) {
+      const address = state.nodes.has(id) ? undefined : readAddress(told, id)
+      if (address !== undefined) strangers.set(id, state.options.mapAddress(address, { id, hostname: undefined }))
     }
   }
-  for (const [, slot] of (line ?? "").matchAll(/\[(\d+)-[<>]-/g)) own[Number(slot)] = 0
-  return own
+
+  private strangerOf(id: string): ClusterNode | undefined {
+    const address = this.strangers.get(id)
+    return address === undefined ? undefined : this.state.nodeAt(address)
+  }
+
+  /** The node says itself that others have slots that the table gives it. */
+  private correct(node: ClusterNode, own: OwnSlots, told: string): void {
+    const { pass, state } = this
+    const lost = pass.missing.filter((slot) => state.table.ownerOf(slot) === node && lacks(own, slot))
+    if (lost.length === 0) return
+    const owners = readOwners(told)
+    for (const slot of lost) {
+      const to = state.nodes.get(owners[slot] ?? "")
+      if (to === undefined || to === node) state.trigger("uncovered")
+      else state.learn(slot, to)
+    }
+  }
+
+  /** A walk is over. One in vain is followed by a pause. */
+  private ended(keys: ReadonlyArray<Key>, inVain: boolean): Effect.Effect<Step, RedisError> {
+    this.walk = undefined
+    this.isInVain = inVain
+    return Effect.succeed([keys, this.pass.missing.length === 0 ? Option.none() : Option.some(undefined)])
+  }
+
+  /** Asks nodes for their word on slots that are half walked from them. */
+  private hear(sources: Iterable<string>): Effect.Effect<void> {
+    return Effect.forEach(
+      sources,
+      (id) => {
+        const node = this.state.nodes.get(id) ?? this.strangerOf(id)
+        const service = node?.primary.running?.service
+        if (service === undefined) return Effect.sync(() => this.pass.confirm(id, undefined))
+        return Effect.match(service.command(["CLUSTER", "NODES"], { timeout: this.options.timeout }), {
+          onFailure: () => this.pass.confirm(id, undefined),
+          onSuccess: (reply) => this.pass.confirm(id, readOwnSlots(text(reply)))
+        })
+      },
+      { discard: true }
+    )
+  }
+
+  /** No node can be walked: half walked slots may be on another way by now. */
+  private readonly lookAtSources: Effect.Effect<void> = Effect.suspend(() =>
+    this.hear(new Set([...this.pass.open.values()].map(({ from }) => from)))
+  )
+
+  /** Nothing can be walked now. */
+  private readonly pause: Effect.Effect<Step, RedisError> = Effect.suspend(() => {
+    this.noPageSince ??= this.state.now()
+    this.state.trigger("uncovered")
+    return this.pauseSince(this.noPageSince)
+  })
+
+  private pauseSince(since: number): Effect.Effect<Step, RedisError> {
+    if (this.state.closing || this.state.now() - since >= this.timeoutMillis) return Effect.fail(this.stuck())
+    return Effect.delay(Effect.succeed(none), PAUSE_MILLIS)
+  }
+
+  /** Why it came no further, and what to do. */
+  private stuck(): RedisError {
+    const { pass, state } = this
+    const { missing, open } = pass
+    const ownerless = missing.filter((slot) => state.table.ownerOf(slot) === undefined)
+    const [way] = open.values()
+    const told = (): readonly [kind: "down" | "moving" | "uncovered", detail: string] => {
+      if (state.closing) return ["down", "the cluster's client was closed while it scanned"]
+      if (ownerless.length > 0) {
+        return ["uncovered", `slots ${shownSlots(ownerless)} have no node, so their keys cannot be seen`]
+      }
+      if (way !== undefined) {
+        return [
+          "moving",
+          `slots ${shownSlots([...open.keys()])} are open from node ${way.from} to ${way.to}, which cannot be walked: end the ` +
+            "resharding (redis-cli --cluster fix), or let the cluster forget the node and close the slots (CLUSTER SETSLOT … STABLE)"
+        ]
+      }
+      return [
+        this.noPageSince === undefined ? "moving" : "down",
+        `slots ${shownSlots(missing)} could not be walked: their nodes did not serve, or did not agree who has them`
+      ]
+    }
+    const [kind, detail] = told()
+    const last = this.lastError?.message
+    return new RedisError({
+      reason: new ClusterError({
+        kind,
+        delivery: "unsent",
+        slot: missing[0] ?? -1,
+        hops: 0,
+        command: "SCAN",
+        detail: `the scan came no further within its timeout: ${detail}${last === undefined ? "" : ` (last failure: ${last})`}`
+      })
+    })
+  }
 }
 
 export const scanCluster = (state: ClusterState, options: ScanOptions = {}): Stream.Stream<Key, RedisError> => {
-  const only = slotOfPattern(options.match)
   const timeout = state.calls.timeoutMillis({ timeout: options.timeout })
   if (typeof timeout !== "number") return Stream.fail(timeout)
-
-  /** The next walk: over all slots of a primary that are not walked yet. */
-  const begin = (walked: Uint8Array): Walk | undefined => {
-    for (const node of state.ownersNow) {
-      const service = node.primary.running?.service
-      if (service === undefined) continue
-      const mine = new Uint8Array(SLOTS)
-      let any = false
-      for (let slot = 0; slot < SLOTS; slot++) {
-        if (walked[slot] === 1 || state.table.ownerOf(slot) !== node) continue
-        mine[slot] = 1
-        any = true
-      }
-      if (any) return { node, service, mine, cursor: "0" }
-    }
-    return undefined
-  }
-
-  const stuck = (): RedisError =>
-    new RedisError({
-      reason: new ConnectionError({
-        kind: "disconnected",
-        delivery: "unsent",
-        address: state.options.connection.address,
-        detail: "the scan came no further within its timeout: some slots have no node that serves them"
-      })
-    })
-
-  /** Nothing can be walked now. */
-  const pause = (pass: Pass) =>
-    Effect.suspend(() => {
-      const now = state.now()
-      if (now - pass.stuckSince >= timeout || state.closing) return Effect.fail(stuck())
-      state.trigger("uncovered")
-      return Effect.delay(
-        Effect.succeed([[] as ReadonlyArray<Key>, Option.some({ ...pass, walk: undefined })] as const),
-        PAUSE_MILLIS
-      )
-    })
-
-  const page = (pass: Pass, walk: Walk) =>
-    Effect.matchEffect(walk.service.command(["SCAN", walk.cursor, ...argumentsOf(options)], callOptionsOf(options)), {
-      // Its slots are not walked: the next walk is over the node that has them then.
-      onFailure: () => pause(pass),
-      onSuccess: (reply) => {
-        if (!Array.isArray(reply) || !Array.isArray(reply[1])) return pause(pass)
-        const keys = reply[1].filter(isKey).filter((key) => walk.mine[slotOf(key)] === 1)
-        const cursor = text(reply[0])
-        const next: Pass = { ...pass, stuckSince: state.now(), walk: { ...walk, cursor } }
-        return cursor === "0" ? finish(pass, walk, keys) : Effect.succeed([keys, Option.some(next)] as const)
-      }
-    })
-
-  /** The end of a walk: finds the slots that the node has had all the time. */
-  const finish = (pass: Pass, walk: Walk, keys: ReadonlyArray<Key>) =>
-    Effect.match(walk.service.command(["CLUSTER", "NODES"], { timeout: options.timeout }), {
-      onFailure: () => [keys, Option.some({ ...pass, walk: undefined })] as const,
-      onSuccess: (reply) => {
-        const own = readOwn(String(reply))
-        const walked = pass.walked
-        let complete = true
-        for (let slot = 0; slot < SLOTS; slot++) {
-          if (walk.mine[slot] !== 1) continue
-          if (own[slot] === 1) walked[slot] = 1
-          else complete = false
-        }
-        if (!complete) state.trigger("moved", walk.node.id)
-        const next: Pass = { walked, walk: undefined, stuckSince: state.now() }
-        const isOver = walked.every((one) => one === 1)
-        return [keys, isOver ? Option.none<Pass>() : Option.some(next)] as const
-      }
-    })
-
-  const start = Effect.sync((): Pass => {
-    const walked = new Uint8Array(SLOTS)
-    if (only !== undefined) {
-      walked.fill(1)
-      walked[only] = 0
-    }
-    return { walked, walk: undefined, stuckSince: state.now() }
+  return Stream.suspend(() => {
+    const scan = new ClusterScan(state, options, timeout)
+    return Stream.paginate(undefined, () => scan.step)
   })
-
-  return Stream.unwrap(
-    Effect.map(start, (first) =>
-      Stream.paginate(first, (pass: Pass) =>
-        Effect.suspend(() => {
-          const walk = pass.walk ?? begin(pass.walked)
-          return walk === undefined ? pause(pass) : page(pass, walk)
-        })
-      )
-    )
-  )
 }

@@ -379,6 +379,11 @@ export class ClusterState {
     this.trigger("moved", to.id)
   }
 
+  /** A node has said itself that another one has a slot of its own, as it does by MOVED. */
+  learn(slot: number, to: ClusterNode): void {
+    this.patch(slot, to, this.now())
+  }
+
   /** Whether a slot is on its way, as far as a call was told lately. */
   isOpen(slot: number): boolean {
     const until = this.openSlots.get(slot)
@@ -429,6 +434,7 @@ export class ClusterState {
     const known = this.find(address)
     if (known !== undefined) return known
     const node = new ClusterNode(addressText(address), address, undefined, "primary")
+    node.keepUntil = this.now() + KEEP_MILLIS
     this.nodes.set(node.id, node)
     return node
   }
@@ -446,6 +452,8 @@ export class ClusterState {
   need(node: ClusterNode): void {
     // Those that have slots are kept for that.
     if (!this.owners.includes(node)) node.keepUntil = this.now() + KEEP_MILLIS
+    // It may have been let go while a call waited to be sent there.
+    if (!this.nodes.has(node.id)) this.nodes.set(node.id, node)
     node.primary.unneededSince = undefined
     if (node.primary.process === undefined) this.topologyBell.ring()
   }
