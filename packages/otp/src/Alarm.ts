@@ -36,6 +36,8 @@ import * as Effect from "effect/Effect"
  * How an alarm waits.
  *
  * - `sleep`: waits so many milliseconds of the alarm's own clock (default: `Effect.sleep`)
+ * - `timer`: in place of `sleep`, calls back once after so many milliseconds, and returns how to prevent that. An alarm that
+ *   waits then holds one timer, and no fibers beside the one that runs it. To ring early is well, as the alarm looks at `now`.
  * - `beforeLook`: runs before each look, with how many milliseconds later it is than the alarm was set for. A program that
  *   was held up wakes late, and what happened meanwhile is to be taken in before something is ended for want of it.
  *
@@ -44,6 +46,7 @@ import * as Effect from "effect/Effect"
  */
 export interface AlarmOptions {
   readonly sleep?: ((millis: number) => Effect.Effect<void>) | undefined
+  readonly timer?: ((millis: number, ring: () => void) => () => void) | undefined
   readonly beforeLook?: ((lateMillis: number) => Effect.Effect<void>) | undefined
 }
 
@@ -59,13 +62,15 @@ export interface AlarmOptions {
 export class Alarm {
   private readonly now: () => number
   private readonly sleep: (millis: number) => Effect.Effect<void>
-  private readonly beforeLook: ((lateMillis: number) => Effect.Effect<void>) | undefined
+  private readonly timer: AlarmOptions["timer"]
+  private readonly beforeLook: AlarmOptions["beforeLook"]
   private wakeAt = Infinity
   private rearm: (() => void) | undefined = undefined
 
   constructor(now: () => number, options: AlarmOptions = {}) {
     this.now = now
     this.sleep = options.sleep ?? ((millis) => Effect.sleep(millis))
+    this.timer = options.timer
     this.beforeLook = options.beforeLook
   }
 
@@ -92,14 +97,40 @@ export class Alarm {
     }
     const step = Effect.suspend(() => {
       const armedFor = this.wakeAt
-      if (armedFor === Infinity) return this.earlierThan(armedFor)
       const wait = armedFor - this.now()
-      if (wait > 0) return Effect.raceFirst(this.sleep(wait), this.earlierThan(armedFor))
+      if (wait > 0) return this.timer === undefined ? this.asleep(armedFor, wait) : this.timed
       if (this.beforeLook === undefined) return Effect.sync(lookNow)
       // Rung for, it is not late.
       return Effect.map(this.beforeLook(armedFor === -Infinity ? 0 : -wait), lookNow)
     })
     return Effect.forever(step, { disableYield: true })
+  }
+
+  private asleep(armedFor: number, wait: number): Effect.Effect<void> {
+    const earlier = this.earlierThan(armedFor)
+    return armedFor === Infinity ? earlier : Effect.raceFirst(this.sleep(wait), earlier)
+  }
+
+  /** Ends when the time may have come. */
+  private get timed(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      let cancel: (() => void) | undefined
+      const done = () => {
+        this.rearm = undefined
+        resume(Effect.void)
+      }
+      this.rearm = () => {
+        cancel?.()
+        const wait = this.wakeAt - this.now()
+        if (wait <= 0) return done()
+        cancel = wait === Infinity ? undefined : this.timer?.(wait, done)
+      }
+      this.rearm()
+      return Effect.sync(() => {
+        this.rearm = undefined
+        cancel?.()
+      })
+    })
   }
 
   /** Ends when a time earlier than the one armed for has come in. */

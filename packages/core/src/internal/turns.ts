@@ -10,10 +10,13 @@
  * @internal
  */
 import type { Clock } from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isLive, monotonicMillis } from "./clock.ts"
 
 export const { queueMicrotask, setImmediate } = globalThis
+const { clearTimeout, setTimeout } = globalThis
 
 /**
  * Runs `then` when every socket has been looked at once from now on. Two turns: the first immediate runs at the end of
@@ -30,6 +33,33 @@ export const polled: Effect.Effect<void> = Effect.callback<void>((resume) => aft
 export const nextTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
+
+/** The longest time that Node's timers take, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/**
+ * Calls `then` after so many milliseconds, or earlier when they are very many, on the live clock. Returns how to prevent that. A
+ * fiber that sleeps costs ten times as much memory.
+ */
+export const liveTimer = (millis: number, then: () => void): (() => void) => {
+  const timer = setTimeout(then, Math.min(millis, LONGEST_TIMER))
+  return () => clearTimeout(timer)
+}
+
+/**
+ * The same on any clock. One that a test moves must know the fiber, by its context; sockets have their turn between two of its
+ * times, as between those of the live clock.
+ */
+export const startTimer = (
+  clock: Clock,
+  context: Context.Context<never>,
+  millis: number,
+  then: () => void
+): (() => void) => {
+  if (isLive(clock)) return liveTimer(millis, then)
+  const slept = Effect.andThen(clock.sleep(Duration.millis(millis)), Effect.yieldNow)
+  return Effect.runCallbackWith(context)(Effect.andThen(slept, Effect.sync(then)))
+}
 
 /** A timer that is later than this, in milliseconds, was held up by something; less is usual. */
 const LATE_MILLIS = 10

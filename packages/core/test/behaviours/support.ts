@@ -12,13 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
-import type { StatusChange } from "../../src/RedisService.ts"
 import { Call } from "../../src/internal/call/call.ts"
 import type { Outcome } from "../../src/internal/call/call.ts"
 import { command } from "../../src/internal/call/reducers.ts"
@@ -292,8 +290,7 @@ export const makeParts = (options: RedisOptions.Options = {}) =>
   Effect.gen(function* () {
     const resolved = Result.getOrThrow(RedisOptions.resolve(options))
     const clock = yield* Clock.Clock
-    const changes = yield* PubSub.sliding<StatusChange>(8)
-    const connection = new Connection(resolved, "shared", clock, () => 0.5, changes)
+    const connection = new Connection(resolved, "shared", clock, () => 0.5)
     const start = () => {
       const decoder = Resp.makeDecoder({ volatile: true })
       const session = new Session(connection, resolved, decoder)

@@ -12,7 +12,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -24,7 +23,6 @@ import { Leases } from "../../src/internal/connection/leases.ts"
 import { Session, type Sink } from "../../src/internal/connection/session.ts"
 import { makeService } from "../../src/internal/service/service.ts"
 import { sessionEnd } from "../../src/internal/transport/sessionEnd.ts"
-import type { StatusChange } from "../../src/RedisService.ts"
 import { Random } from "../behaviours/random.ts"
 
 const firstSeed = Number(process.env.RELIVE_PARK_SEED ?? "1")
@@ -38,8 +36,7 @@ const makeBench = Effect.gen(function* () {
     RedisOptions.resolve({ mailboxCommands: 4, inFlightCommands: 3, whenFull: "fail", timeout: "200 millis" })
   )
   const clock = yield* Clock.Clock
-  const changes = yield* PubSub.sliding<StatusChange>(8)
-  const connection = new Connection(options, "shared", clock, () => 0.5, changes)
+  const connection = new Connection(options, "shared", clock, () => 0.5)
   const journal: Array<string> = []
   let due = 0
   const sink: Sink = {

@@ -13,6 +13,7 @@ import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
 import type { Hooks, RedisConnection, RoutedCall as Routed } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
@@ -61,6 +62,9 @@ const othersAreSilent = sessionEnd({
 
 const moved = (detail: string): SessionEnd => sessionEnd({ kind: "disconnected", detail, permanent: false })
 
+/** How many changes of state a slow reader of `events` may be behind. */
+const KEPT_CHANGES = 64
+
 /** The most calls that one look gives up; the next look comes when the event loop has gone round. */
 const LOOK_CALLS = 16_384
 
@@ -101,6 +105,8 @@ const spoiled = (call: Call): RedisError =>
 
 const noHooks: Hooks = {}
 
+const nothing = (): void => {}
+
 /** A part with times of its own that the sweep of a connection serves: its leases, its log. */
 export interface Companion {
   /** Does what is due, and returns when to look again. */
@@ -120,7 +126,8 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   readonly clock: Clock
   private readonly random: () => number
   readonly deadlines: Deadlines
-  readonly changes: PubSub.PubSub<StatusChange>
+  /** Made by the first who reads the changes: most connections have no reader. */
+  private changes: PubSub.PubSub<StatusChange> | undefined = undefined
   /** Settled by the first ready session when it is `"auto"`. */
   protocol: "auto" | 2 | 3
   /** The form of greeting that the server wants, and the secrets given to it: leases share both. */
@@ -164,7 +171,6 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     kind: "shared" | "leased",
     clock: Clock,
     random: () => number,
-    changes: PubSub.PubSub<StatusChange>,
     hooks: Hooks = noHooks,
     circle: Circle = new Circle()
   ) {
@@ -175,7 +181,6 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.kind = kind
     this.random = random
     this.clock = clock
-    this.changes = changes
     this.protocol = options.protocol
     this.hooks = hooks
     this.circle = circle
@@ -578,16 +583,18 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   }
 
   /** Waits until nothing is under way any more. */
-  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    this.onDrained = () => {
-      this.onDrained = undefined
-      resume(Effect.void)
-    }
-    this.checkDrained()
-    return Effect.sync(() => {
-      this.onDrained = undefined
+  get drained(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.onDrained = () => {
+        this.onDrained = undefined
+        resume(Effect.void)
+      }
+      this.checkDrained()
+      return Effect.sync(() => {
+        this.onDrained = undefined
+      })
     })
-  })
+  }
 
   /** Settles whatever is left. The last thing that happens to a connection. */
   close(): void {
@@ -628,20 +635,25 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   // ---------------------------------------------------------------------------------------------------------- state
 
   /** Waits until the first session is ready, or fails with why it could not be. */
-  readonly awaitFirst: Effect.Effect<void, RedisError> = Effect.callback<void, RedisError>((resume) => {
-    const look = (): void => {
-      if (this.state === "ready") resume(Effect.void)
-      else if (this.lastError !== undefined) resume(Effect.fail(this.lastError))
-      else if (this.closing)
-        resume(
-          Effect.fail(
-            connectionError({ kind: "shutdown", address: this.address, detail: "the connection is closing" }, "unsent")
+  get awaitFirst(): Effect.Effect<void, RedisError> {
+    return Effect.callback<void, RedisError>((resume) => {
+      const look = (): void => {
+        if (this.state === "ready") resume(Effect.void)
+        else if (this.lastError !== undefined) resume(Effect.fail(this.lastError))
+        else if (this.closing)
+          resume(
+            Effect.fail(
+              connectionError(
+                { kind: "shutdown", address: this.address, detail: "the connection is closing" },
+                "unsent"
+              )
+            )
           )
-        )
-      else this.onFirst.push(look)
-    }
-    look()
-  })
+        else this.onFirst.push(look)
+      }
+      look()
+    })
+  }
 
   private notifyFirstWaiters(): void {
     const waiting = this.onFirst
@@ -707,15 +719,17 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   }
 
   /** Ends the wait for the next dial, if there is one. */
-  private dialNow: () => void = () => {}
+  private dialNow: () => void = nothing
 
   /** Succeeds when the next dial need not wait any longer. */
-  readonly awaitDialNow: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    this.dialNow = () => resume(Effect.void)
-    return Effect.sync(() => {
-      this.dialNow = () => {}
+  get awaitDialNow(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.dialNow = () => resume(Effect.void)
+      return Effect.sync(() => {
+        this.dialNow = nothing
+      })
     })
-  })
+  }
 
   get inFlight(): number {
     return this.session?.inFlight.count ?? 0
@@ -728,6 +742,23 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     const change: StatusChange = { previous, state, cause, sessions: this.sessions }
     // Readers of the changes go on inside of the publishing: a pool that chooses among connections must know before.
     this.hooks.onChange?.(this, change)
-    PubSub.publishUnsafe(this.changes, change)
+    if (this.changes !== undefined) PubSub.publishUnsafe(this.changes, change)
+  }
+
+  private get readers(): Effect.Effect<PubSub.PubSub<StatusChange>> {
+    return Effect.suspend(() => {
+      if (this.changes !== undefined) return Effect.succeed(this.changes)
+      return Effect.map(PubSub.sliding<StatusChange>(KEPT_CHANGES), (made) => (this.changes ??= made))
+    })
+  }
+
+  /** The changes of state from now on. */
+  get events(): Stream.Stream<StatusChange> {
+    return Stream.unwrap(Effect.map(this.readers, Stream.fromPubSub))
+  }
+
+  /** Ends the streams of changes, also those that are begun later. */
+  get endEvents(): Effect.Effect<void> {
+    return Effect.flatMap(this.readers, PubSub.shutdown)
   }
 }

@@ -12,8 +12,8 @@ import { Alarm } from "@relive/otp/Alarm"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import { monotonicMillis } from "../clock.ts"
-import { readFirst } from "../turns.ts"
+import { isLive, monotonicMillis } from "../clock.ts"
+import { liveTimer, readFirst } from "../turns.ts"
 import type { Received } from "../turns.ts"
 
 export class Deadlines {
@@ -27,7 +27,7 @@ export class Deadlines {
    */
   constructor(clock: Clock.Clock, sweep: (now: number) => number, received: Received) {
     this.alarm = new Alarm(() => monotonicMillis(clock), {
-      sleep: (millis) => clock.sleep(Duration.millis(millis)),
+      ...(isLive(clock) ? { timer: liveTimer } : { sleep: (millis) => clock.sleep(Duration.millis(millis)) }),
       beforeLook: (late) => readFirst(clock, late, received)
     })
     this.run = this.alarm.run(sweep)

@@ -53,6 +53,9 @@ const unused = sessionEnd({ kind: "closed", detail: "the lease was given back", 
 /** The failure of a dial that took too long. */
 type TooLate = () => Effect.Effect<never, RedisError>
 
+/** Nothing is ever put in it. */
+const none = new Set<never>()
+
 class Waiter {
   granted: Grant | undefined = undefined
   resume: (() => void) | undefined = undefined
@@ -70,7 +73,8 @@ class Waiter {
  */
 export class LeaseBound {
   private readonly most: number
-  private readonly members = new Set<Leases>()
+  /** Those that have asked for one. */
+  private members: Set<Leases> | undefined = undefined
   private tickets = 0
 
   constructor(most: number) {
@@ -78,11 +82,11 @@ export class LeaseBound {
   }
 
   join(leases: Leases): void {
-    this.members.add(leases)
+    ;(this.members ??= new Set()).add(leases)
   }
 
   leave(leases: Leases): void {
-    this.members.delete(leases)
+    this.members?.delete(leases)
     this.grantSlots()
   }
 
@@ -92,7 +96,7 @@ export class LeaseBound {
 
   get hasSlot(): boolean {
     let taken = 0
-    for (const leases of this.members) taken += leases.taken
+    for (const leases of this.members ?? []) taken += leases.taken
     return taken < this.most
   }
 
@@ -100,7 +104,7 @@ export class LeaseBound {
   grantSlots(): void {
     while (this.hasSlot) {
       let first: Leases | undefined
-      for (const leases of this.members) {
+      for (const leases of this.members ?? []) {
         if (leases.firstTicket < (first?.firstTicket ?? Infinity)) first = leases
       }
       if (first === undefined) return
@@ -113,12 +117,13 @@ export class Leases implements Member {
   private readonly owner: Connection
   private readonly spec: LeaseSpec
   private readonly idle: Array<Lease> = []
-  private readonly out = new Set<Lease>()
-  private readonly waiters = new Set<Waiter>()
+  /** These two are made by the first lease and the first waiter: most connections have none. */
+  private out: Set<Lease> = none
+  private waiters: Set<Waiter> = none
   /** Those who wait for their next dial. */
-  private readonly pausing = new Set<() => void>()
+  private pausing: Set<() => void> | undefined = undefined
   /** Those that wait for their next dial. */
-  private readonly waits = new Set<() => void>()
+  private waits: Set<() => void> | undefined = undefined
   private opening = 0
   readonly bound: LeaseBound
   /** Where they live. */
@@ -165,13 +170,13 @@ export class Leases implements Member {
     }
     if (finding._tag === "Refused" && this.owner.refusing !== undefined) this.refuse()
     // The server is elsewhere: those that wait to dial it again need not wait any longer.
-    if (finding._tag === "Moved") for (const goOn of [...this.waits]) goOn()
+    if (finding._tag === "Moved") for (const goOn of [...(this.waits ?? [])]) goOn()
   }
 
   /** Tells the waiters that there will be none. */
   refuse(): void {
     for (const waiter of [...this.waiters]) waiter.resume?.()
-    for (const end of [...this.pausing]) end()
+    for (const end of [...(this.pausing ?? [])]) end()
   }
 
   /**
@@ -256,8 +261,13 @@ export class Leases implements Member {
 
   private markOut(lease: Lease): Lease {
     const taken: Lease = { ...lease, ...fresh, since: this.owner.now() }
-    this.out.add(taken)
+    this.noteOut(taken)
     return taken
+  }
+
+  private noteOut(lease: Lease): void {
+    if (this.out === none) this.out = new Set()
+    this.out.add(lease)
   }
 
   private wait(timeout: number, restore: Restore): Effect.Effect<Grant, RedisError> {
@@ -266,6 +276,7 @@ export class Leases implements Member {
       waiter.resume = () => {
         resume(waiter.granted === undefined ? this.refusal() : Effect.succeed(waiter.granted))
       }
+      if (this.waiters === none) this.waiters = new Set()
       this.waiters.add(waiter)
     })
     return granted.pipe(
@@ -308,7 +319,7 @@ export class Leases implements Member {
           this.opening--
           if (Exit.isFailure(exit)) return this.grantSlots()
           exit.value.since = this.owner.now()
-          this.out.add(exit.value)
+          this.noteOut(exit.value)
         })
       )
     )
@@ -352,22 +363,26 @@ export class Leases implements Member {
     const refused = Effect.callback<never, RedisError>((resume) => {
       const end = () => resume(this.refusal())
       if (this.owner.isClosing) return end()
-      this.pausing.add(end)
-      return Effect.sync(() => this.pausing.delete(end))
+      const pausing = (this.pausing ??= new Set())
+      pausing.add(end)
+      return Effect.sync(() => pausing.delete(end))
     })
     const woken = Effect.callback<void>((resume) => {
       const goOn = () => resume(Effect.void)
-      this.waits.add(goOn)
-      return Effect.sync(() => this.waits.delete(goOn))
+      const waits = (this.waits ??= new Set())
+      waits.add(goOn)
+      return Effect.sync(() => waits.delete(goOn))
     })
     return Effect.raceFirst(Effect.raceFirst(Effect.sleep(millis), woken), refused)
   }
 
-  private readonly start: Effect.Effect<Lease, RedisError> = Effect.suspend(() =>
-    this.owner.isClosing
-      ? Effect.fail(this.closed())
-      : Effect.flatMap(this.annex.open, (supervisor) => this.startIn(supervisor))
-  )
+  private get start(): Effect.Effect<Lease, RedisError> {
+    return Effect.suspend(() =>
+      this.owner.isClosing
+        ? Effect.fail(this.closed())
+        : Effect.flatMap(this.annex.open, (supervisor) => this.startIn(supervisor))
+    )
+  }
 
   private startIn(supervisor: SupervisorRef | undefined): Effect.Effect<Lease, RedisError> {
     if (supervisor === undefined) return Effect.fail(this.closed())

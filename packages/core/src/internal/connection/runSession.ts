@@ -5,6 +5,7 @@
  */
 import * as Process from "@relive/otp/Process"
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { randomBytes } from "node:crypto"
@@ -21,7 +22,7 @@ import type { Credentials } from "./credentials.ts"
 import * as handshake from "./handshake.ts"
 import { encoder } from "../call/encoding.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
-import { queueMicrotask, readFirst, withinTime } from "../turns.ts"
+import { queueMicrotask, readFirst, startTimer, withinTime } from "../turns.ts"
 import { lifetimeOf } from "../options/kinds.ts"
 import type { Session } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
@@ -283,7 +284,8 @@ const reach = Effect.fnUntraced(function* (
   connection.secrets.add(settings.username, settings.password)
   session.expiresAt = connection.now() + credentials.lifeMillis
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
-  const target = { ...connection.options, endpoint }
+  const { options } = connection
+  const target = endpoint === options.endpoint ? options : { ...options, endpoint }
   session.destroy = yield* dial(target, wire, (secured) => {
     session.stage = secured ? "handshake" : "tls"
     connection.handshaking()
@@ -295,29 +297,49 @@ const reach = Effect.fnUntraced(function* (
   if (credentials.lifeMillis !== Infinity) yield* Process.fork(renewed, { label: "credentials" })
 })
 
-/** Ends a session that is silent for too long; sleeps in between. */
-const watchHealth = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> => {
+/** Ends a session that is silent for too long; a timer in between. Returns how to end the watch. */
+const watchHealth = (connection: Connection, session: Session, context: Context.Context<never>): (() => void) => {
   const interval = connection.options.healthCheckIntervalMillis
-  if (interval === Infinity) return Effect.never
+  let stop = (): void => {}
+  if (interval === Infinity) return stop
   const silent = sessionEnd({
     kind: "health-check",
     detail: `the server said nothing for ${Math.round(interval)} ms or more, or next to nothing for much longer, while a command waited`,
     permanent: false
   })
-  const look = Effect.suspend(() => {
-    const wait = session.checkHealth(interval)
-    if (wait > 0) return Effect.sleep(wait)
-    // Our own event loop may have been held up: what has come in meanwhile is read before this goes on.
-    return Effect.flatMap(
-      Effect.andThen(
-        Effect.yieldNow,
-        readFirst(connection.clock, interval, () => session.received)
-      ),
-      () => (session.checkHealth(interval) > 0 ? Effect.void : Effect.fail(silent))
-    )
-  })
-  return Effect.forever(look)
+  const { clock } = connection
+  // Our own event loop may have been held up: what has come in meanwhile is read before a session is given up.
+  const lookAgain = Effect.andThen(
+    Effect.andThen(
+      Effect.yieldNow,
+      readFirst(clock, interval, () => session.received)
+    ),
+    Effect.sync(() => (session.checkHealth(interval) > 0 ? look() : session.die(silent)))
+  )
+  const look = (): void => {
+    try {
+      const wait = session.checkHealth(interval)
+      stop =
+        wait > 0
+          ? startTimer(clock, context, wait, look)
+          : Effect.runCallbackWith(context)(lookAgain, { onExit: noteDefect })
+    } catch (defect) {
+      noteDefect(Exit.die(defect))
+    }
+  }
+  const noteDefect = (exit: Exit.Exit<void>): void => {
+    if (Exit.hasDies(exit)) session.die(endOf(exit))
+  }
+  look()
+  return () => stop()
 }
+
+/** The rest of a session that is ready. */
+const lives = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const stop = watchHealth(connection, session, context)
+    return Effect.onExit(awaitEnd(session), () => Effect.sync(stop))
+  })
 
 /** Waits for the end of the session, whatever ended it. */
 const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
@@ -336,7 +358,8 @@ const unfinished: Record<Session["stage"], string> = {
   handshake: "the connection is open, but the server did not answer the handshake"
 }
 
-const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
+/** Dials and shakes hands, in time. Then the session is ready. */
+const begin = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
   const { connectTimeoutMillis } = connection.options
   const tooLate = () => Effect.fail(connectFailed(`${unfinished[session.stage]} within ${connectTimeoutMillis} ms`))
   return establish(connection, session, decoder).pipe(
@@ -347,10 +370,7 @@ const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Re
         received: () => session.received,
         forgiving: true
       }),
-    Effect.flatMap(() => {
-      connection.ready(session)
-      return watchHealth(connection, session)
-    })
+    Effect.map(() => connection.ready(session))
   )
 }
 
@@ -361,8 +381,10 @@ const live = (connection: Connection, session: Session, decoder: Resp.Decoder<Re
 export const runSession = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) =>
   Effect.suspend(() => {
     connection.starting(session)
-    return Effect.raceFirst(awaitEnd(session), live(connection, session, decoder))
+    return Effect.raceFirst(awaitEnd(session), begin(connection, session, decoder))
   }).pipe(
+    // None of the fibers of the race is left while it lives.
+    Effect.flatMap(() => lives(connection, session)),
     Effect.onExit((exit) =>
       Effect.sync(() => {
         if (!Exit.hasInterrupts(exit)) session.die(endOf(exit))

@@ -46,20 +46,22 @@ const patternsOf = (username: string, password: string): ReadonlyArray<string> =
 ]
 
 export class Secrets {
-  private readonly passwords = new Map<string, ReadonlyArray<string>>()
+  /** With the patterns of each. */
+  private passwords: Map<string, ReadonlyArray<string>> | undefined = undefined
   private pattern: RegExp | undefined = undefined
 
   /** The credentials of a new session. */
   add(username = "default", password: string | undefined): void {
     if (password === undefined || password.trim() === "") return
-    const known = this.passwords.has(password)
-    this.passwords.delete(password)
-    this.passwords.set(password, patternsOf(username, password.trim()))
+    const passwords = (this.passwords ??= new Map<string, ReadonlyArray<string>>())
+    const known = passwords.has(password)
+    passwords.delete(password)
+    passwords.set(password, patternsOf(username, password.trim()))
     if (known) return
-    const [oldest] = this.passwords.keys()
-    if (this.passwords.size > KEPT && oldest !== undefined) this.passwords.delete(oldest)
+    const [oldest] = passwords.keys()
+    if (passwords.size > KEPT && oldest !== undefined) passwords.delete(oldest)
     // The longer ones first, so that none is found inside of another.
-    const patterns = [...new Set([...this.passwords.values()].flat())].sort((a, b) => b.length - a.length)
+    const patterns = [...new Set([...passwords.values()].flat())].sort((a, b) => b.length - a.length)
     this.pattern = new RegExp(patterns.join("|"), "g")
   }
 

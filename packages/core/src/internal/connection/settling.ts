@@ -34,10 +34,12 @@ export class Settling {
   }
 
   /** Waits until nothing is left to settle. */
-  readonly done: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    if (this.pending.length === 0) resume(Effect.void)
-    else this.onDone.push(() => resume(Effect.void))
-  })
+  get done(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (this.pending.length === 0) resume(Effect.void)
+      else this.onDone.push(() => resume(Effect.void))
+    })
+  }
 
   private readonly turn = (): void => {
     this.running = true

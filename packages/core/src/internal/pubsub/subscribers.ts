@@ -21,7 +21,7 @@ export type SubscriberSpec = (subscriber: Subscriber) => ChildSpec.ChildSpec<unk
 export class Subscribers {
   private readonly owner: Connection
   private readonly spec: SubscriberSpec
-  private readonly all = new Set<Subscriber>()
+  private all: Set<Subscriber> | undefined = undefined
   private shared: Subscriber | undefined = undefined
   /** Where they live. */
   readonly annex = new Annex("pubsub", () => this.stopped())
@@ -34,8 +34,8 @@ export class Subscribers {
   /** All subscriptions end. */
   private stopped(): void {
     this.shared = undefined
-    for (const subscriber of this.all) subscriber.close(this.closed())
-    this.all.clear()
+    for (const subscriber of this.all ?? []) subscriber.close(this.closed())
+    this.all = undefined
   }
 
   /** Subscribes until the scope closes. What the server says of it, the subscription is told. */
@@ -53,7 +53,7 @@ export class Subscribers {
             only: suspends ? subscription : undefined
           })
           if (!suspends) this.shared = subscriber
-          this.all.add(subscriber)
+          ;(this.all ??= new Set()).add(subscriber)
         }
         const chosen = subscriber
         chosen.add(subscription)
@@ -70,7 +70,7 @@ export class Subscribers {
 
   /** A connection has ended, for good. */
   ended(subscriber: Subscriber): void {
-    this.all.delete(subscriber)
+    this.all?.delete(subscriber)
     if (this.shared === subscriber) this.shared = undefined
     subscriber.close(this.closed())
   }

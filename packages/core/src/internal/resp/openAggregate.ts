@@ -14,6 +14,11 @@ import {
 } from "./builder.ts"
 import { ArrayType } from "./grammar.ts"
 
+/** The value of the containers not in use; nothing is ever put in these. */
+const noItems: Array<never> = []
+const noEntries = new Map<never, never>()
+const noMembers = new Set<never>()
+
 /** An open aggregate. Levels are reused; `release` drops what they hold. */
 export class OpenAggregate<V> {
   kind = ArrayType
@@ -30,18 +35,13 @@ export class OpenAggregate<V> {
   discards = false
   private key: V
   private hasKey = false
-  /** The value of the containers not in use; nothing is ever put in these. */
-  private readonly noItems: Array<V> = []
-  private readonly noPairs: Array<[V, V]> = []
-  private readonly noEntries: Map<V, V> = new Map()
-  private readonly noMembers: Set<V> = new Set()
 
   constructor(absent: V) {
     this.key = absent
-    this.items = this.noItems
-    this.pairs = this.noPairs
-    this.entries = this.noEntries
-    this.members = this.noMembers
+    this.items = noItems
+    this.pairs = noItems
+    this.entries = noEntries
+    this.members = noMembers
   }
 
   /** Whether an end mark closes it, and not its length. */
@@ -79,10 +79,10 @@ export class OpenAggregate<V> {
   release(absent: V): void {
     this.key = absent
     this.attributes = null
-    this.items = this.noItems
-    this.pairs = this.noPairs
-    this.entries = this.noEntries
-    this.members = this.noMembers
+    this.items = noItems
+    this.pairs = noItems
+    this.entries = noEntries
+    this.members = noMembers
   }
 
   private addHalf(value: V): void {

@@ -6,7 +6,6 @@
 import { randomBytes } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { Routing, Shared } from "../../RedisConnection.ts"
 import { TimeoutError } from "../../RedisError.ts"
@@ -255,7 +254,7 @@ export class ConnectionService extends SafeInspectable implements Service {
   }
 
   get events(): Service["events"] {
-    return this.routing?.events ?? Stream.fromPubSub(this.connection.changes)
+    return this.routing?.events ?? this.connection.events
   }
 
   get timeoutMillis(): number {

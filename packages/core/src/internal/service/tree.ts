@@ -24,7 +24,6 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -32,7 +31,7 @@ import type { ChildSpecOptions } from "../../Redis.ts"
 import type { ChildOptions, Hooks, RedisConnection, Shared } from "../../RedisConnection.ts"
 import { RedisError } from "../../RedisError.ts"
 import * as RedisOptions from "../../RedisOptions.ts"
-import type { Service, StatusChange } from "../../RedisService.ts"
+import type { Service } from "../../RedisService.ts"
 import * as Resp from "../../Resp.ts"
 import { Circle } from "../connection/circle.ts"
 import { Connection } from "../connection/connection.ts"
@@ -53,9 +52,6 @@ import { makeObserve } from "../telemetry/calls.ts"
 import { publish } from "../telemetry/connections.ts"
 import type { OnChange } from "../telemetry/connections.ts"
 
-/** How many changes of state a slow reader of `events` may be behind. */
-const KEPT_CHANGES = 64
-
 /** A kill comes this much after the close's own deadline: only a defect of ours could need it. */
 const SHUTDOWN_GRACE_MILLIS = 1000
 
@@ -69,15 +65,14 @@ const makeConnection = (
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
-    const changes = yield* PubSub.sliding<StatusChange>(KEPT_CHANGES)
-    const connection = new Connection(options, kind, clock, () => random.nextDoubleUnsafe(), changes, hooks, circle)
+    const connection = new Connection(options, kind, clock, () => random.nextDoubleUnsafe(), hooks, circle)
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.andThen(
           Effect.sync(() => connection.close()),
           connection.settled
         ),
-        PubSub.shutdown(changes)
+        connection.endEvents
       )
     )
     return connection
