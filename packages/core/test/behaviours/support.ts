@@ -22,6 +22,7 @@ import type { Outcome } from "../../src/internal/call/call.ts"
 import { command } from "../../src/internal/call/reducers.ts"
 import { Connection } from "../../src/internal/connection/connection.ts"
 import { Session } from "../../src/internal/connection/session.ts"
+import type { SessionHooks } from "../../src/internal/connection/session.ts"
 import { sessionEnd } from "../../src/internal/transport/sessionEnd.ts"
 
 declare module "vitest" {
@@ -285,6 +286,9 @@ export class Written extends Net.Socket {
   }
 }
 
+/** A session without a socket. */
+export const hooks: SessionHooks = { destroy: () => {}, ended: () => {} }
+
 /** A connection without a supervisor, for the test to drive. */
 export const makeParts = (options: RedisOptions.Options = {}) =>
   Effect.gen(function* () {
@@ -293,7 +297,7 @@ export const makeParts = (options: RedisOptions.Options = {}) =>
     const connection = new Connection(resolved, "shared", clock, () => 0.5)
     const start = () => {
       const decoder = Resp.makeDecoder({ volatile: true })
-      const session = new Session(connection, resolved, decoder)
+      const session = new Session(connection, resolved, decoder, hooks)
       connection.starting(session)
       return { decoder, session }
     }

@@ -20,6 +20,7 @@ import { inspect } from "node:util"
 import { allowParking, forbidParking, Parked, Waiting } from "../../src/internal/call/park.ts"
 import { Connection } from "../../src/internal/connection/connection.ts"
 import { Leases } from "../../src/internal/connection/leases.ts"
+import { hooks } from "../behaviours/support.ts"
 import { Session, type Sink } from "../../src/internal/connection/session.ts"
 import { makeService } from "../../src/internal/service/service.ts"
 import { sessionEnd } from "../../src/internal/transport/sessionEnd.ts"
@@ -51,7 +52,7 @@ const makeBench = Effect.gen(function* () {
   }
   let session: Session | undefined = undefined
   const start = Effect.gen(function* () {
-    const next = new Session(connection, options, Resp.makeDecoder({ volatile: true }))
+    const next = new Session(connection, options, Resp.makeDecoder({ volatile: true }), hooks)
     session = next
     due = 0
     connection.starting(next)

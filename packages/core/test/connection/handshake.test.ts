@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redis, Resp } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
-import { awaitState, eager, reasonOf } from "../behaviours/support.ts"
+import { awaitState, eager, hooks, reasonOf } from "../behaviours/support.ts"
 import type { ConnectionState } from "../../src/RedisService.ts"
 import { Call, INTERNAL } from "../../src/internal/call/call.ts"
 import type { Outcome } from "../../src/internal/call/call.ts"
@@ -478,7 +478,7 @@ describe("a session that ends before its handshake was written", () => {
       demoted: () => undefined,
       pushed: () => {}
     }
-    const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder())
+    const session = new Session(owner, { inFlightCommands: 1, inFlightBytes: 1 }, Resp.makeDecoder(), hooks)
     const outcomes: Array<Outcome> = []
     const resume = (outcome: Outcome) => outcomes.push(outcome)
     session.submitInternal(new Call("", 1, 0, "HELLO", INTERNAL, reducers.command, 1, 0, 0, resume))

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { Call } from "../../src/internal/call/call.ts"
 import { command } from "../../src/internal/call/reducers.ts"
 import { Resumption } from "../../src/internal/connection/resumption.ts"
+import { hooks } from "../behaviours/support.ts"
 import { type Owner, Session } from "../../src/internal/connection/session.ts"
 import { Random } from "../behaviours/random.ts"
 import { type Machine, machines, type Rule, throughput } from "./machine.ts"
@@ -89,13 +90,13 @@ describe("The callers of a batch in two groups", () => {
       conceal: (error) => error,
       demoted: () => undefined
     }
-    const session = new Session(owner, { inFlightCommands: 100, inFlightBytes: 10_000 }, Resp.makeDecoder())
+    const session = new Session(owner, { inFlightCommands: 100, inFlightBytes: 10_000 }, Resp.makeDecoder(), hooks)
     const writes: Array<string> = []
     const write = (chunks: ReadonlyArray<string | Uint8Array>) => writes.push(chunks.join("")) > 0
     yield* Effect.forkScoped(session.writer({ upToDate: true, write, drained: Effect.void }), {
       startImmediately: true
     })
-    session.ready = true
+    session.opens("ready")
     const calls: Array<Call> = []
     const submit = (name: string, resumed: () => void = () => {}): void => {
       const call = new Call(name, 1, name.length, name, 0, command, 1, 0, 0, resumed)

@@ -210,7 +210,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (offer === "full") return settle(call, this.full())
     this.deadlines.watch(call.wakeBy)
     const session = this.session
-    if (session !== undefined && session.ready) session.submitted()
+    if (session !== undefined && session.isUp) session.submitted()
     else this.hooks.onWaiting?.(this)
   }
 
@@ -374,7 +374,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.protocol = session.protocol
     session.readyAt = this.now()
     session.lastInbound = session.readyAt
-    session.ready = true
+    session.opens("ready")
     this.refusing = undefined
     this.lastError = undefined
     this.downSince = undefined
@@ -420,7 +420,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   learn(finding: Finding, isAbout: (session: number) => boolean): void {
     const session = this.session
     if (finding._tag === "Moved" && !finding.onlyLeases && session === undefined) this.dialAtOnce()
-    if (session === undefined || session.end !== undefined || this.closing || !isAbout(session.number)) return
+    if (session === undefined || session.phase === "ended" || this.closing || !isAbout(session.number)) return
     const isLease = this.kind === "leased"
     const saidNothing = finding._tag === "Silent" && session.lastInbound <= finding.since
     if (isLease && (finding._tag !== "Silent" || saidNothing)) session.retired = true
@@ -428,14 +428,14 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
       case "Demoted": {
         if (this.options.readonly || this.hooks.keepsReplica === true) return
         // A lease that is young was dialled before that was known: leaving it cannot go round in circles.
-        if (session.ready && (isLease || !this.isYoung(session))) session.leave(becameReplica)
+        if (session.isUp && (isLease || !this.isYoung(session))) session.leave(becameReplica)
         return
       }
       case "Moved":
         if (isLease || !finding.onlyLeases) session.leave(moved(finding.detail))
         return
       case "Silent": {
-        if (!session.ready || !saidNothing) return
+        if (!session.isUp || !saidNothing) return
         if (session.blocked && finding.isShared) return session.die(othersAreSilent)
         return session.ask(this.options.healthCheckIntervalMillis)
       }
@@ -570,7 +570,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (this.kind === "shared" || this.refusing === undefined) this.refusing = shared.unsent
     this.downSince ??= this.now()
     this.hooks.onGivingUp?.(this, true)
-    if (this.session?.ready !== true) this.failQueued(shared, failed)
+    if (this.session?.isUp !== true) this.failQueued(shared, failed)
     else this.change("draining", undefined)
     this.settling.add(failed)
     for (const companion of this.companions) companion.refuse?.()
@@ -691,7 +691,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   }
 
   get silentMillis(): number {
-    return this.session?.ready === true ? this.session.silentMillis : 0
+    return this.session?.isUp === true ? this.session.silentMillis : 0
   }
 
   endSession(detail: string): void {

@@ -239,7 +239,7 @@ export class Leases implements Member {
     restore: Restore
   ): Effect.Effect<Lease, RedisError> {
     return Effect.flatMap(polled, () => {
-      if (lease.session.ready) return Effect.succeed(lease)
+      if (lease.session.isUp) return Effect.succeed(lease)
       this.out.delete(lease)
       this.grantSlots()
       return this.take(budget.left, dialTooLate, restore)
@@ -253,7 +253,7 @@ export class Leases implements Member {
   private takeIdle(): Lease | undefined {
     for (let lease = this.idle.pop(); lease !== undefined; lease = this.idle.pop()) {
       const isExpired = lease.session.expiresAt <= this.owner.now()
-      if (lease.session.ready && !lease.session.retired && !isExpired) return this.markOut(lease)
+      if (lease.session.isUp && !lease.session.retired && !isExpired) return this.markOut(lease)
       this.terminate(lease)
     }
     return undefined
@@ -420,7 +420,7 @@ export class Leases implements Member {
       this.onUsed?.(this.owner.now() - lease.since)
       const reusable =
         this.annex.isOpen &&
-        lease.session.ready &&
+        lease.session.isUp &&
         !lease.session.retired &&
         !lease.dirty &&
         lease.session.inFlight.head === undefined &&

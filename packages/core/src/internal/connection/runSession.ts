@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Located } from "../../RedisOptions.ts"
-import type * as Resp from "../../Resp.ts"
+import * as Resp from "../../Resp.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import type { Answer } from "../call/call.ts"
 import type { Connection } from "./connection.ts"
@@ -24,7 +24,8 @@ import { encoder } from "../call/encoding.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import { queueMicrotask, readFirst, startTimer, withinTime } from "../turns.ts"
 import { lifetimeOf } from "../options/kinds.ts"
-import type { Session } from "./session.ts"
+import { Session } from "./session.ts"
+import type { Inbound, Phase, SessionHooks } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
 import { isTlsRecord, refusesUs, tlsOnPlainPort } from "../transport/tls.ts"
@@ -41,8 +42,21 @@ const disconnected = (detail: string, cause?: unknown): SessionEnd =>
 
 export const shutdown = sessionEnd({ kind: "shutdown", detail: "the connection is closing", permanent: false })
 
+/** A run of a session: what its parts leave here for the others, and for its end. */
+class Run implements SessionHooks {
+  /** Why the server refuses us, by its replies in the handshake so far; set while replies are waited for. */
+  whyCut: (() => SessionEnd | undefined) | undefined = undefined
+  /** Ends the socket; set once there is one. */
+  disconnect: (() => void) | undefined = undefined
+  /** Resumes the one who waits for the end. */
+  onEnded: (() => void) | undefined = undefined
+
+  readonly destroy = (): void => this.disconnect?.()
+  readonly ended = (): void => this.onEnded?.()
+}
+
 /** The end of a session by a failed socket, or a bad byte. */
-const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
+const readFailed = (session: Session, run: Run, error: WireClosed | Resp.ProtocolError | SessionEnd): SessionEnd => {
   const early = session.readyAt === Infinity ? " before the handshake was finished" : ""
   switch (error._tag) {
     case "SessionEnd":
@@ -51,7 +65,7 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
       if (error.truncated) {
         const detail = "the server closed the connection in the middle of a reply"
         const cut = sessionEnd({ kind: "disconnected", detail, permanent: false, cause: error, closedByPeer: true })
-        return session.whyCut?.() ?? cut
+        return run.whyCut?.() ?? cut
       }
       // Before the first good reply it is no Redis at all, and will be none next time.
       if (session.readyAt === Infinity) return notRedis(session, error)
@@ -59,7 +73,7 @@ const readFailed = (session: Session, error: WireClosed | Resp.ProtocolError | S
       return sessionEnd({ kind: "protocol", detail, permanent: false, cause: error })
     }
     case "WireClosed": {
-      const refusal = session.whyCut?.()
+      const refusal = run.whyCut?.()
       if (refusal !== undefined) return refusal
       if (error.cause === undefined) {
         const detail = `the server closed the connection${early}`
@@ -105,13 +119,14 @@ const dispatch = (session: Session, frames: ReadonlyArray<Decoded>, from: number
 const reader = (
   connection: Connection,
   session: Session,
+  run: Run,
   wire: Wire,
   target: Target
 ): Effect.Effect<void, SessionEnd> =>
   Stream.fromPull(Effect.succeed(wire.pull)).pipe(
     Stream.runForEachArray((frames) => dispatch(session, frames, 0)),
     Effect.catch((error) => {
-      const end = readFailed(session, error)
+      const end = readFailed(session, run, error)
       // Once may be a restart; a server that never says a word is worth a closer look.
       const isMute = error._tag === "WireClosed" && session.firstByte < 0 && connection.silentSessions > 0
       return isMute ? Effect.flatMap(diagnoseSilentClose(target, end), Effect.fail) : Effect.fail(end)
@@ -146,7 +161,13 @@ const learnFromCut = (
 }
 
 /** Writes one batch of the handshake and waits for its replies. */
-const exchange = (connection: Connection, session: Session, settings: handshake.Settings, batch: handshake.Batch) =>
+const exchange = (
+  connection: Connection,
+  session: Session,
+  run: Run,
+  settings: handshake.Settings,
+  batch: handshake.Batch
+) =>
   Effect.callback<ReadonlyArray<Answer>, SessionEnd>((resume) => {
     const payload = encoder.encodeAll(batch.commands)
     if (payload instanceof ArgumentFailure) {
@@ -155,7 +176,7 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
     }
     const replies: Array<Answer> = []
     // It may close without answering the rest.
-    session.whyCut = () => {
+    run.whyCut = () => {
       const verdict = handshake.next(settings, batch, replies)
       if (verdict._tag === "Refused") return refusalEnd(connection, verdict)
       learnFromCut(connection, batch, verdict, replies.length)
@@ -188,12 +209,13 @@ const exchange = (connection: Connection, session: Session, settings: handshake.
 const shakeHands = Effect.fnUntraced(function* (
   connection: Connection,
   session: Session,
+  run: Run,
   settings: handshake.Settings
 ) {
   let batch = handshake.start(settings)
   for (;;) {
-    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, settings, batch))
-    session.whyCut = undefined
+    const verdict = handshake.next(settings, batch, yield* exchange(connection, session, run, settings, batch))
+    run.whyCut = undefined
     if (verdict._tag === "Refused") return yield* refusalEnd(connection, verdict)
     // The same would be said of each lease.
     if (verdict.warning !== undefined && connection.kind === "shared") {
@@ -265,10 +287,11 @@ const locate = (connection: Connection): Effect.Effect<Located, SessionEnd> => {
 const establish = Effect.fnUntraced(function* (
   connection: Connection,
   session: Session,
+  run: Run,
   decoder: Resp.Decoder<Resp.Reply>
 ) {
   const located = yield* locate(connection)
-  return yield* Effect.onExit(reach(connection, session, decoder, located), (exit) =>
+  return yield* Effect.onExit(reach(connection, session, run, decoder, located), (exit) =>
     Effect.sync(() => (Exit.isFailure(exit) ? located.rejected?.() : undefined))
   )
 })
@@ -276,6 +299,7 @@ const establish = Effect.fnUntraced(function* (
 const reach = Effect.fnUntraced(function* (
   connection: Connection,
   session: Session,
+  run: Run,
   decoder: Resp.Decoder<Resp.Reply>,
   { endpoint, role }: Located
 ) {
@@ -286,13 +310,13 @@ const reach = Effect.fnUntraced(function* (
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const { options } = connection
   const target = endpoint === options.endpoint ? options : { ...options, endpoint }
-  session.destroy = yield* dial(target, wire, (secured) => {
-    session.stage = secured ? "handshake" : "tls"
+  run.disconnect = yield* dial(target, wire, (secured) => {
+    session.opens(secured ? "handshake" : "tls")
     connection.handshaking()
   })
-  yield* Process.fork(reader(connection, session, wire, target).pipe(endsSession(session)), { label: "reader" })
+  yield* Process.fork(reader(connection, session, run, wire, target).pipe(endsSession(session)), { label: "reader" })
   yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
-  yield* shakeHands(connection, session, settings)
+  yield* shakeHands(connection, session, run, settings)
   const renewed = keepAuthenticated(connection, session, credentials, readCredentials(connection))
   if (credentials.lifeMillis !== Infinity) yield* Process.fork(renewed, { label: "credentials" })
 })
@@ -335,34 +359,35 @@ const watchHealth = (connection: Connection, session: Session, context: Context.
 }
 
 /** The rest of a session that is ready. */
-const lives = (connection: Connection, session: Session): Effect.Effect<never, SessionEnd> =>
+const lives = (connection: Connection, session: Session, run: Run): Effect.Effect<never, SessionEnd> =>
   Effect.contextWith((context: Context.Context<never>) => {
     const stop = watchHealth(connection, session, context)
-    return Effect.onExit(awaitEnd(session), () => Effect.sync(stop))
+    return Effect.onExit(awaitEnd(session, run), () => Effect.sync(stop))
   })
 
 /** Waits for the end of the session, whatever ended it. */
-const awaitEnd = (session: Session): Effect.Effect<never, SessionEnd> =>
+const awaitEnd = (session: Session, run: Run): Effect.Effect<never, SessionEnd> =>
   Effect.callback((resume) => {
     const look = () => {
       if (session.end !== undefined) resume(Effect.fail(session.end))
     }
-    session.onEnd = look
+    run.onEnded = look
     look()
   })
 
 /** The step that was not done in time, in words. */
-const unfinished: Record<Session["stage"], string> = {
-  dial: "no connection was open",
-  tls: "the connection is open, but its TLS handshake was not finished",
-  handshake: "the connection is open, but the server did not answer the handshake"
+const unfinished = (phase: Phase): string => {
+  if (phase === "dial") return "no connection was open"
+  return phase === "tls"
+    ? "the connection is open, but its TLS handshake was not finished"
+    : "the connection is open, but the server did not answer the handshake"
 }
 
 /** Dials and shakes hands, in time. Then the session is ready. */
-const begin = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) => {
+const begin = (connection: Connection, session: Session, run: Run, decoder: Resp.Decoder<Resp.Reply>) => {
   const { connectTimeoutMillis } = connection.options
-  const tooLate = () => Effect.fail(connectFailed(`${unfinished[session.stage]} within ${connectTimeoutMillis} ms`))
-  return establish(connection, session, decoder).pipe(
+  const tooLate = () => Effect.fail(connectFailed(`${unfinished(session.phase)} within ${connectTimeoutMillis} ms`))
+  return establish(connection, session, run, decoder).pipe(
     (established) =>
       withinTime(connection.clock, established, {
         millis: connectTimeoutMillis,
@@ -375,39 +400,44 @@ const begin = (connection: Connection, session: Session, decoder: Resp.Decoder<R
 }
 
 /**
- * One session, from dial to end: never succeeds. An interruption alone does not end it: `closeSession` lets the calls
- * under way finish first, and the scope's finalizer ends what is left.
+ * Makes a session, and its run from dial to end, which never succeeds. An interruption alone does not end it: `closeSession` lets
+ * the calls under way finish first, and the scope's finalizer ends what is left.
  */
-export const runSession = (connection: Connection, session: Session, decoder: Resp.Decoder<Resp.Reply>) =>
-  Effect.suspend(() => {
+export const makeSession = (connection: Connection, makeFeed?: (session: Session) => Inbound) => {
+  const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
+  const hooks = new Run()
+  const session = new Session(connection, connection.options, decoder, hooks, makeFeed)
+  const run = Effect.suspend(() => {
     connection.starting(session)
-    return Effect.raceFirst(awaitEnd(session), begin(connection, session, decoder))
+    return Effect.raceFirst(awaitEnd(session, hooks), begin(connection, session, hooks, decoder))
   }).pipe(
     // None of the fibers of the race is left while it lives.
-    Effect.flatMap(() => lives(connection, session)),
+    Effect.flatMap(() => lives(connection, session, hooks)),
     Effect.onExit((exit) =>
       Effect.sync(() => {
         if (!Exit.hasInterrupts(exit)) session.die(endOf(exit))
       })
     )
   )
+  return { session, run }
+}
 
 const giveUp = () => Effect.fail(shutdown)
 
 /** The orderly end: what is under way may finish within `closeTimeout`, or `within` milliseconds if that is less. */
 export const closeSession = (connection: Connection, session: Session, within = Infinity): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (session.end !== undefined) return Effect.void
+    if (session.phase === "ended") return Effect.void
     connection.beginClose(within)
     const { clock } = connection
     const received = () => session.received
     const drained = Effect.suspend(() =>
       // A blocking command may block for ever.
-      !session.ready || session.blocked
+      !session.isUp || session.blocked
         ? Effect.void
         : withinTime(clock, connection.drained, { millis: connection.closeMillis, orElse: giveUp, received })
     )
     // An element that was taken for a blocked call may have come in already: then it is handed out.
-    const isBlocked = session.ready && session.blocked
+    const isBlocked = session.isUp && session.blocked
     return Effect.ignore(isBlocked ? Effect.andThen(readFirst(clock, Infinity, received), drained) : drained)
   }).pipe(Effect.ensuring(Effect.sync(() => session.die(shutdown))))

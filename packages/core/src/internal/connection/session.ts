@@ -87,6 +87,20 @@ export interface Inbound extends ReplyReducer {
   readonly turn: Effect.Effect<void>
 }
 
+/** The parts of its run that a session needs at its end. */
+export interface SessionHooks {
+  /** Ends the socket, if there is one. */
+  readonly destroy: () => void
+  /** The session has ended, and all others have been told. */
+  readonly ended: () => void
+}
+
+/**
+ * How far a session is. It only goes on in this order. While it is `leaving` nothing more is written, and it ends when all that was
+ * written is answered; an input that breaks the protocol makes it leave for the rest of one turn.
+ */
+export type Phase = "dial" | "tls" | "handshake" | "ready" | "leaving" | "ended"
+
 export interface SessionLimits {
   readonly inFlightCommands: number
   readonly inFlightBytes: number
@@ -114,9 +128,8 @@ const LOOKS = 16
 /** Every frame is a reply to the oldest call in flight, or a push. */
 export class Session {
   readonly inFlight: EntryList<Call> = new EntryList<Call>()
-  // How far it is: dialling, `ready`, `leaving`, `doomed`, `end`. No single phase, as these overlap: `leaving` and `end` carry
-  // their reasons, and a session that leaves or is doomed stays `ready` for its connection until it dies.
-  ready = false
+  phase: Phase = "dial"
+  /** Why it has ended. */
   end: SessionEnd | undefined = undefined
   protocol: 2 | 3 = 3
   readyAt = Infinity
@@ -131,18 +144,10 @@ export class Session {
   keepsState = false
   /** How many bytes have come in. */
   received = 0
-  /** How far it is, before it is ready. */
-  stage: "dial" | "tls" | "handshake" = "dial"
   /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
   firstByte = -1
-  /** Ends the socket, set once there is one. */
-  destroy: (() => void) | undefined = undefined
-  /** Why the server refuses us, by its replies in the handshake so far. */
-  whyCut: (() => SessionEnd | undefined) | undefined = undefined
-  /** Runs when the session has ended. */
-  onEnd: (() => void) | undefined = undefined
-  /** Set before it dials, for a session that has subscriptions. */
-  feed: Inbound | undefined = undefined
+  /** Of a session that has subscriptions. */
+  readonly feed: Inbound | undefined
   /** How many frames of the present array are taken. */
   dispatched = 0
   /** It is not read on purpose, so the server's silence means nothing. */
@@ -150,6 +155,7 @@ export class Session {
 
   private readonly owner: Owner
   private readonly limits: SessionLimits
+  private readonly hooks: SessionHooks
   private sink: Sink | undefined = undefined
   private readonly decoder: Resp.Decoder<Resp.Reply>
   private readonly batch = new Batch()
@@ -157,10 +163,8 @@ export class Session {
   private readonly capacity: Capacity = { commands: 0, bytes: 0, empty: true }
   private repliesWritten = 0
   private dispatching = false
-  /** An input has ended the session; it dies when the calls that had their replies before are settled. */
-  private doomed = false
-  /** Nothing more is written; it ends with this when all that was written is answered. */
-  private leaving: SessionEnd | undefined = undefined
+  /** Why it is leaving, or will when the replies of this turn are handed out. */
+  private leavesFor: SessionEnd | undefined = undefined
   private flushScheduled = false
   /** While the socket is looked at before something is written; and when that was done last. */
   private looking = false
@@ -186,15 +190,28 @@ export class Session {
   /** When the last `PING` was asked for. */
   private pingedAt = -Infinity
 
-  constructor(owner: Owner, limits: SessionLimits, decoder: Resp.Decoder<Resp.Reply>) {
+  constructor(
+    owner: Owner,
+    limits: SessionLimits,
+    decoder: Resp.Decoder<Resp.Reply>,
+    hooks: SessionHooks,
+    makeFeed?: (session: Session) => Inbound
+  ) {
     this.owner = owner
     this.limits = limits
     this.decoder = decoder
+    this.hooks = hooks
+    this.feed = makeFeed?.(this)
   }
 
-  /** It has ended, or will as soon as its callers are told. */
+  /** Whether its handshake is over and its socket is not, also while it is leaving. */
+  get isUp(): boolean {
+    return this.phase === "ready" || this.phase === "leaving"
+  }
+
+  /** Whether it has ended, or takes no more calls. */
   get isOver(): boolean {
-    return this.end !== undefined || this.doomed
+    return this.phase === "leaving" || this.phase === "ended"
   }
 
   // ------------------------------------------------------------------------------------------------------- writing
@@ -276,7 +293,7 @@ export class Session {
     const newest = this.inFlight.tail
     if (this.isOver || this.looking || (newest !== undefined && (newest.flags & BARRIER) !== 0)) return false
     if (this.sink?.upToDate === false) return false
-    return this.internal.head !== undefined || (this.ready && this.owner.hasCall(this.measureCapacity()))
+    return this.internal.head !== undefined || (this.phase === "ready" && this.owner.hasCall(this.measureCapacity()))
   }
 
   /** Whether nothing has come in for a while, and nobody has looked since. */
@@ -296,7 +313,7 @@ export class Session {
     const before = this.received
     this.looking = true
     afterPoll(() => {
-      if (this.end !== undefined) return
+      if (this.phase === "ended") return
       if (this.received !== before && looks > 1) return this.lookFirst(looks - 1)
       this.looking = false
       this.mustLook = false
@@ -309,13 +326,14 @@ export class Session {
     if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
-    if (this.ready && (this.mustLook || this.isSilentAt(now))) {
+    const isReady = this.phase === "ready"
+    if (isReady && (this.mustLook || this.isSilentAt(now))) {
       this.lookFirst(LOOKS)
       return undefined
     }
     let bytes = 0
     while (bytes < BATCH_BYTES && expired.length < BATCH_EXPIRED) {
-      const call = this.internal.shift() ?? (this.ready ? this.owner.take(this.measureCapacity()) : undefined)
+      const call = this.internal.shift() ?? (isReady ? this.owner.take(this.measureCapacity()) : undefined)
       if (call === undefined) break
       if (call.expired(now) || isSpoiled(call.payload)) {
         expired.push(call)
@@ -346,7 +364,7 @@ export class Session {
     if (this.readAt === 0) this.readAt = at
     const now = this.owner.now()
     // Bytes that came in when this program stood still may have the end of the connection behind them.
-    if (this.ready && this.isSilentAt(now)) this.mustLook = true
+    if (this.phase === "ready" && this.isSilentAt(now)) this.mustLook = true
     this.lastInbound = now
     this.received += bytes.length
     if (this.inFlight.head?.settled === true) this.dropUnwanted()
@@ -374,7 +392,7 @@ export class Session {
    */
   dispatch(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>, from = 0): SessionEnd | undefined {
     this.dispatched = frames.length
-    if (this.end !== undefined) return undefined
+    if (this.phase === "ended") return undefined
     const answered: Array<Call> = []
     let failure: SessionEnd | undefined = undefined
     for (let i = from; i < frames.length; i++) {
@@ -417,16 +435,16 @@ export class Session {
         break
       }
     }
-    if (this.inFlight.head === undefined) failure ??= this.leaving ?? this.surplus()
-    // So that nothing which the callers submit now is written to a session that is over.
-    this.doomed = failure !== undefined || this.leaving !== undefined
+    if (this.inFlight.head === undefined) failure ??= this.leavesFor ?? this.surplus()
+    // Nothing that the callers submit now may be written to a session that is over.
+    if (failure !== undefined || this.leavesFor !== undefined) this.phase = "leaving"
     this.resume(answered)
     return failure
   }
 
   /** An error of the server: it may say that the session is at the wrong one. */
   private refusal(error: Resp.ReplyError): Resp.ReplyError {
-    if (saysReplica(error) || error.code === "UNBLOCKED") this.leaving ??= this.owner.demoted(this, error)
+    if (saysReplica(error) || error.code === "UNBLOCKED") this.leavesFor ??= this.owner.demoted(this, error)
     return this.owner.conceal(error)
   }
 
@@ -590,27 +608,32 @@ export class Session {
    * has come in already (the server lets go of blocked calls by itself when it becomes a replica).
    */
   leave(end: SessionEnd): void {
-    if (!this.ready || this.inFlight.head === undefined) return this.die(end)
-    this.leaving ??= end
-    this.doomed = true
+    if (!this.isUp || this.inFlight.head === undefined) return this.die(end)
+    this.leavesFor ??= end
+    this.phase = "leaving"
     if (this.blocked) afterPoll(() => this.die(end))
   }
 
   /** The one death path. Synchronous; the first end counts. */
   die(end: SessionEnd): void {
-    if (this.end !== undefined) return
+    if (this.phase === "ended") return
+    this.phase = "ended"
     this.end = end
-    this.ready = false
     this.parked = undefined
-    this.destroy?.()
+    this.hooks.destroy()
     this.owner.ended(this, end)
     // Callers that wait for these wait for the end as well: they had no reply.
     for (let call = this.internal.shift(); call !== undefined; call = this.internal.shift()) call.settled = true
     this.feed?.ended(end)
-    this.onEnd?.()
+    this.hooks.ended()
   }
 
-  /** The handshake is over: commands may be written. */
+  /** A step of its opening is done; one that has ended meanwhile stays so. */
+  opens(phase: "tls" | "handshake" | "ready"): void {
+    if (!this.isOver) this.phase = phase
+  }
+
+  /** The connection is ready: commands may be written. */
   becomeReady(): void {
     // In RESP2 an event is an array, and its names and payloads need not be UTF-8.
     if (this.feed !== undefined && this.protocol === 2) this.decoder.nextBytes = () => true

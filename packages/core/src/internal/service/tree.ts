@@ -32,7 +32,6 @@ import type { ChildOptions, Hooks, RedisConnection, Shared } from "../../RedisCo
 import { RedisError } from "../../RedisError.ts"
 import * as RedisOptions from "../../RedisOptions.ts"
 import type { Service } from "../../RedisService.ts"
-import * as Resp from "../../Resp.ts"
 import { Circle } from "../connection/circle.ts"
 import { Connection } from "../connection/connection.ts"
 import { Leases } from "../connection/leases.ts"
@@ -42,10 +41,10 @@ import type { SubscriberSpec } from "../pubsub/subscribers.ts"
 import type { Subscriber } from "../pubsub/subscriber.ts"
 import { StateLog } from "../telemetry/logging.ts"
 import type { LeaseSpec } from "../connection/leases.ts"
-import { closeSession, runSession, shutdown } from "../connection/runSession.ts"
+import { closeSession, makeSession, shutdown } from "../connection/runSession.ts"
 import { withKeyPrefix } from "./keyPrefix.ts"
 import { makeService } from "./service.ts"
-import { Session } from "../connection/session.ts"
+import type { Session } from "../connection/session.ts"
 import { withSentinels } from "./sentinels.ts"
 import { serverGroupOf, ServerGroup } from "./shared.ts"
 import { makeObserve } from "../telemetry/calls.ts"
@@ -136,13 +135,12 @@ const backoff = (connection: Connection): Schedule.Schedule<number, unknown> =>
   )
 
 /** Makes a session and its run, for its child. The finalizer settles what no other end has settled, also after a kill. */
-const makeSession = (connection: Connection, subscriber?: Subscriber) =>
+const acquireSession = (connection: Connection, subscriber?: Subscriber) =>
   Effect.gen(function* () {
-    const decoder = Resp.makeDecoder({ limits: connection.options.limits, volatile: true })
-    const session = new Session(connection, connection.options, decoder)
-    session.feed = subscriber?.feedFor(session, connection)
-    yield* Effect.addFinalizer(() => Effect.sync(() => session.die(shutdown)))
-    return { session, run: runSession(connection, session, decoder) }
+    const makeFeed = subscriber && ((session: Session) => subscriber.feedFor(session, connection))
+    const made = makeSession(connection, makeFeed)
+    yield* Effect.addFinalizer(() => Effect.sync(() => made.session.die(shutdown)))
+    return made
   })
 
 /** The backoff holds the later ones back. */
@@ -161,7 +159,7 @@ const sessionSpec = (connection: Connection, isLast = false, subscriber?: Subscr
     shutdown: connection.options.closeTimeoutMillis + SHUTDOWN_GRACE_MILLIS,
     // The connection logs them, in words.
     logEnds: false,
-    start: Effect.map(makeSession(connection, subscriber), ({ run, session }) =>
+    start: Effect.map(acquireSession(connection, subscriber), ({ run, session }) =>
       ChildSpec.started({
         run: firstDial(connection, run),
         terminate: () => closeSession(connection, session),
@@ -182,7 +180,7 @@ const leaseSpec =
         const connection = yield* makeDialling({ ...owner.options, protocol: owner.protocol }, "leased", owner.circle)
         connection.greeting = owner.greeting
         connection.secrets = owner.secrets
-        const { run, session } = yield* makeSession(connection)
+        const { run, session } = yield* acquireSession(connection)
         handOut({ connection, session })
         return ChildSpec.started({
           // Beside the body, as the deadlines hold for the calls that drain at the close.
