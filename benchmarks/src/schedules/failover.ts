@@ -6,12 +6,12 @@
  * moment at which two of three Sentinels name the new primary. All clients with what their documentation asks for with Sentinels.
  */
 import { RedisSentinel, type RedisServer } from "@relive/testing"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { subjects, type Open, type Subject } from "./failoverClients.ts"
+import { epochOf, run, schedules, type Schedule } from "./failoverSchedules.ts"
 
 const WRITERS = 16
 /** How long is written before the fault, and after the group is whole again. */
@@ -19,76 +19,6 @@ const BEFORE_MILLIS = 1_000
 const AFTER_MILLIS = 2_500
 /** A write that is acknowledged more than this after the Sentinels agreed, and is lost, is late. */
 const LATE_MILLIS = 100
-
-type Group = RedisSentinel.RedisSentinel
-
-/** What happens to the group; resolves when the Sentinels agree on a primary, with the time of that. */
-type Fault = (group: Group) => Promise<Agreed>
-
-interface Agreed {
-  readonly at: number
-}
-
-const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
-
-const switched = async (group: Group): Promise<Agreed> => {
-  await run(group.awaitSwitch(group.primary))
-  return { at: performance.now() }
-}
-
-const cutClients = async (server: RedisServer.RedisServer): Promise<void> => {
-  await run(Effect.ignore(server.command(["CLIENT", "KILL", "TYPE", "normal"])))
-}
-
-const faults: Readonly<Record<string, Fault>> = {
-  /** The primary dies. */
-  kill: async (group) => {
-    await run(group.primary.kill)
-    return switched(group)
-  },
-  /** The primary stands still for eight seconds, and wakes as a primary. */
-  pause: async (group) => {
-    await run(group.primary.pause)
-    const agreed = await switched(group)
-    await sleep(Math.max(0, 8_000 - 2_500))
-    await run(group.primary.resume)
-    return agreed
-  },
-  /** `SENTINEL FAILOVER`: the old primary stays, and takes writes for ten seconds more. */
-  manual: async (group) => {
-    await run(group.failover)
-    return { at: performance.now() }
-  },
-  /** Somebody makes a replica the primary by hand: the old one stays up as its replica. */
-  demoted: async (group) => {
-    const [promoted, ...others] = group.replicas
-    if (promoted === undefined) throw new Error("no replica")
-    await run(promoted.command(["REPLICAOF", "NO", "ONE"]))
-    for (const other of [group.primary, ...others]) {
-      await run(other.command(["REPLICAOF", promoted.host, promoted.port]))
-    }
-    return switched(group)
-  },
-  /** The first Sentinel stands still while there is a failover, and goes on after it. */
-  mute: async (group) => {
-    const [first] = group.sentinels
-    if (first === undefined) throw new Error("no Sentinel")
-    await run(first.pause)
-    await run(group.primary.kill)
-    const agreed = await switched(group)
-    await sleep(1_500)
-    await run(first.resume)
-    return agreed
-  },
-  /** All Sentinels are away while the connections to the primary are cut; then they are back. */
-  sentinels: async (group) => {
-    for (const sentinel of group.sentinels) await run(sentinel.stop)
-    await cutClients(group.primary)
-    await sleep(1_000)
-    for (const sentinel of group.sentinels) await run(sentinel.start)
-    return { at: performance.now() }
-  }
-}
 
 interface Acknowledged {
   readonly id: string
@@ -102,7 +32,12 @@ interface Ledger {
 }
 
 /** Writes and works until it is told to end. */
-const load = (subject: Subject, ledger: Ledger, isOver: () => boolean): ReadonlyArray<Promise<void>> => {
+const load = (
+  subject: Subject,
+  moves: boolean,
+  ledger: Ledger,
+  isOver: () => boolean
+): ReadonlyArray<Promise<void>> => {
   const writer = async (index: number): Promise<void> => {
     for (let n = 0; !isOver(); n++) {
       const id = `${index}-${n}`
@@ -124,7 +59,7 @@ const load = (subject: Subject, ledger: Ledger, isOver: () => boolean): Readonly
   }
   const worker = async (): Promise<void> => {
     while (!isOver()) {
-      const job = await subject.pop("jobs").catch(() => sleep(5))
+      const job = await (moves ? subject.move("jobs", "done") : subject.pop("jobs")).catch(() => sleep(5))
       if (job !== undefined && job !== null) ledger.jobs.push(performance.now())
     }
   }
@@ -178,12 +113,18 @@ const longestGap = (times: ReadonlyArray<number>, faultAt: number) => {
   return gap
 }
 
-const judge = (ledger: Ledger, has: ReadonlyMap<string, number>, faultAt: number, agreedAt: number): Outcome => {
-  const lost = ledger.acknowledged.filter(({ id }) => !has.has(id))
-  const gap = longestGap(
-    ledger.acknowledged.filter(({ id }) => has.has(id)).map(({ at }) => at),
-    faultAt
-  )
+/** With another group than before, what was written before the fault is not looked for. */
+const judge = (
+  ledger: Ledger,
+  isSameGroup: boolean,
+  has: ReadonlyMap<string, number>,
+  faultAt: number,
+  agreedAt: number
+): Outcome => {
+  const lost = ledger.acknowledged.filter(({ at, id }) => !has.has(id) && (isSameGroup || at > agreedAt))
+  const kept = ledger.acknowledged.filter(({ id }) => has.has(id)).map(({ at }) => at)
+  // Where all that was written before is gone.
+  const gap = longestGap(kept.some((at) => at < faultAt) ? kept : [faultAt, ...kept], faultAt)
   const job = least(ledger.jobs.filter((at) => at > agreedAt))
   const stayed = -least([...lost.map(({ at }) => -at), -agreedAt]) - agreedAt
   return {
@@ -201,27 +142,36 @@ const judge = (ledger: Ledger, has: ReadonlyMap<string, number>, faultAt: number
   }
 }
 
-/** `undefined` when the Sentinels switched once more meanwhile, as on a machine that has no time for their pings. */
-const measure = async (open: Open, fault: Fault): Promise<Outcome | undefined> => {
+/** The configurations of the Sentinels: at the start, when they agreed, and at the end. */
+type Epochs = readonly [start: number, agreed: number, end: number]
+
+/** Without an outcome when the Sentinels switched once more meanwhile, as on a machine that has no time for their pings. */
+const measure = async (
+  open: Open,
+  schedule: Schedule
+): Promise<{ readonly epochs: Epochs; readonly outcome: Outcome | undefined }> => {
   const scope = Scope.makeUnsafe()
   try {
-    const group = await run(Scope.provide(RedisSentinel.make({ replicas: 2 }), scope))
-    const subject = await open(group.sentinels, group.group)
+    const group = await run(Scope.provide(RedisSentinel.make({ replicas: 2, ...schedule.options }), scope))
+    await schedule.prepare?.(group)
+    const sentinels = (await schedule.sentinels?.(group, scope)) ?? group.sentinels
+    const subject = await open(sentinels, group.group)
     const ledger: Ledger = { acknowledged: [], errors: new Map(), jobs: [] }
     let over = false
-    const working = load(subject, ledger, () => over)
+    const working = load(subject, schedule.moves === true, ledger, () => over)
     await sleep(BEFORE_MILLIS)
+    const start = await epochOf(group)
     const faultAt = performance.now()
-    const agreed = await fault(group)
-    const elected = await run(group.currentPrimary)
+    const { at, group: judged = group } = await schedule.fault(group, scope)
+    const agreed = await epochOf(judged)
     await sleep(AFTER_MILLIS)
     over = true
     await Promise.race([Promise.all(working), sleep(8_000)])
-    const final = await run(group.currentPrimary)
+    const final = await run(judged.currentPrimary)
     await Promise.race([subject.close(), sleep(2_000)])
-    if (final !== elected) return undefined
-    const has = await stored(final)
-    return judge(ledger, has, faultAt, agreed.at)
+    const epochs: Epochs = [start, agreed, await epochOf(judged)]
+    if (epochs[2] !== agreed) return { epochs, outcome: undefined }
+    return { epochs, outcome: judge(ledger, judged === group, await stored(final), faultAt, at) }
   } finally {
     await run(Scope.close(scope, Exit.void))
   }
@@ -268,19 +218,23 @@ export const failover = async (args: ReadonlyArray<string>): Promise<void> => {
     }
   })
   const result: Record<string, Record<string, ReadonlyArray<Outcome>>> = {}
-  for (const schedule of list(values.schedules, Object.keys(faults))) {
-    const fault = faults[schedule]
+  for (const name of list(values.schedules, Object.keys(schedules))) {
+    const schedule = schedules[name]
     for (const client of list(values.clients, Object.keys(subjects))) {
       const open = subjects[client]
-      if (fault === undefined || open === undefined) continue
+      if (schedule === undefined || open === undefined) continue
       const outcomes: Array<Outcome> = []
       for (let tries = 0; outcomes.length < Number(values.rounds) && tries < 3 * Number(values.rounds); tries++) {
-        const outcome = await measure(open, fault)
+        const { epochs, outcome } = await measure(open, schedule)
         if (outcome !== undefined) outcomes.push(outcome)
-        else process.stderr.write(`${schedule} ${client}: the Sentinels switched twice; once more\n`)
+        const [start, agreed, end] = epochs
+        const said = `epoch ${start}, then ${agreed}`
+        const again =
+          outcome === undefined ? `, at the end ${end}: the Sentinels switched again, the round is repeated` : ""
+        if (!values.json) process.stderr.write(`  ${name} ${client}: ${said}${again}\n`)
       }
-      ;(result[schedule] ??= {})[client] = outcomes
-      if (!values.json) process.stderr.write(`${line(schedule, client, outcomes)}\n`)
+      ;(result[name] ??= {})[client] = outcomes
+      if (!values.json) process.stderr.write(`${line(name, client, outcomes)}\n`)
     }
   }
   process.stdout.write(`${JSON.stringify(result)}\n`)

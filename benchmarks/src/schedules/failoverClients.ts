@@ -1,6 +1,5 @@
 /** Clients under Sentinels, behind one small face. */
 import { Redis, RedisError, type RedisService } from "@relive/core"
-import type { RedisServer } from "@relive/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,16 +9,24 @@ import * as Scope from "effect/Scope"
 import { Redis as IORedis } from "ioredis"
 import { createSentinel } from "redis"
 
+/** Where a Sentinel listens. */
+export interface Place {
+  readonly host: string
+  readonly port: number
+}
+
 export interface Subject {
   readonly send: (args: ReadonlyArray<string>) => Promise<unknown>
   /** A blocking pop of at most a second, on a connection of its own. */
   readonly pop: (key: string) => Promise<unknown>
+  /** The same, into another list. */
+  readonly move: (from: string, to: string) => Promise<unknown>
   /** What an error is, in a word or two. */
   readonly kindOf: (error: unknown) => string
   readonly close: () => Promise<unknown>
 }
 
-export type Open = (sentinels: ReadonlyArray<RedisServer.RedisServer>, group: string) => Promise<Subject>
+export type Open = (sentinels: ReadonlyArray<Place>, group: string) => Promise<Subject>
 
 const relive: Open = async (sentinels, group) => {
   const scope = Scope.makeUnsafe()
@@ -34,6 +41,7 @@ const relive: Open = async (sentinels, group) => {
   return {
     send: (args) => send(Redis.command(args)),
     pop: (key) => send(Redis.command(["BLPOP", key, "1"])),
+    move: (from, to) => send(Redis.command(["BLMOVE", from, to, "RIGHT", "LEFT", "1"])),
     kindOf: (error) => {
       if (!(error instanceof RedisError.RedisError)) return "other"
       const { reason } = error
@@ -60,6 +68,7 @@ const ioredis: Open = async (sentinels, name) => {
   return {
     send: ([command = "", ...args]) => redis.call(command, ...args),
     pop: (key) => blocking.blpop(key, 1),
+    move: (from, to) => blocking.blmove(from, to, "RIGHT", "LEFT", 1),
     kindOf: firstWords,
     close: async () => {
       redis.disconnect()
@@ -80,6 +89,7 @@ const nodeRedis: Open = async (sentinels, name) => {
     send: ([command = "", ...args]) =>
       command === "RPUSH" ? sentinel.rPush(args[0] ?? "", args.slice(1)) : sentinel.lPush(args[0] ?? "", args.slice(1)),
     pop: (key) => sentinel.use((client) => client.blPop(key, 1)),
+    move: (from, to) => sentinel.use((client) => client.blMove(from, to, "RIGHT", "LEFT", 1)),
     kindOf: firstWords,
     close: async () => sentinel.destroy()
   }

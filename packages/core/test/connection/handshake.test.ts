@@ -474,6 +474,7 @@ describe("a session that ends before its handshake was written", () => {
       answered: () => {},
       ended: () => {},
       forward: () => {},
+      takeBack: () => {},
       conceal: (error) => error,
       demoted: () => undefined,
       pushed: () => {}

@@ -86,6 +86,7 @@ describe("The callers of a batch in two groups", () => {
       answered: () => {},
       ended: () => {},
       forward: () => {},
+      takeBack: () => {},
       pushed: () => undefined,
       conceal: (error) => error,
       demoted: () => undefined

@@ -366,32 +366,6 @@ describe("Sentinels", () => {
     })
   )
 
-  it.live("READONLY makes a session leave at once, however young it is, until the Sentinels know", () =>
-    Effect.gen(function* () {
-      let role: "master" | "slave" = "master"
-      const demoted = yield* FakeServer.make((connection) =>
-        connection.serve(FakeServer.handshake, ([name]) => {
-          if (name === "ROLE") return `*2\r\n${FakeServer.bulk(role)}:0\r\n`
-          return name === "SET" ? "-READONLY You can't write against a read only replica.\r\n" : undefined
-        })
-      )
-      const next = yield* fakeServer("next")
-      const known = knowing(demoted.port)
-      const sentinel = yield* fakeSentinel(known)
-      const program = Effect.gen(function* () {
-        yield* awaitState("ready")
-        role = "slave"
-        assert.strictEqual((yield* reasonOf(Redis.command(["SET", "k", "v"])))._tag, "ReplyError")
-        const waiting = yield* submit(who)
-        yield* awaitState("backoff")
-        known.port = next.port
-        known.epoch++
-        assert.strictEqual(yield* Fiber.join(waiting), "next")
-      })
-      yield* Effect.provide(program, under([sentinel]))
-    })
-  )
-
   it.live("SENT-021 TLS with the Sentinels and TLS with the servers are independent", () =>
     Effect.gen(function* () {
       for (const [withSentinel, withServer] of [

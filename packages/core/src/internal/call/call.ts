@@ -36,6 +36,8 @@ export const REDIRECTABLE = 32
 export const BARRIER = 8
 /** It was written to a session that has died, and is to be written again. (64 is `SETTLED`.) */
 const REPEATED = 128
+/** Its server has refused it, as it is not the one to ask: it goes on where the group is, if nothing of it can have changed anything. */
+const REFUSED = 512
 /** Its replies show that the session's state is unknown (inside MULTI, say), so the session must end. */
 const BROKEN = 256
 
@@ -130,6 +132,15 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
     this.flags = broken ? this.flags | BROKEN : this.flags & ~BROKEN
   }
 
+  /** Whether its server has refused it, or a part of it, for not being the one to ask. */
+  get refused(): boolean {
+    return (this.flags & REFUSED) !== 0
+  }
+
+  set refused(refused: boolean) {
+    this.flags = refused ? this.flags | REFUSED : this.flags & ~REFUSED
+  }
+
   /** The command's name, for errors. Never an argument. */
   get name(): string {
     return displayNameOf(this.word)
@@ -161,6 +172,13 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
   /** Forgets the replies of a dead session, so that the call can be written once more. */
   rewind(): void {
     this.flags |= REPEATED
+    this.received = 0
+    this.writtenAt = 0
+  }
+
+  /** Forgets the replies of a server that has run nothing of it: it is as unsent as it was before. */
+  restart(): void {
+    this.refused = false
     this.received = 0
     this.writtenAt = 0
   }

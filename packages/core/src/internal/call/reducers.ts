@@ -10,7 +10,7 @@ import type { Call, Answer, ReplyReducer, Outcome } from "./call.ts"
 import { TransactionAborted, WatchConflict } from "../../RedisError.ts"
 import { redactQuotedArguments } from "../commands/redaction.ts"
 import { displayNameOf } from "../commands/name.ts"
-import { commandNamedIn } from "../commands/serverErrors.ts"
+import { commandNamedIn, saysNotServing, saysReplica } from "../commands/serverErrors.ts"
 import { failure } from "../errors.ts"
 
 /** An element of a pipeline on one connection. */
@@ -30,33 +30,47 @@ const answerTo = (word: string, { code, message }: Resp.ReplyError): Resp.ReplyE
 export const toElement = (reply: Answer, command: string | undefined): Element =>
   reply instanceof Resp.ReplyFailure ? reply.error : named(reply, command)
 
-/** One command: its reply, or its failure. */
+/** One command: its reply, its failure, or nothing, when it was refused and goes on elsewhere. */
 export const command: ReplyReducer<Resp.Reply> = {
-  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame {
+  onReply(call: Call, reply: Answer): Outcome<Resp.Reply> | typeof asItCame | undefined {
     if (typeof reply === "object") {
-      if (reply instanceof Resp.ReplyError) return failure(answerTo(call.word, reply))
+      if (reply instanceof Resp.ReplyError) return call.refused ? undefined : failure(answerTo(call.word, reply))
       if (reply instanceof Resp.ReplyFailure) return failure(reply.error)
     }
     return asItCame
   }
 }
 
-/** Many commands: all replies, in order. `names` are those of the commands, for errors. */
+/**
+ * Many commands: all replies, in order, or nothing when it goes on elsewhere. `names` are those of the commands, for errors; `reads`
+ * says which of them change nothing: where the others were all refused, nothing has changed.
+ */
 export class PipelineReducer implements ReplyReducer<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
+  private readonly reads: ReadonlyArray<boolean> | undefined
   /** Emptied by the first reply, so that a repeated pipeline starts over. */
   private elements: Array<Element> = []
 
-  constructor(names: ReadonlyArray<string>) {
+  constructor(names: ReadonlyArray<string>, reads?: ReadonlyArray<boolean>) {
     this.names = names
+    this.reads = reads
   }
 
   onReply(call: Call, reply: Answer): Outcome<ReadonlyArray<Element>> | undefined {
     if (call.received === 1) this.elements = []
     this.elements.push(toElement(reply, this.names[call.received - 1]))
-    return call.received === call.expected ? Exit.succeed(this.elements) : undefined
+    if (call.received < call.expected) return undefined
+    return call.refused && this.hasChangedNothing ? undefined : Exit.succeed(this.elements)
+  }
+
+  private get hasChangedNothing(): boolean {
+    const { reads } = this
+    return reads !== undefined && this.elements.every((element, index) => reads[index] === true || isRefusal(element))
   }
 }
+
+const isRefusal = (element: Element): boolean =>
+  element instanceof Resp.ReplyError && (saysReplica(element) || saysNotServing(element))
 
 const isQueued = (reply: Element): boolean => reply === "QUEUED"
 
@@ -107,10 +121,13 @@ const queueErrorsOf = (queued: ReadonlyArray<Element>) =>
     reply instanceof Resp.ReplyError ? [{ index, code: reply.code, message: reply.message }] : []
   )
 
-/** `MULTI`, the commands, `EXEC`: the elements of EXEC's array. `names` are those of the commands. */
+/**
+ * `MULTI`, the commands, `EXEC`: the elements of EXEC's array, or nothing when it was refused and goes on elsewhere. `names` are those
+ * of the commands.
+ */
 export class TransactionReducer implements ReplyReducer<ReadonlyArray<Element>> {
   private readonly names: ReadonlyArray<string>
-  private readonly replies: Array<Element> = []
+  private replies: Array<Element> = []
 
   constructor(names: ReadonlyArray<string>) {
     this.names = names
@@ -122,8 +139,11 @@ export class TransactionReducer implements ReplyReducer<ReadonlyArray<Element>> 
 
   /** The reply to its command number `at`, `MULTI` being the first. */
   add(call: Call, reply: Answer, at: number, isLast: boolean): Outcome<ReadonlyArray<Element>> | undefined {
+    if (at === 1) this.replies = []
     this.replies.push(toElement(reply, this.nameAt(at, isLast)))
     if (!isLast) return undefined
+    // With MULTI taken, an error to EXEC says that nothing has run.
+    if (call.refused && this.replies[0] === "OK" && reply instanceof Resp.ReplyError) return undefined
     const outcome = transactionOutcome(call, this.replies)
     return Exit.map(outcome, (elements) => elements.map((element, i) => named(element, this.names[i])))
   }

@@ -55,10 +55,19 @@ const table: ReadonlyArray<readonly [Meaning, RegExp]> = [
 export const meaningOf = ({ message }: ReplyError): Meaning | undefined =>
   table.find(([, text]) => text.test(message))?.[0]
 
-/** Does it say that the server has become a replica? Asked of every error reply, so most cost one comparison. */
+/** Does it say that the server has become a replica? Asked of every error reply, so most cost a few comparisons. */
 export const saysReplica = (error: ReplyError): boolean =>
   error.code === "READONLY" ||
-  (error.code === "ERR" && error.message.includes("READONLY") && meaningOf(error) === "replica")
+  (error.code === "ERR" && error.message.includes("READONLY") && meaningOf(error) === "replica") ||
+  // A transaction that was open when that happened.
+  (error.code === "EXECABORT" && error.message.includes("because of: READONLY"))
+
+/** Does it say that the server serves nothing for a while: it loads, or is a replica without its primary? Asked as the above. */
+export const saysNotServing = ({ code }: ReplyError): boolean => code === "LOADING" || code === "MASTERDOWN"
+
+/** Does it say that a blocked call was let go because the server has become a replica? Nothing was taken for it. */
+export const saysLetGo = ({ code, message }: Pick<ReplyError, "code" | "message">): boolean =>
+  code === "UNBLOCKED" && message.includes("instance state changed")
 
 const named = /'([a-z|_]+)'|`([a-z|_]+)`|command:? ([a-z|_]+)/i
 

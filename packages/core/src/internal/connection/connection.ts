@@ -26,6 +26,7 @@ import { RoutedCall } from "../call/routed.ts"
 import { monotonicMillis } from "../clock.ts"
 import { Circle } from "./circle.ts"
 import type { Finding, Member } from "./circle.ts"
+import { saysLetGo, saysNotServing } from "../commands/serverErrors.ts"
 import { Settling } from "./settling.ts"
 import type { Settlements } from "./settling.ts"
 import { Deadlines } from "./deadlines.ts"
@@ -50,6 +51,12 @@ const killed = sessionEnd({ kind: "shutdown", detail: "the connection was ended"
 const becameReplica = sessionEnd({
   kind: "disconnected",
   detail: "the server has become a replica (READONLY); it is dialled again, in case another one has its name now",
+  permanent: false
+})
+
+const servesNothing = sessionEnd({
+  kind: "disconnected",
+  detail: "the server serves nothing for now (LOADING or MASTERDOWN); it is asked again which one to talk to",
   permanent: false
 })
 
@@ -281,6 +288,23 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.submit(call)
   }
 
+  /** Whether calls that a server refuses, as it is not the one to ask any more, go on at the next one. */
+  get goesOn(): boolean {
+    return this.kind === "shared" && this.options.sentinel !== undefined
+  }
+
+  /** What the server of this session has refused, in order: it stands at the head of the mailbox. */
+  private refused: ReadonlyArray<Call> = []
+
+  readonly takeBack = (calls: ReadonlyArray<Call>): void => {
+    for (const call of calls) call.restart()
+    this.refused = [...this.refused.filter(({ list }) => list === this.mailbox.queue), ...calls]
+    for (const call of this.refused.toReversed()) {
+      this.mailbox.queue.remove(call)
+      this.mailbox.prepend(call)
+    }
+  }
+
   readonly forward = (call: Call): void => {
     if (!call.settled && call instanceof RoutedCall) this.hooks.onRefused?.(this, call)
   }
@@ -378,7 +402,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.refusing = undefined
     this.lastError = undefined
     this.downSince = undefined
-    this.noteAddress()
+    this.noteAddress(session)
     this.change("ready", undefined)
     this.notifyFirstWaiters()
     session.becomeReady()
@@ -388,11 +412,11 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.hooks.onPush?.(this, push)
   }
 
-  /** A resolver may have found another server than before: the leases are still with that one. */
-  private noteAddress(): void {
+  /** A resolver may have found another server than before: the leases are still with that one. Of replicas there are several. */
+  private noteAddress({ sought }: Session): void {
     const isElsewhere = this.readyAddress !== undefined && this.readyAddress !== this.address
     this.readyAddress = this.address
-    if (!isElsewhere || this.kind === "leased") return
+    if (!isElsewhere || this.kind === "leased" || sought === "replica") return
     this.circle.tell(this, { _tag: "Moved", detail: `the server is at ${this.address} now`, onlyLeases: true })
   }
 
@@ -404,8 +428,11 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   demoted(session: Session, error: Resp.ReplyError): SessionEnd | undefined {
     const isNews = !session.retired
     if (this.kind === "leased") session.retired = true
+    if (saysNotServing(error)) return servesNothing
     // A client has unblocked it: that says nothing of the server.
-    if (error.code === "UNBLOCKED" && !error.message.includes("instance state changed")) return undefined
+    if (error.code === "UNBLOCKED" && !saysLetGo(error)) return undefined
+    // It was sought as a replica: whoever wrote to it is told.
+    if (session.sought === "replica") return undefined
     // Where the server is found for each session, its role is asked for before it is used: the next one is never this one.
     if (this.options.readonly || (this.isYoung(session) && this.options.resolver === undefined)) return undefined
     if (isNews) this.circle.tell(this, { _tag: "Demoted" })
@@ -426,9 +453,11 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (isLease && (finding._tag !== "Silent" || saidNothing)) session.retired = true
     switch (finding._tag) {
       case "Demoted": {
-        if (this.options.readonly || this.hooks.keepsReplica === true) return
-        // A lease that is young was dialled before that was known: leaving it cannot go round in circles.
-        if (session.isUp && (isLease || !this.isYoung(session))) session.leave(becameReplica)
+        if (this.options.readonly || this.hooks.keepsReplica === true || session.sought === "replica") return
+        // A lease that is young was dialled before that was known: leaving it cannot go round in circles. Nor can it where the role
+        // is asked for first.
+        const isFree = isLease || session.sought !== undefined || !this.isYoung(session)
+        if (session.isUp && isFree) session.leave(becameReplica)
         return
       }
       case "Moved":
@@ -469,6 +498,9 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
       this.repeated += call.count
       this.mailbox.prepend(call)
     }
+    // They were written before what was still in flight.
+    this.takeBack([])
+    this.refused = []
     // A session that was killed closes in the background: the next one may be there before it has ended.
     const isReplaced = this.session !== undefined && this.session !== session
     if (!isReplaced) this.sessionLost(session, end, shared, failed)

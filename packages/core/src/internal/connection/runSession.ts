@@ -306,6 +306,7 @@ const reach = Effect.fnUntraced(function* (
   const credentials = yield* readCredentials(connection)
   const settings = settingsOf(connection, role, credentials)
   connection.secrets.add(settings.username, settings.password)
+  session.sought = role
   session.expiresAt = connection.now() + credentials.lifeMillis
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const { options } = connection

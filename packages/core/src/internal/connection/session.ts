@@ -24,7 +24,7 @@ import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { Answer, ReplyReducer } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
-import { saysReplica } from "../commands/serverErrors.ts"
+import { saysNotServing, saysReplica } from "../commands/serverErrors.ts"
 import { Batch, isSpoiled } from "../resp/encoder.ts"
 import { afterPoll, nextTurn, queueMicrotask } from "../turns.ts"
 import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
@@ -55,9 +55,11 @@ export interface Owner {
   readonly ended: (session: Session, end: SessionEnd) => void
   /** A call has all its replies and no outcome: it goes on elsewhere, if it is not settled meanwhile. */
   readonly forward: (call: Call) => void
+  /** Calls that this server has refused, in order: they go on at the next one. */
+  readonly takeBack: (calls: ReadonlyArray<Call>) => void
   /** An error of the server without the secrets that it repeats. */
   readonly conceal: (error: Resp.ReplyError) => Resp.ReplyError
-  /** The end for a server that says that it is a replica (or has unblocked a call), where that is a reason to leave it. */
+  /** The end for a server that says that it is a replica, serves nothing, or has unblocked a call, where that is a reason to leave it. */
   readonly demoted: (session: Session, error: Resp.ReplyError) => SessionEnd | undefined
   /** A push has come, on a session without subscriptions. */
   readonly pushed: (push: Resp.Push<Resp.Reply>) => void
@@ -133,6 +135,8 @@ export class Session {
   end: SessionEnd | undefined = undefined
   protocol: 2 | 3 = 3
   readyAt = Infinity
+  /** The role for which its server was found, and which it had when it was dialled; `undefined` where nobody has looked. */
+  sought: "primary" | "replica" | undefined = undefined
   /** When the password that it was opened with expires, in milliseconds of `now`. */
   expiresAt = Infinity
   lastInbound = 0
@@ -394,6 +398,7 @@ export class Session {
     this.dispatched = frames.length
     if (this.phase === "ended") return undefined
     const answered: Array<Call> = []
+    let refused: Array<Call> | undefined
     let failure: SessionEnd | undefined = undefined
     for (let i = from; i < frames.length; i++) {
       let frame = frames[i]
@@ -417,7 +422,7 @@ export class Session {
         break
       }
       if (typeof frame === "object") {
-        if (frame instanceof Resp.ReplyError) frame = this.refusal(frame)
+        if (frame instanceof Resp.ReplyError) frame = this.refusal(frame, call)
         else if (Array.isArray(frame) && call.word === "MULTI") frame = frame.map(this.element)
       }
       call.received++
@@ -425,9 +430,10 @@ export class Session {
       if (call.received < call.expected) continue
       this.retire(call)
       if (!call.settled) {
+        if (outcome === undefined && call.refused) (refused ??= []).push(call)
+        else answered.push(call)
         if (outcome === asItCame) call.keepValue(frame)
         else if (outcome !== undefined) call.keep(outcome)
-        answered.push(call)
       }
       if (call.broken) {
         // Further replies would be those of a connection in a state that nobody asked for.
@@ -438,14 +444,24 @@ export class Session {
     if (this.inFlight.head === undefined) failure ??= this.leavesFor ?? this.surplus()
     // Nothing that the callers submit now may be written to a session that is over.
     if (failure !== undefined || this.leavesFor !== undefined) this.phase = "leaving"
+    if (refused !== undefined) this.owner.takeBack(refused)
     this.resume(answered)
     return failure
   }
 
   /** An error of the server: it may say that the session is at the wrong one. */
-  private refusal(error: Resp.ReplyError): Resp.ReplyError {
-    if (saysReplica(error) || error.code === "UNBLOCKED") this.leavesFor ??= this.owner.demoted(this, error)
+  private refusal(error: Resp.ReplyError, call?: Call): Resp.ReplyError {
+    const isRefusal = saysReplica(error) || (this.sought !== undefined && saysNotServing(error))
+    if (isRefusal || error.code === "UNBLOCKED") {
+      this.leavesFor ??= this.owner.demoted(this, error)
+      if (isRefusal && call !== undefined && this.goesOn(call)) call.refused = true
+    }
     return this.owner.conceal(error)
+  }
+
+  /** Whether a call that is refused here is written again where the next session is: its bytes are kept for that. */
+  private goesOn({ flags }: Call): boolean {
+    return this.leavesFor !== undefined && this.sought !== undefined && (flags & (REPEATABLE | REDIRECTABLE)) !== 0
   }
 
   /** The reply of `EXEC` holds the errors of its commands. */

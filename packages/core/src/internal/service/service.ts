@@ -13,7 +13,7 @@ import type { RedisError } from "../../RedisError.ts"
 import type { Subscribe } from "../../RedisPubSub.ts"
 import type { CallOptions, PipelineReply, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
-import { BARRIER, BLOCKING, BYTES, Call, REPEATABLE } from "../call/call.ts"
+import { BARRIER, BLOCKING, BYTES, Call, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
 import type { ReplyReducer } from "../call/call.ts"
 import { Waiting } from "../call/park.ts"
 import { blockingMillis, callTimeoutMillis, leaseTimeoutMillis } from "../call/options.ts"
@@ -26,6 +26,7 @@ import * as reducers from "../call/reducers.ts"
 import { SafeInspectable } from "../inspect.ts"
 import type { Lease, Leases } from "../connection/leases.ts"
 import { displayNameOf, firstElementOf } from "../commands/name.ts"
+import { saysLetGo, saysReplica } from "../commands/serverErrors.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import type { Payload } from "../resp/encoder.ts"
 import { withKeyPrefix } from "./keyPrefix.ts"
@@ -146,18 +147,9 @@ export class ConnectionService extends SafeInspectable implements Service {
     const payload = encoder.encode(command)
     if (payload instanceof ArgumentFailure) return Exit.fail(argumentError(payload.message))
     const target = this.target(command, options, undefined)
-    const callFlags = flagsOfCall(flags, flags, options)
-    return this.submit(
-      target,
-      payload,
-      encoder.bytes,
-      1,
-      firstElementOf(command),
-      callFlags,
-      reducers.command,
-      1,
-      options
-    )
+    const word = firstElementOf(command)
+    const callFlags = flagsOfCall(flags, flags, options) | this.flagsOfRefused(flags, word)
+    return this.submit(target, payload, encoder.bytes, 1, word, callFlags, reducers.command, 1, options)
   }
 
   readonly pipeline: Service["pipeline"] = (commands, options) => {
@@ -175,10 +167,11 @@ export class ConnectionService extends SafeInspectable implements Service {
     group: Group,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
-    const flags = flagsOfCall(group.common, group.any, options)
+    const goesOn = this.flagsOfRefused(group.any, ...group.names)
+    const flags = flagsOfCall(group.common, group.any, options) | goesOn
     return this.encoded<ReadonlyArray<PipelineReply>>(commands, options, outside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
-      const reducer = new reducers.PipelineReducer(group.names)
+      const reducer = new reducers.PipelineReducer(group.names, goesOn === 0 ? undefined : commands.map(isRead))
       return this.submit(target, payload, bytes, count, "PIPELINE", flags, reducer, count, own)
     })
   }
@@ -191,7 +184,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
       const reducer = new reducers.TransactionReducer(group.names)
-      const flags = flagsOfCall(0, 0, options)
+      const flags = flagsOfCall(0, 0, options) | this.flagsOfRefused(group.any, ...group.names)
       return this.submit(target, payload, bytes, count, "MULTI", flags, reducer, count, own)
     })
   }
@@ -267,7 +260,8 @@ export class ConnectionService extends SafeInspectable implements Service {
 
   /**
    * Runs a blocking call on a connection of its own, acquired within the call's deadline. It goes on with another one when the
-   * first has ended before the call was written; and once when it was written and only reads.
+   * first has ended before the call was written, or its server has let it go or refused it as it is no primary any more, so that
+   * nothing was taken; and once when it was written and only reads.
    */
   private onLease<A>(
     word: string,
@@ -291,6 +285,13 @@ export class ConnectionService extends SafeInspectable implements Service {
         )
         return Effect.catch(Effect.scoped(leased), (error) => {
           const failed = error.reason
+          if (
+            failed._tag === "ReplyError" &&
+            tries > 1 &&
+            this.isElsewhere(failed) &&
+            (own === undefined || own.left > 0)
+          )
+            return attempt(tries - 1, mayRepeat, own)
           if (failed._tag !== "ConnectionError" || this.connection.isClosing) return Effect.fail(error)
           const isUnsent = own !== undefined && failed.delivery === "unsent" && tries > 1
           const isRead = mayRepeat && failed.delivery === "unknown"
@@ -300,6 +301,12 @@ export class ConnectionService extends SafeInspectable implements Service {
       }
       return attempt(LEASES_TRIED, onlyReads && options?.retry !== false, undefined)
     })
+  }
+
+  /** Whether a server says that it is not the primary any more, and there is another one to be found. */
+  private isElsewhere(error: Resp.ReplyError): boolean {
+    const { sentinel } = this.connection.options
+    return sentinel?.role === "primary" && !this.connection.isClosing && (saysLetGo(error) || saysReplica(error))
   }
 
   /** The deadline of a blocking call: its own, else the server's timeout with the connection's as a grace. */
@@ -359,6 +366,15 @@ export class ConnectionService extends SafeInspectable implements Service {
     throw new TypeError("Not a connection of @relive/core")
   }
 
+  /**
+   * The flag of calls whose refusal by a server that has become a replica proves that nothing of them has run. Of a script it does
+   * not, nor of a command that nobody knows, which may be one.
+   */
+  private flagsOfRefused(any: number, ...names: ReadonlyArray<string>): number {
+    if (!this.connection.goesOn || (any & Flags.script) !== 0) return 0
+    return names.every(CommandTable.isKnown) ? REDIRECTABLE : 0
+  }
+
   /** Makes a call and submits it, in the turn of its caller. */
   private submit<A>(
     connection: Connection | RedisError,
@@ -385,6 +401,8 @@ export class ConnectionService extends SafeInspectable implements Service {
     return connectionError({ kind: "closed", address: this.connection.address, detail }, "unsent")
   }
 }
+
+const isRead = (command: Resp.Command): boolean => (CommandTable.flagsOf(command) & Flags.readOnly) !== 0
 
 const notWritten = (command: string, timeoutMillis: number): RedisError =>
   redisError(withoutStack(() => new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis })))
