@@ -69,8 +69,8 @@ const load = (
 /** What one run shows, in milliseconds and counts. */
 interface Outcome {
   /**
-   * From the agreement to the end of the longest time without an acknowledged write that the final primary has: negative when the
-   * client was back before it.
+   * From the agreement to the end of the longest time without an acknowledged write that the final primary has, of those that had
+   * begun by then: negative when the client was back before it.
    */
   readonly back: number
   /** The longest time without any acknowledged write. */
@@ -102,13 +102,14 @@ const least = (values: ReadonlyArray<number>): number => {
   return smallest
 }
 
-/** The longest time between two of them, and its end. None at all after the fault is a gap without an end. */
-const longestGap = (times: ReadonlyArray<number>, faultAt: number) => {
+/** The longest time between two of them that ends after `from` and begins before `to`, and its end: none at all has no end. */
+const longestGap = (times: ReadonlyArray<number>, from: number, to: number) => {
   let gap = { millis: 0, end: Infinity }
   for (let i = 1; i < times.length; i++) {
     const end = times[i] ?? Infinity
-    const millis = end - (times[i - 1] ?? end)
-    if (end > faultAt && millis > gap.millis) gap = { millis, end }
+    const start = times[i - 1] ?? end
+    const millis = end - start
+    if (end > from && start <= to && millis > gap.millis) gap = { millis, end }
   }
   return gap
 }
@@ -124,14 +125,15 @@ const judge = (
   const lost = ledger.acknowledged.filter(({ at, id }) => !has.has(id) && (isSameGroup || at > agreedAt))
   const kept = ledger.acknowledged.filter(({ id }) => has.has(id)).map(({ at }) => at)
   // Where all that was written before is gone.
-  const gap = longestGap(kept.some((at) => at < faultAt) ? kept : [faultAt, ...kept], faultAt)
+  const gap = longestGap(kept.some((at) => at < faultAt) ? kept : [faultAt, ...kept], faultAt, agreedAt)
   const job = least(ledger.jobs.filter((at) => at > agreedAt))
   const stayed = -least([...lost.map(({ at }) => -at), -agreedAt]) - agreedAt
   return {
     back: gap.end - agreedAt,
     gap: longestGap(
       ledger.acknowledged.map(({ at }) => at),
-      faultAt
+      faultAt,
+      Infinity
     ).millis,
     worker: job - agreedAt,
     stayed,

@@ -78,8 +78,11 @@ const stale = ({ host, port }: Place, group: string): FakeServer.Script => {
     })
 }
 
-/** Names that lead where `lead` says, for everybody in this process, and forwarders there. */
-const names = async (group: Group, scope: Scope.Scope) => {
+/** Lets names lead to the Sentinels of a group, at this address. */
+type Lead = (to: Group, address: string) => Promise<void>
+
+/** The names of the Sentinels of a group, for everybody in this process, with forwarders where they lead. */
+const names = async (group: Group, scope: Scope.Scope): Promise<Lead> => {
   const addresses = new Map<string, string>()
   const { lookup } = dns
   const resolve = (name: string): string => addresses.get(name) ?? name
@@ -105,24 +108,23 @@ const names = async (group: Group, scope: Scope.Scope) => {
       open.push(server)
       server.listen(from, address, resolved)
     })
-  /** Lets the names lead to that group, at this address. */
-  const lead = async (to: Group, address: string) => {
-    close()
-    for (const [index, { port }] of group.sentinels.entries()) {
-      await forward(address, port, to.sentinels[index]?.port ?? 0)
-      addresses.set(`sentinel-${index}.test`, address)
-    }
-  }
   await run(
     Scope.addFinalizer(
       scope,
       Effect.sync(() => (close(), Object.assign(dns, { lookup })))
     )
   )
-  return lead
+  return async (to, address) => {
+    close()
+    for (const [index, { port }] of group.sentinels.entries()) {
+      await forward(address, port, to.sentinels[index]?.port ?? 0)
+      addresses.set(`sentinel-${index}.test`, address)
+    }
+  }
 }
 
-const leads = new WeakMap<Group, (to: Group, address: string) => Promise<void>>()
+/** Those of the present run. */
+let lead: Lead = () => Promise.reject(new Error("no names"))
 
 // ------------------------------------------------------------------------------------------------------------ schedules
 
@@ -239,15 +241,14 @@ export const schedules: Readonly<Record<string, Schedule>> = {
       await switchedOver(group)
     },
     sentinels: async (group, scope) => {
-      const lead = await names(group, scope)
-      leads.set(group, lead)
+      lead = await names(group, scope)
       await lead(group, "127.0.0.2")
       return group.sentinels.map(({ port }, index) => ({ host: `sentinel-${index}.test`, port }))
     },
     fault: async (group, scope) => {
       const next = await run(Scope.provide(RedisSentinel.make({ replicas: 1 }), scope))
       for (const server of [...group.sentinels, group.primary, ...group.replicas]) await run(server.kill)
-      await leads.get(group)?.(next, "127.0.0.3")
+      await lead(next, "127.0.0.3")
       return { at: performance.now(), group: next }
     }
   },
