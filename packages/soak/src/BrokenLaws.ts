@@ -107,8 +107,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "told-again",
     breaks: "a message that finds others taken before is queued twice",
     file: inbox,
-    from: "this.items.push(delivery)\n",
-    to: "this.items.push(delivery)\n    if (this.head > 0) this.items.push(delivery)\n"
+    from: "this.items.push(batch)\n",
+    to: "this.items.push(batch)\n    if (this.head > 0) this.items.push(batch)\n"
   },
   {
     name: "lost-cursor",

@@ -1,6 +1,9 @@
 /**
  * The buffer of one subscriber: messages, bounded by count and bytes, and between them, in order, what else is to be told.
  *
+ * Messages come in batches that other buffers hold, too. So what a buffer does costs as much for a batch as for a message, as long
+ * as nothing is dropped.
+ *
  * The events between two messages are one `Mark`, whatever happens: two losses without a message in between are one gap, which
  * begins where the first began. So there are never more marks than messages and one, and a subscriber that has stopped reading
  * holds no more than its buffer. For the same reason a dropped message leaves a count in the mark of its place.
@@ -8,72 +11,23 @@
  * @internal
  */
 import type { RedisError } from "../../RedisError.ts"
-import type { Message, Name, WhenFull } from "../../RedisPubSub.ts"
-import { Buffer } from "node:buffer"
-import { DecodeError } from "../resp/model.ts"
-
-/** A message as it came. All subscribers share it, and what is made of it. */
-export class Delivery {
-  readonly channel: Name
-  readonly pattern: Name | undefined
-  readonly payload: unknown
-  /** The bytes it counts in a buffer. */
-  readonly bytes: number
-  /** No message that was published before this moment can be missing before this one, in milliseconds since the epoch. */
-  readonly provenAt: number
-  private asText: Message | DecodeError | undefined = undefined
-  private asBytes: Message<Uint8Array, Name> | DecodeError | undefined = undefined
-
-  constructor(channel: Name, pattern: Name | undefined, payload: unknown, provenAt: number) {
-    this.channel = channel
-    this.pattern = pattern
-    this.payload = payload
-    this.bytes = typeof payload === "string" || payload instanceof Uint8Array ? payload.length : 0
-    this.provenAt = provenAt
-  }
-
-  get text(): Message | DecodeError {
-    return (this.asText ??= this.makeText())
-  }
-
-  get binary(): Message<Uint8Array, Name> | DecodeError {
-    return (this.asBytes ??= this.makeBinary())
-  }
-
-  private makeText(): Message | DecodeError {
-    const { channel, pattern, payload } = this
-    if (typeof payload !== "string") return payload instanceof Uint8Array ? notText("payload") : notAString
-    if (typeof channel !== "string") return notText("channel's name")
-    if (pattern !== undefined && typeof pattern !== "string") return notText("pattern")
-    return { _tag: "Message", channel, pattern, payload }
-  }
-
-  private makeBinary(): Message<Uint8Array, Name> | DecodeError {
-    const { channel, pattern, payload } = this
-    if (payload instanceof Uint8Array) return { _tag: "Message", channel, pattern, payload }
-    if (typeof payload !== "string") return notAString
-    return { _tag: "Message", channel, pattern, payload: Buffer.from(payload) }
-  }
-}
-
-const notText = (what: string): DecodeError =>
-  new DecodeError("utf8", `The ${what} of a message is not UTF-8: subscribe with decode: "bytes"`)
-
-const notAString = new DecodeError("schema", "The payload of a message is no string")
+import type { WhenFull } from "../../RedisPubSub.ts"
+import { Batch, BATCH_BYTES, BATCH_MESSAGES } from "./batch.ts"
+import type { Delivery } from "./batch.ts"
 
 /** The events between two messages, told in this order. */
 export class Mark {
   subscribed = false
-  /** Messages that found no room: since when, and how many. */
-  overflow: { readonly since: number; readonly dropped: number } | undefined = undefined
+  /** Messages that found no room: how many, and since when. */
+  dropped = 0
+  droppedSince = 0
   /** The connection was lost: since when, and why. */
   lost: { readonly since: number; readonly cause: RedisError } | undefined = undefined
   resubscribed = false
 
   drop(since: number, dropped: number): void {
-    const { overflow } = this
-    this.overflow =
-      overflow === undefined ? { since, dropped } : { since: overflow.since, dropped: overflow.dropped + dropped }
+    if (this.dropped === 0) this.droppedSince = since
+    this.dropped += dropped
   }
 
   lose(since: number, cause: RedisError): void {
@@ -83,7 +37,7 @@ export class Mark {
 
   /** Takes in the mark behind it, when no message stands between the two any more. */
   absorb(later: Mark): void {
-    if (later.overflow !== undefined) this.drop(later.overflow.since, later.overflow.dropped)
+    if (later.dropped > 0) this.drop(later.droppedSince, later.dropped)
     if (later.lost !== undefined) this.lose(later.lost.since, later.lost.cause)
     if (later.resubscribed) this.resubscribed = true
   }
@@ -97,20 +51,23 @@ export interface InboxOptions {
   readonly whenFull: WhenFull
 }
 
-/** The most that is handed out at a time, so that a subscriber holds little besides its buffer. */
-const TAKE_MESSAGES = 256
-const TAKE_BYTES = 64 * 1024
+/** A batch of at least so many messages is handed out as it is; of smaller ones several at a time. */
+const ENOUGH_MESSAGES = 64
 
-/** What became of a message. `full`: it is in, or dropped as it should, and there is no room for the next one. */
-export type Offer = "kept" | "full" | "failed"
+const nothing: ReadonlyArray<Item> = []
+
+/** Batches of more messages are not held for the sake of less than half of them. */
+const SMALL_BATCH = 8
 
 export class Inbox {
   private readonly bufferMessages: number
   private readonly bufferBytes: number
   private readonly whenFull: WhenFull
   /** `undefined` before `head`. Never two marks side by side. */
-  private items: Array<Item | undefined> = []
+  private items: Array<Batch | Mark | undefined> = []
   private head = 0
+  /** The messages of the first batch that are gone; less than all. */
+  private gone = 0
   private messages = 0
   private bytes = 0
   /** Messages that were dropped, in all. */
@@ -126,38 +83,61 @@ export class Inbox {
     return this.messages
   }
 
+  /** The messages, and the bytes, until it is full. */
+  get roomMessages(): number {
+    return this.bufferMessages - this.messages
+  }
+
+  get roomBytes(): number {
+    return this.bufferBytes - this.bytes
+  }
+
   /** Whether there is no room for one more message. */
   get full(): boolean {
     return this.messages >= this.bufferMessages || (this.bytes >= this.bufferBytes && this.messages > 0)
   }
 
-  /** Puts a message in. `failed` when that is the subscriber's failure. */
-  offer(delivery: Delivery): Offer {
-    if (!this.fits(delivery)) {
-      const { whenFull } = this
-      if (whenFull === "fail") return "failed"
-      if (whenFull === "dropNewest") {
-        this.dropped++
-        this.tail().drop(delivery.provenAt, 1)
-        return "full"
-      }
+  /** Puts messages in, or drops as many as it must. Returns whether that is no failure of the subscriber. */
+  offer(batch: Batch): boolean {
+    const { whenFull } = this
+    if (this.fits(batch.size, batch.bytes)) this.push(batch)
+    else if (whenFull === "dropNewest" || whenFull === "fail") return this.pushWhatFits(batch)
+    else {
       // One that is suspended takes what was read before it was.
-      if (whenFull === "dropOldest") this.makeRoom(delivery)
+      this.push(batch)
+      if (whenFull === "dropOldest") while (!this.fits(0, 0)) this.dropOldest()
     }
-    this.items.push(delivery)
-    this.messages++
-    this.bytes += delivery.bytes
-    return this.full ? "full" : "kept"
+    return true
   }
 
-  private fits(delivery: Delivery): boolean {
-    return (
-      this.messages === 0 || (this.messages < this.bufferMessages && this.bytes + delivery.bytes <= this.bufferBytes)
-    )
+  /** Whether there is room for so much more. One message always has. */
+  private fits(messages: number, bytes: number): boolean {
+    const after = this.messages + messages
+    return after <= 1 || (after <= this.bufferMessages && this.bytes + bytes <= this.bufferBytes)
   }
 
-  private makeRoom(delivery: Delivery): void {
-    while (!this.fits(delivery)) this.dropOldest()
+  private push(batch: Batch): void {
+    this.items.push(batch)
+    this.messages += batch.size
+    this.bytes += batch.bytes
+  }
+
+  private pushWhatFits({ deliveries }: Batch): boolean {
+    // A batch of its own, as it may keep few of many.
+    let kept = new Batch()
+    for (const delivery of deliveries) {
+      if (this.fits(kept.size + 1, kept.bytes + delivery.bytes)) {
+        kept.add(delivery)
+        continue
+      }
+      if (kept.size > 0) this.push(kept)
+      kept = new Batch()
+      if (this.whenFull === "fail") return false
+      this.dropped++
+      this.tail().drop(delivery.provenAt, 1)
+    }
+    if (kept.size > 0) this.push(kept)
+    return true
   }
 
   /** The mark behind all messages. */
@@ -169,20 +149,35 @@ export class Inbox {
     return mark
   }
 
-  /** Some items, the oldest first; none when there are none. */
-  take(): Array<Item> {
+  /** The oldest messages as the batch that they came in, or some items, the oldest first; none when there are none. */
+  take(): Batch | ReadonlyArray<Item> {
+    const first = this.items[this.head]
+    if (first === undefined) return nothing
+    const isWhole = first instanceof Batch && this.gone === 0
+    if (!isWhole || (first.size < ENOUGH_MESSAGES && this.head + 1 < this.items.length)) return this.takeItems()
+    this.messages -= first.size
+    this.bytes -= first.bytes
+    this.shift()
+    this.compact()
+    return first
+  }
+
+  private takeItems(): Array<Item> {
     const taken: Array<Item> = []
     let bytes = 0
-    while (taken.length < TAKE_MESSAGES && bytes < TAKE_BYTES) {
+    while (taken.length < BATCH_MESSAGES && bytes < BATCH_BYTES) {
       const item = this.items[this.head]
       if (item === undefined) break
-      this.items[this.head++] = undefined
-      if (item instanceof Delivery) {
-        this.messages--
-        this.bytes -= item.bytes
-        bytes += item.bytes
+      if (item instanceof Mark) {
+        taken.push(item)
+        this.shift()
+        continue
       }
-      taken.push(item)
+      const delivery = this.remove(item)
+      if (delivery === undefined) break
+      taken.push(delivery)
+      bytes += delivery.bytes
+      if (this.gone === item.size) this.shift()
     }
     this.compact()
     return taken
@@ -192,31 +187,62 @@ export class Inbox {
   clear(): void {
     this.items = []
     this.head = 0
+    this.gone = 0
     this.messages = 0
     this.bytes = 0
   }
 
+  /** The first item goes. */
+  private shift(): void {
+    if (this.items[this.head] instanceof Batch) this.gone = 0
+    this.items[this.head++] = undefined
+  }
+
+  /** Takes the oldest message out of the first batch, which may then have none. */
+  private remove(first: Batch): Delivery | undefined {
+    const delivery = first.deliveries[this.gone++]
+    if (delivery === undefined) return undefined
+    this.messages--
+    this.bytes -= delivery.bytes
+    return delivery
+  }
+
   /** Drops the oldest message; its place keeps the count. There is one. */
   private dropOldest(): void {
-    const first = this.items[this.head]
-    const mark = first instanceof Mark ? first : new Mark()
-    const at = first instanceof Mark ? this.head + 1 : this.head
-    const oldest = this.items[at]
-    if (!(oldest instanceof Delivery)) return
-    this.messages--
-    this.bytes -= oldest.bytes
+    const mark = this.first()
+    const batch = this.items[this.head + 1]
+    if (!(batch instanceof Batch)) return
+    const oldest = this.remove(batch)
+    if (oldest === undefined) return
     this.dropped++
     mark.drop(oldest.provenAt, 1)
-    let place = at
-    const next = this.items[at + 1]
+    if (this.gone < batch.size) return this.shorten(batch)
+    this.gone = 0
+    this.items[this.head++] = undefined
+    const next = this.items[this.head + 1]
     if (next instanceof Mark) {
       mark.absorb(next)
-      place = at + 1
+      this.items[this.head++] = undefined
     }
-    for (let i = this.head; i < place; i++) this.items[i] = undefined
-    this.head = place
-    this.items[place] = mark
+    this.items[this.head] = mark
     this.compact()
+  }
+
+  /** The mark before all messages. */
+  private first(): Mark {
+    const first = this.items[this.head]
+    if (first instanceof Mark) return first
+    const mark = new Mark()
+    if (this.head === 0) this.items.unshift(mark)
+    else this.items[--this.head] = mark
+    return mark
+  }
+
+  /** Does not hold more than twice the messages of the first batch that are left. */
+  private shorten(batch: Batch): void {
+    if (batch.size <= SMALL_BATCH || this.gone * 2 < batch.size) return
+    this.items[this.head + 1] = new Batch(batch.deliveries.slice(this.gone))
+    this.gone = 0
   }
 
   /** Gives back the places of what is gone, when they are half of all. */

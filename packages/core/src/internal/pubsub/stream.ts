@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { RedisError } from "../../RedisError.ts"
-import type { Event, Message, Name, Subscribe, SubscribeOptions, Wanted, WhenFull } from "../../RedisPubSub.ts"
+import type { Event, Name, Subscribe, SubscribeOptions, Wanted, WhenFull } from "../../RedisPubSub.ts"
 import { encoder } from "../call/encoding.ts"
 import { argumentError } from "../errors.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
-import type { DecodeError } from "../resp/model.ts"
-import type { Delivery, InboxOptions } from "./inbox.ts"
+import { bytesForm, textForm } from "./batch.ts"
+import type { Form } from "./batch.ts"
+import type { InboxOptions } from "./inbox.ts"
 import { canonical, NameMap, verbs } from "./names.ts"
 import type { Subscribers } from "./subscribers.ts"
 import { Subscription } from "./subscription.ts"
@@ -77,7 +78,7 @@ const run = <Payload, Channel>(
   subscribers: Subscribers,
   wanted: Wanted,
   options: SubscribeOptions,
-  make: (delivery: Delivery) => Message<Payload, Channel> | DecodeError
+  form: Form<Payload, Channel>
 ): Stream.Stream<Event<Payload, Channel>, RedisError> =>
   Stream.unwrap(
     Effect.gen(function* () {
@@ -87,7 +88,7 @@ const run = <Payload, Channel>(
       if (isError(names)) return yield* Effect.fail(names)
       const subscription = new Subscription({ kind: wanted.kind, names: [...wanted.names] }, names, inbox)
       yield* subscribers.open(subscription, inbox.whenFull === "suspend")
-      return Stream.fromPull(Effect.succeed(subscription.pull(make)))
+      return Stream.fromPull(Effect.succeed(subscription.pull(form)))
     })
   )
 
@@ -103,8 +104,8 @@ export const makeSubscribe = (subscribers: Subscribers): Subscribe => {
     options: SubscribeOptions = {}
   ): Stream.Stream<Event | Event<Uint8Array, Name>, RedisError> {
     return options.decode === "bytes"
-      ? run(subscribers, wanted, options, (delivery) => delivery.binary)
-      : run(subscribers, wanted, options, (delivery) => delivery.text)
+      ? run(subscribers, wanted, options, bytesForm)
+      : run(subscribers, wanted, options, textForm)
   }
   return subscribe
 }

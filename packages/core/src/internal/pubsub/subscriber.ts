@@ -5,11 +5,11 @@
  * ```
  *   subscriptions ──want──▶ Subscriptions (wanted, confirmed) ──reconcile──▶ session ──▶ server
  *        ▲                                                                                 │
- *        └── flush ◀── inboxes ◀── take: a message, an acknowledgement, a refusal ◀────────┘
+ *        └── flush ◀── inboxes ◀── audiences ◀── take: a message, an acknowledgement ◀─────┘
  * ```
  *
- * Messages are put into the inboxes while a batch of frames is dispatched, and the fibers that read them are resumed when all
- * of it is in. So no subscriber's code runs in the middle of a batch, and none can hold up what another one is told.
+ * Messages are put into the inboxes while an array of frames is dispatched, and the fibers that read them are resumed when all
+ * of it is in. So no subscriber's code runs in the middle of it, and none can hold up what another one is told.
  *
  * @internal
  */
@@ -30,11 +30,12 @@ import { redactQuotedArguments } from "../commands/redaction.ts"
 import type { Decoded } from "../transport/wire.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
-import { Delivery } from "./inbox.ts"
+import { Audiences } from "./audience.ts"
+import { Delivery } from "./batch.ts"
 import { verbs } from "./names.ts"
 import { Subscriptions } from "./subscriptions.ts"
 import type { Change, Topic } from "./subscriptions.ts"
-import type { Subscription } from "./subscription.ts"
+import type { Host, Subscription } from "./subscription.ts"
 
 /** One write of subscribes and unsubscribes. `at` is the next of them to be acknowledged. */
 class Changes implements ReplyReducer<void> {
@@ -93,6 +94,7 @@ export interface SubscriberOptions {
 export class Subscriber {
   readonly options: SubscriberOptions
   readonly set = new Subscriptions<Subscription>()
+  private readonly audiences = new Audiences()
   private readonly subscriptions = new Set<Subscription>()
   private connection: Connection | undefined = undefined
   private feed: Feed | undefined = undefined
@@ -104,6 +106,14 @@ export class Subscriber {
   /** Whether a subscriber is to have a turn before more comes. */
   crowded = false
   private onCount: (() => void) | undefined = undefined
+
+  private readonly host: Host = {
+    wake: (subscription) => this.awake.push(subscription),
+    crowd: () => {
+      this.crowded = true
+    },
+    failed: (subscription) => this.remove(subscription)
+  }
 
   constructor(options: SubscriberOptions) {
     this.options = options
@@ -123,7 +133,7 @@ export class Subscriber {
 
   /** Adds a subscription. One that is refused is told by the end of its stream. */
   add(subscription: Subscription): void {
-    subscription.attach({ push: (each) => this.awake.push(each) })
+    subscription.attach(this.host)
     const refused = this.closed ?? this.connection?.refusing
     if (refused !== undefined) return subscription.end(refused)
     this.subscriptions.add(subscription)
@@ -276,10 +286,7 @@ export class Subscriber {
   }
 
   deliver(topic: Topic<Subscription>, delivery: Delivery): void {
-    for (const subscription of topic.members) {
-      if (subscription.offer(delivery)) this.crowded = true
-      if (subscription.ended !== undefined) this.remove(subscription)
-    }
+    if (topic.members.size > 0) this.audiences.deliver(topic, delivery)
   }
 
   /** A message came that could not be read: nobody knows whose it was. */
@@ -289,6 +296,7 @@ export class Subscriber {
 
   /** Resumes the subscribers that were told something. Their code runs in here. */
   flush(): void {
+    this.audiences.closeAll()
     while (this.awake.length > 0) {
       const { awake } = this
       this.awake = []
@@ -419,11 +427,12 @@ export class Feed implements Inbound {
     const topic = this.subscriber.set.get(known.kind, name)
     if (topic === undefined) return undefined
     if (known.kind !== "pattern") {
-      this.subscriber.deliver(topic, new Delivery(name, undefined, partOf(data[2]), this.provenAt))
+      this.subscriber.deliver(topic, new Delivery(topic.name, undefined, partOf(data[2]), this.provenAt))
       return undefined
     }
     const channel = partOf(data[2])
-    if (isName(channel)) this.subscriber.deliver(topic, new Delivery(channel, name, partOf(data[3]), this.provenAt))
+    if (isName(channel))
+      this.subscriber.deliver(topic, new Delivery(channel, topic.name, partOf(data[3]), this.provenAt))
     return undefined
   }
 

@@ -17,6 +17,7 @@
  * @internal
  */
 import type { Kind, Name } from "../../RedisPubSub.ts"
+import type { Audience } from "./audience.ts"
 import { NameMap } from "./names.ts"
 
 /** A subscription that wants names. `missing` is how many of them the server has not confirmed: the machine counts it. */
@@ -32,6 +33,8 @@ export class Topic<M extends Member> {
   /** In its canonical form. */
   readonly name: Name
   readonly members = new Set<M>()
+  /** The members, as those who deliver to them know them; `undefined` when they have changed. */
+  audience: Audience | undefined = undefined
   state: "out" | "joining" | "in" | "leaving" = "out"
 
   constructor(kind: Kind, name: Name) {
@@ -77,6 +80,7 @@ export class Subscriptions<M extends Member> {
       this.all.add(topic)
     }
     topic.members.add(member)
+    topic.audience = undefined
     if (topic.state !== "in") member.missing++
     this.changed.add(topic)
     return topic
@@ -85,6 +89,7 @@ export class Subscriptions<M extends Member> {
   /** A member does not want this name any more. */
   unwant(topic: Topic<M>, member: M): void {
     if (!topic.members.delete(member)) return
+    topic.audience = undefined
     if (topic.state !== "in") member.missing--
     this.settle(topic)
   }
