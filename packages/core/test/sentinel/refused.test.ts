@@ -256,4 +256,35 @@ describe("calls that are refused as the server is a replica now", () => {
       assert.strictEqual(yield* replica.accepted, 1)
     })
   )
+
+  it.live(
+    "the new primary may still be loading: it is asked on one connection until it serves, and callers are told",
+    () =>
+      Effect.gen(function* () {
+        const state = { isLoading: true, asked: 0 }
+        const loading = yield* FakeServer.make((connection) =>
+          connection.serve(([name]) => {
+            if (name === "ROLE") return `*2\r\n${bulk("master")}:0\r\n`
+            if (name === "SET") return "+OK\r\n"
+            if (name !== "PING" || !state.isLoading) return undefined
+            state.asked++
+            return "-LOADING Redis is loading the dataset in memory\r\n"
+          }, FakeServer.handshake)
+        )
+        const known = knowing(loading.port)
+        const program = Effect.gen(function* () {
+          const call = yield* submit(Redis.command(["SET", "k", "v"]))
+          yield* Effect.repeat(Redis.status, { until: () => state.asked > 2 })
+          assert.include((yield* Redis.status).lastError?.message, "LOADING")
+          const late = yield* reasonOf(Redis.command(["SET", "k", "w"], { timeout: 20 }))
+          assert.include(late.message, "LOADING")
+          state.isLoading = false
+          assert.strictEqual(yield* Fiber.join(call), "OK")
+          assert.strictEqual((yield* Redis.status).lastError, undefined)
+        })
+        yield* Effect.provide(program, under(yield* fakeSentinel(known)))
+        assert.strictEqual(yield* loading.accepted, 1)
+        assert.deepStrictEqual(yield* sentTo(loading), ["SET k v"])
+      })
+  )
 })

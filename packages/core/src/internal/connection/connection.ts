@@ -392,6 +392,14 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (this.state === "connecting") this.change("handshaking", undefined)
   }
 
+  /** The server is there and will serve: callers are told why they wait. The next dial, should there be one, need not wait longer. */
+  putOff({ cause, detail, kind }: SessionEnd): void {
+    this.attempt = 0
+    if (this.kind === "leased") return
+    this.lastError = connectionError({ kind, address: this.address, detail, cause }, "unsent")
+    this.notifyFirstWaiters()
+  }
+
   ready(session: Session): void {
     // One that comes too late for the close has nothing to do any more.
     if (session.isOver || this.closing) return

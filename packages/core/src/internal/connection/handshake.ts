@@ -54,7 +54,14 @@ export interface Settings {
 export type Verdict =
   | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
   | { readonly _tag: "Ready"; readonly protocol: 2 | 3; readonly warning?: string }
-  | { readonly _tag: "Refused"; readonly transient: boolean; readonly detail: string; readonly error?: Resp.ReplyError }
+  | Refused
+
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly transient: boolean
+  readonly detail: string
+  readonly error?: Resp.ReplyError
+}
 
 // -----------------------------------------------------------------------------
 // The commands that are written
@@ -119,6 +126,22 @@ const onConnect = ({ protocol }: Batch, { onConnect: commands }: Settings): Batc
 
 /** The first write. */
 export const start = (settings: Settings): Batch => (settings.protocol === 2 ? resp2(settings) : resp3(settings))
+
+/**
+ * The same greeting once more, for the primary of a group that is loading: it will serve on this very connection. `settings` must have
+ * another marker than before. `undefined` where that is no use: commands of `onConnect` must not run twice, and there may be another
+ * replica.
+ */
+export const onceMore = (
+  settings: Settings,
+  { isStrict, protocol, steps }: Batch,
+  refused: Refused
+): Batch | undefined =>
+  settings.role !== "primary" || refused.error?.code !== "LOADING" || steps[0] === "onConnect"
+    ? undefined
+    : protocol === 2
+      ? resp2(settings, isStrict)
+      : resp3(settings)
 
 // -----------------------------------------------------------------------------
 // The meaning of an error

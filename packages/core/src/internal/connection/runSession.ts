@@ -133,9 +133,7 @@ const reader = (
     })
   )
 
-type Refused = Extract<handshake.Verdict, { readonly _tag: "Refused" }>
-
-const refusalEnd = ({ secrets }: Connection, { detail, error, transient }: Refused): SessionEnd =>
+const refusalEnd = ({ secrets }: Connection, { detail, error, transient }: handshake.Refused): SessionEnd =>
   sessionEnd({
     kind: transient ? "connect" : "handshake",
     detail: secrets.hide(detail),
@@ -206,17 +204,33 @@ const exchange = (
     )
   })
 
+/** How often the primary of a group that is loading is asked whether it serves now. */
+const LOADING_MILLIS = 50
+
+const freshMarker = (): string => randomBytes(8).toString("hex")
+
 const shakeHands = Effect.fnUntraced(function* (
   connection: Connection,
   session: Session,
   run: Run,
-  settings: handshake.Settings
+  given: handshake.Settings
 ) {
+  let settings = given
   let batch = handshake.start(settings)
+  const loadingUntil = connection.now() + connection.options.connectTimeoutMillis / 2
   for (;;) {
     const verdict = handshake.next(settings, batch, yield* exchange(connection, session, run, settings, batch))
     run.whyCut = undefined
-    if (verdict._tag === "Refused") return yield* refusalEnd(connection, verdict)
+    if (verdict._tag === "Refused") {
+      const end = refusalEnd(connection, verdict)
+      settings = { ...settings, marker: freshMarker() }
+      const again = handshake.onceMore(settings, batch, verdict)
+      if (again === undefined || connection.now() >= loadingUntil) return yield* end
+      connection.putOff(end)
+      yield* Effect.sleep(LOADING_MILLIS)
+      batch = again
+      continue
+    }
     // The same would be said of each lease.
     if (verdict.warning !== undefined && connection.kind === "shared") {
       yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)
@@ -260,7 +274,7 @@ const settingsOf = (
     libraryVersion,
     onConnect,
     role,
-    marker: randomBytes(8).toString("hex"),
+    marker: freshMarker(),
     isPlain: greeting.isPlain
   }
 }
@@ -306,7 +320,6 @@ const reach = Effect.fnUntraced(function* (
   const credentials = yield* readCredentials(connection)
   const settings = settingsOf(connection, role, credentials)
   connection.secrets.add(settings.username, settings.password)
-  session.sought = role
   session.expiresAt = connection.now() + credentials.lifeMillis
   const wire = new Wire(decoder, (bytes, at) => session.inbound(bytes, at))
   const { options } = connection
@@ -318,6 +331,7 @@ const reach = Effect.fnUntraced(function* (
   yield* Process.fork(reader(connection, session, run, wire, target).pipe(endsSession(session)), { label: "reader" })
   yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
   yield* shakeHands(connection, session, run, settings)
+  session.sought = role
   const renewed = keepAuthenticated(connection, session, credentials, readCredentials(connection))
   if (credentials.lifeMillis !== Infinity) yield* Process.fork(renewed, { label: "credentials" })
 })
