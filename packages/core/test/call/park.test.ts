@@ -48,7 +48,7 @@ const makeBench = Effect.gen(function* () {
       due += text.split("*").length - 1
       return true
     },
-    drained: Effect.void
+    whenDrained: (then: () => void) => then()
   }
   let session: Session | undefined = undefined
   const start = Effect.gen(function* () {
@@ -56,7 +56,7 @@ const makeBench = Effect.gen(function* () {
     session = next
     due = 0
     connection.starting(next)
-    yield* Effect.forkScoped(next.writer(sink), { startImmediately: true })
+    next.attach(sink)
     connection.ready(next)
   })
   yield* Effect.forkScoped(connection.deadlines.run, { startImmediately: true })

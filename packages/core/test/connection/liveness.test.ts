@@ -284,7 +284,7 @@ describe("law 1: a call that was given up does not keep a silent session alive",
     Effect.gen(function* () {
       const { call, connection, start } = yield* makeParts()
       const { session } = start()
-      yield* submit(session.writer({ upToDate: true, write: () => true, drained: Effect.void }))
+      session.attach({ upToDate: true, write: () => true, whenDrained: (then: () => void) => then() })
       connection.ready(session)
       const patient = call("PATIENT", 0, 1, Infinity)
       connection.submit(patient)

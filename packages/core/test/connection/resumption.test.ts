@@ -94,9 +94,7 @@ describe("The callers of a batch in two groups", () => {
     const session = new Session(owner, { inFlightCommands: 100, inFlightBytes: 10_000 }, Resp.makeDecoder(), hooks)
     const writes: Array<string> = []
     const write = (chunks: ReadonlyArray<string | Uint8Array>) => writes.push(chunks.join("")) > 0
-    yield* Effect.forkScoped(session.writer({ upToDate: true, write, drained: Effect.void }), {
-      startImmediately: true
-    })
+    session.attach({ upToDate: true, write, whenDrained: (then: () => void) => then() })
     session.opens("ready")
     const calls: Array<Call> = []
     const submit = (name: string, resumed: () => void = () => {}): void => {

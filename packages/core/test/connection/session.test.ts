@@ -22,7 +22,7 @@ describe("law 1: no call gets a reply that came before it was written", () => {
       const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
       const socket = new Written()
       wire.attach(socket)
-      yield* submit(session.writer(wire))
+      session.attach(wire)
       connection.ready(session)
       // The reader is held up elsewhere: it has not pulled yet.
       const surplus = Buffer.from("+SURPLUS\r\n")
@@ -124,7 +124,7 @@ describe("law 2: what was not handed to an open socket is unsent", () => {
       const wire = new Wire(decoder, (bytes) => session.inbound(bytes))
       const socket = new Written()
       wire.attach(socket)
-      yield* submit(session.writer(wire))
+      session.attach(wire)
       connection.ready(session)
       socket.emit("end")
       connection.submit(call("INCR"))
@@ -142,8 +142,8 @@ describe("law 4: one session's end is not another's", () => {
       const { call, connection, outcomes, start } = yield* makeParts({ whenDown: "fail" })
       const old = start().session
       connection.ready(old)
-      const sink = { upToDate: true, write: () => true, drained: Effect.void }
-      yield* submit(old.writer(sink))
+      const sink = { upToDate: true, write: () => true, whenDrained: (then: () => void) => then() }
+      old.attach(sink)
       connection.submit(call("GET", REPEATABLE))
       connection.submit(call("INCR"))
       yield* Effect.yieldNow
@@ -152,7 +152,7 @@ describe("law 4: one session's end is not another's", () => {
       const next = start().session
       const texts: Array<string> = []
       const write = (chunks: ReadonlyArray<string | Uint8Array>) => texts.push(chunks.join("")) > 0
-      yield* submit(next.writer({ ...sink, write }))
+      next.attach({ ...sink, write })
       connection.ready(next)
       old.die(lost)
       yield* Effect.yieldNow
@@ -176,7 +176,7 @@ describe("law 1: nobody waits behind a call that is gone", () => {
         const { session } = start()
         const texts: Array<string> = []
         const write = (chunks: ReadonlyArray<string | Uint8Array>) => texts.push(chunks.join("")) > 0
-        yield* submit(session.writer({ upToDate: true, write, drained: Effect.void }))
+        session.attach({ upToDate: true, write, whenDrained: (then: () => void) => then() })
         yield* submit(connection.deadlines.run)
         connection.ready(session)
         connection.submit(call("A"))

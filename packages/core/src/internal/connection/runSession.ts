@@ -24,7 +24,7 @@ import { encoder } from "../call/encoding.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import { queueMicrotask, readFirst, startTimer, withinTime } from "../turns.ts"
 import { lifetimeOf } from "../options/kinds.ts"
-import { Session } from "./session.ts"
+import { defective, Session } from "./session.ts"
 import type { Inbound, Phase, SessionHooks } from "./session.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
@@ -99,9 +99,7 @@ const endOf = (exit: Exit.Exit<unknown, SessionEnd>): SessionEnd => {
   if (Exit.isSuccess(exit)) return disconnected("the session has ended")
   const fail = exit.cause.reasons.find(Cause.isFailReason)
   if (fail !== undefined) return fail.error
-  return Cause.hasInterruptsOnly(exit.cause)
-    ? shutdown
-    : sessionEnd({ kind: "disconnected", detail: "a defect in the session", permanent: false, cause: exit.cause })
+  return Cause.hasInterruptsOnly(exit.cause) ? shutdown : defective(exit.cause)
 }
 
 const endsSession = (session: Session) =>
@@ -297,7 +295,7 @@ const locate = (connection: Connection): Effect.Effect<Located, SessionEnd> => {
   })
 }
 
-/** Dials and shakes hands. Reader and writer live in the scope of the process, so they go on while it terminates. */
+/** Dials and shakes hands. The reader lives in the scope of the process, so it goes on while that terminates. */
 const establish = Effect.fnUntraced(function* (
   connection: Connection,
   session: Session,
@@ -329,7 +327,7 @@ const reach = Effect.fnUntraced(function* (
     connection.handshaking()
   })
   yield* Process.fork(reader(connection, session, run, wire, target).pipe(endsSession(session)), { label: "reader" })
-  yield* Process.fork(session.writer(wire).pipe(endsSession(session)), { label: "writer" })
+  session.attach(wire)
   yield* shakeHands(connection, session, run, settings)
   session.sought = role
   const renewed = keepAuthenticated(connection, session, credentials, readCredentials(connection))

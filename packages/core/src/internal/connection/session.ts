@@ -3,12 +3,12 @@
  * reason, the supervisor starts the next.
  *
  * ```
- *   mailbox ──take──▶ [writer fiber] ──▶ socket ──▶ [reader fiber: Stream of decoded replies] ──▶ dispatch ──▶ callers
- *                          │                                                                        ▲
- *                          └────────────────────────── in-flight list (in order) ──────────────────┘
+ *   mailbox ──take──▶ flush ──▶ socket ──▶ [reader fiber: Stream of decoded replies] ──▶ dispatch ──▶ callers
+ *                       │                                                                   ▲
+ *                       └─────────────────────── in-flight list (in order) ─────────────────┘
  * ```
  *
- * All its state is in this class. It dies in one place, `die`. Reader, writer, handshake, health check and supervisor all call
+ * All its state is in this class. It dies in one place, `die`. Reader, handshake, health check and supervisor all call
  * it; the first call wins, and the calls in flight go back to the connection.
  *
  * Callers are resumed synchronously by Effect, so their code runs inside of `dispatch`. Hence the order there: first all
@@ -18,7 +18,7 @@
  */
 import { EntryList } from "@relive/otp/Mailbox"
 import * as Arr from "effect/Array"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Resp from "../../Resp.ts"
 import { asItCame, BARRIER, BLOCKING, BYTES, Call, INTERNAL, REDIRECTABLE, REPEATABLE } from "../call/call.ts"
@@ -26,20 +26,20 @@ import type { Answer, ReplyReducer } from "../call/call.ts"
 import { preciseMillis } from "../clock.ts"
 import { saysNotServing, saysReplica } from "../commands/serverErrors.ts"
 import { Batch, isSpoiled } from "../resp/encoder.ts"
-import { afterPoll, nextTurn, queueMicrotask } from "../turns.ts"
+import { afterPoll, queueMicrotask, setImmediate } from "../turns.ts"
 import { Resumption, SMALLEST_POPULATION } from "./resumption.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { Chunks, SessionEnd } from "../transport/sessionEnd.ts"
 
 /**
- * The output of a session. `write` is `false` when the next one has to wait for `drained`. `upToDate`: it is open, and
+ * The output of a session. `write` is `false` when the next one has to wait: `whenDrained` calls back when it may come. `upToDate`: it is open, and
  * nothing has come in that the session was not told of. While it is not, nothing is written: a call behind a reply that nobody
  * waits for would be given that reply, and one behind the end would be lost.
  */
 export interface Sink {
   readonly upToDate: boolean
   readonly write: (chunks: Chunks) => boolean
-  readonly drained: Effect.Effect<void>
+  readonly whenDrained: (then: () => void) => void
 }
 
 /** The parts of its connection that a session needs. */
@@ -187,7 +187,9 @@ export class Session {
   /** When the bytes came in whose replies are dispatched next, and since when there was nothing to do before; 0 for not known. */
   private readAt = 0
   private idleSince = 0
-  private parked: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+  private writing = false
+  /** Something has to happen first: the socket drains, or others have had their turn. */
+  private stalled = false
   /** Calls in flight that want bytes, and where the decoder is among the calls while there are any. */
   private bytesCalls = 0
   private cursor: Call | undefined = undefined
@@ -223,8 +225,8 @@ export class Session {
   /** Something may be there to write. Called after every submission, so it costs next to nothing when there is not. */
   submitted(): void {
     // While replies are dispatched the callers submit their next commands: those go out together.
-    if (this.dispatching || this.parked === undefined || this.flushScheduled) return
-    if (this.inFlight.head === undefined) return this.resumeWriter()
+    if (this.dispatching || this.writing || this.flushScheduled) return
+    if (this.inFlight.head === undefined) return this.flush()
     this.flushScheduled = true
     queueMicrotask(this.onMicrotask)
   }
@@ -232,47 +234,54 @@ export class Session {
   /** Writes a command of the connection's own, before the mailbox is looked at. */
   submitInternal(call: Call): void {
     this.internal.push(call)
-    if (!this.dispatching) this.resumeWriter()
+    if (!this.dispatching) this.flush()
   }
 
   private readonly onMicrotask = (): void => {
     this.flushScheduled = false
-    this.resumeWriter()
+    this.flush()
   }
 
-  /** Lets the parked writer go on; it takes what there is, writes and parks again before this returns. */
-  private resumeWriter(): void {
-    const parked = this.parked
-    if (parked === undefined || !this.hasWork()) return
-    this.parked = undefined
-    parked(Exit.void)
+  /** From now on it writes to `sink`. */
+  attach(sink: Sink): void {
+    this.sink = sink
+    this.flush()
   }
 
-  /** Parks the writer until there is something to write. */
-  private readonly park: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    // The writer may have been made to yield on its way here.
-    if (this.hasWork()) return resume(Exit.void)
-    this.parked = resume
-    return Effect.sync(() => {
-      this.parked = undefined
-    })
-  })
+  private readonly goOn = (): void => {
+    this.stalled = false
+    this.flush()
+  }
 
   /**
-   * The writer fiber: writes all that is there in one go, heeds the socket's back-pressure, parks. Taking calls and handing
-   * them to the socket is one step, so that "written" means just that; callers whose time was over are told after it.
+   * Writes all that is there, and heeds the socket's back-pressure. Taking calls and handing them to the socket is one step, so
+   * that "written" means just that; callers whose time was over are told after it.
    */
-  writer(sink: Sink): Effect.Effect<never> {
-    this.sink = sink
-    const step = Effect.suspend(() => {
-      const expired: Array<Call> = []
-      const chunks = this.takeBatch(expired)
-      const wantsMore = chunks === undefined || this.write(sink, chunks)
-      for (const call of expired) this.owner.expire(call)
-      if (!wantsMore) return sink.drained
-      return expired.length < BATCH_EXPIRED ? this.park : nextTurn
-    })
-    return Effect.forever(step, { disableYield: true })
+  private flush(): void {
+    const sink = this.sink
+    if (sink === undefined || this.writing || this.stalled || !this.hasWork()) return
+    this.writing = true
+    try {
+      // It goes through here for callers of their own turn: a fiber that waits to write would cost as much as the rest of a call.
+      while (!this.stalled && this.hasWork()) this.writeBatch(sink)
+    } catch (defect) {
+      this.die(defective(defect))
+    } finally {
+      this.writing = false
+    }
+  }
+
+  private writeBatch(sink: Sink): void {
+    const expired: Array<Call> = []
+    const chunks = this.takeBatch(expired)
+    if (chunks !== undefined && !this.write(sink, chunks)) {
+      this.stalled = true
+      sink.whenDrained(this.goOn)
+    }
+    for (const call of expired) this.owner.expire(call)
+    if (this.stalled || expired.length < BATCH_EXPIRED) return
+    this.stalled = true
+    setImmediate(this.goOn)
   }
 
   private write(sink: Sink, chunks: Chunks): boolean {
@@ -322,7 +331,7 @@ export class Session {
       this.looking = false
       this.mustLook = false
       this.lookedAt = this.owner.now()
-      this.resumeWriter()
+      this.flush()
     })
   }
 
@@ -523,7 +532,7 @@ export class Session {
     } finally {
       this.dispatching = false
     }
-    this.resumeWriter()
+    this.flush()
   }
 
   private expectBytes(): void {
@@ -635,7 +644,6 @@ export class Session {
     if (this.phase === "ended") return
     this.phase = "ended"
     this.end = end
-    this.parked = undefined
     this.hooks.destroy()
     this.owner.ended(this, end)
     // Callers that wait for these wait for the end as well: they had no reply.
@@ -669,6 +677,10 @@ const unexpectedReply = sessionEnd({
   detail: "the server sent a reply that no command was waiting for",
   permanent: false
 })
+
+/** A mistake of ours: it ends this session alone. */
+export const defective = (cause: unknown): SessionEnd =>
+  sessionEnd({ kind: "disconnected", detail: "a defect in the session", permanent: false, cause })
 
 const brokenState = sessionEnd({
   kind: "protocol",

@@ -71,7 +71,7 @@ export class Wire {
   /** Bytes since the last rest. */
   private slice = 0
   private waiter: ((pulled: Pulled) => void) | undefined = undefined
-  private onDrain: ((exit: Exit.Exit<void>) => void) | undefined = undefined
+  private onDrain: (() => void) | undefined = undefined
 
   /** `decoder` must be one for volatile chunks. */
   constructor(decoder: Resp.Decoder<Resp.Reply>, onInbound: OnInbound) {
@@ -185,24 +185,21 @@ export class Wire {
     return this.failure === undefined && this.decoded.length === 0 && this.socket?.destroyed !== true
   }
 
-  /** Hands chunks to the socket. `false`: it should get no more before `drained` has ended. */
+  /** Hands chunks to the socket. `false`: it should get no more before `whenDrained` has called back. */
   write(chunks: Chunks): boolean {
     return this.socket !== undefined && writeAll(this.socket, chunks)
   }
 
-  /** Waits until the socket wants more, or is gone. */
-  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    if (this.socket?.writableNeedDrain !== true || this.failure !== undefined) return resume(Exit.void)
-    this.onDrain = resume
-    return Effect.sync(() => {
-      this.onDrain = undefined
-    })
-  })
+  /** Calls back once, when the socket wants more or is gone. */
+  whenDrained(then: () => void): void {
+    if (this.socket?.writableNeedDrain !== true || this.failure !== undefined) return then()
+    this.onDrain = then
+  }
 
   private drain(): void {
     const onDrain = this.onDrain
     this.onDrain = undefined
-    onDrain?.(Exit.void)
+    onDrain?.()
   }
 }
 
