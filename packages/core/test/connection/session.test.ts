@@ -136,6 +136,50 @@ describe("law 2: what was not handed to an open socket is unsent", () => {
   )
 })
 
+describe("what a session writes", () => {
+  it.effect("goes on when a full socket has drained, and not before", () =>
+    Effect.gen(function* () {
+      const { call, connection, start } = yield* makeParts()
+      const { session } = start()
+      const texts: Array<string> = []
+      const waiting: Array<() => void> = []
+      session.attach({
+        upToDate: true,
+        write: (chunks) => texts.push(chunks.join("").trim().slice(-1)) < 0,
+        whenDrained: (then) => waiting.push(then)
+      })
+      connection.ready(session)
+      for (const name of ["A", "B", "C"]) connection.submit(call(name))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual([texts, waiting.length, connection.queued], [["A"], 1, 2])
+      waiting.shift()?.()
+      assert.deepStrictEqual([texts, waiting.length, connection.queued], [["A", "C"], 1, 0])
+      session.die(lost)
+      waiting.shift()?.()
+      assert.deepStrictEqual(texts, ["A", "C"])
+    })
+  )
+
+  it.effect("ends it alone when a write throws: its caller is told, and not by an exception", () =>
+    Effect.gen(function* () {
+      const { call, connection, outcomes, start } = yield* makeParts()
+      const { session } = start()
+      session.attach({
+        upToDate: true,
+        write: () => {
+          throw new Error("no memory")
+        },
+        whenDrained: () => {}
+      })
+      connection.ready(session)
+      connection.submit(call("INCR"))
+      assert.strictEqual(session.end?.detail, "a defect in the session")
+      assert.strictEqual(connection.state, "backoff")
+      assert.strictEqual(outcomes[0]?._tag, "Failure")
+    })
+  )
+})
+
 describe("law 4: one session's end is not another's", () => {
   it.effect("a session that ends after the next one has started leaves that one alone, and gives it its reads", () =>
     Effect.gen(function* () {

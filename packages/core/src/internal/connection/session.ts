@@ -255,14 +255,14 @@ export class Session {
 
   /**
    * Writes all that is there, and heeds the socket's back-pressure. Taking calls and handing them to the socket is one step, so
-   * that "written" means just that; callers whose time was over are told after it.
+   * that "written" means just that; callers whose time was over are told after it. It runs in the turn of whoever submits: a fiber
+   * that waits for something to write costs memory while it waits, and each lone call a resumption.
    */
   private flush(): void {
     const sink = this.sink
     if (sink === undefined || this.writing || this.stalled || !this.hasWork()) return
     this.writing = true
     try {
-      // It goes through here for callers of their own turn: a fiber that waits to write would cost as much as the rest of a call.
       while (!this.stalled && this.hasWork()) this.writeBatch(sink)
     } catch (defect) {
       this.die(defective(defect))
