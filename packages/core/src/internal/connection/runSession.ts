@@ -345,10 +345,11 @@ const watchHealth = (connection: Connection, session: Session, context: Context.
     permanent: false
   })
   const { clock } = connection
-  // Our own event loop may have been held up: what has come in meanwhile is read before a session is given up.
+  // Our own event loop may have been held up: what has come in meanwhile is read before a session is given up. What stands
+  // between us and the server in this very program, a relay say, has turns of its own to pass it on.
   const lookAgain = Effect.andThen(
     Effect.andThen(
-      Effect.yieldNow,
+      Effect.andThen(Effect.yieldNow, Effect.yieldNow),
       readFirst(clock, interval, () => session.received)
     ),
     Effect.sync(() => (session.checkHealth(interval) > 0 ? look() : session.die(silent)))
