@@ -77,6 +77,8 @@ export interface RedisConnection {
   readonly endSession: (detail: string) => void
   /** The same for this connection alone. */
   readonly redial: (detail: string) => void
+  /** Ends the present session, if there is one, when all that was written is answered: nothing is lost by it. A lease is not handed out again. */
+  readonly leave: (detail: string) => void
   /** Where the session is, or the last one was; the label of the resolver before there was one. */
   readonly address: string
   /** Waits for the first session; fails with why it could not be had. */

@@ -29,6 +29,7 @@ const connection = (load: { queued: number; inFlight: number }): RedisConnection
   silentMillis: 0,
   endSession: () => {},
   redial: () => {},
+  leave: () => {},
   address: "test",
   awaitFirst: Effect.void,
   beginClose: () => {}

@@ -288,6 +288,34 @@ describe("Sentinels", () => {
     })
   )
 
+  it.live("a replica that cannot be reached is left for another place, and preferred again when it is back", () =>
+    Effect.gen(function* () {
+      const primary = yield* fakeServer("primary")
+      const replica = yield* fakeServer("replica", "slave")
+      const other = yield* fakeServer("other", "slave")
+      const gone = yield* closedPort
+      const known = knowing(primary.port, { replicas: [{ port: gone }] })
+      const sentinel = yield* fakeSentinel(known)
+      const program = Effect.gen(function* () {
+        // The Sentinel has not found it down yet.
+        assert.strictEqual(yield* who, "primary")
+        known.replicas = [{ port: gone }, { port: replica.port }]
+        yield* known.announce("+slave", `slave x 127.0.0.1 ${replica.port} @ mymaster 127.0.0.1 ${primary.port}`)
+        yield* Effect.repeat(who, { until: (name) => name === "replica" })
+        yield* replica.stop
+        assert.strictEqual(yield* who, "primary")
+        yield* replica.start
+        yield* known.announce("+reboot", `slave x 127.0.0.1 ${replica.port} @ mymaster 127.0.0.1 ${primary.port}`)
+        yield* Effect.repeat(who, { until: (name) => name === "replica" })
+      })
+      yield* Effect.provide(program, under([sentinel], {}, { role: "preferReplica" }))
+      known.replicas = [{ port: gone }, { port: other.port }, { port: gone }]
+      for (let times = 0; times < 10; times++) {
+        assert.strictEqual(yield* Effect.provide(who, under([sentinel], {}, { role: "replica" })), "other")
+      }
+    })
+  )
+
   it.live("learns of others, and asks them when its own are gone", () =>
     Effect.gen(function* () {
       const primary = yield* fakeServer("primary")

@@ -739,6 +739,12 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.circle.tell(this, { _tag: "Moved", detail, onlyLeases: false })
   }
 
+  leave(detail: string): void {
+    if (this.session === undefined) return
+    if (this.kind === "leased") this.session.retired = true
+    else this.session.leave(moved(detail))
+  }
+
   redial(detail: string): void {
     this.session?.die(moved(detail))
     this.dialAtOnce()

@@ -23,7 +23,7 @@ import * as Resp from "../../Resp.ts"
 import { gather } from "./gather.ts"
 import { readEpoch, readEvent, readNamed, readServers } from "./replies.ts"
 import type { Described } from "./replies.ts"
-import { candidates, nameOf, Roster } from "./roster.ts"
+import { nameOf, Roster } from "./roster.ts"
 import type { View } from "./roster.ts"
 
 /** The channels that tell of what may change where a connection belongs. */
@@ -40,6 +40,9 @@ export const channels = [
   "+role-change",
   "+sentinel"
 ] as const
+
+/** Those after which a server may be used that could not be before. */
+const returns: ReadonlySet<string> = new Set(["+slave", "-sdown", "+reboot"])
 
 /** Why no server was found: what each Sentinel said. */
 export class NotFound extends AggregateError {}
@@ -131,7 +134,7 @@ export class SentinelGroup implements Resolver {
       this.sent(connection, undefined)
       this.seek()
       return Effect.onError(
-        this.find((view) => this.locate(view, connection)),
+        this.find((view, now) => this.locate(view, connection, now)),
         () => Effect.sync(() => this.sent(connection, nowhere))
       )
     })
@@ -141,7 +144,7 @@ export class SentinelGroup implements Resolver {
   }
 
   /** Asks the Sentinels, believes the best of their views, and uses it in the same step: nothing can be heard in between. */
-  private readonly find = <A>(use: (view: View) => Effect.Effect<A, Error>): Effect.Effect<A, Error> =>
+  private readonly find = <A>(use: (view: View, now: number) => Effect.Effect<A, Error>): Effect.Effect<A, Error> =>
     Effect.suspend(() => {
       const { epoch } = this.roster
       const gathered = gather(this.roster.order, this.ask, (views) => this.roster.isEnough(views), {
@@ -155,16 +158,16 @@ export class SentinelGroup implements Resolver {
         const best = this.roster.best(replies, now)
         if (best !== undefined) {
           this.believed(best, before)
-          return use(best)
+          return use(best, now)
         }
         // Where a switch has overtaken them, they are asked again.
         return this.roster.epoch > epoch ? this.find(use) : Effect.fail(this.notFound(replies, failures))
       })
     })
 
-  private locate(view: View, connection: RedisConnection): Effect.Effect<Located, Error> {
+  private locate(view: View, connection: RedisConnection, now: number): Effect.Effect<Located, Error> {
     const { group, role } = this.options
-    const [chosen] = candidates(view, role, this.random())
+    const [chosen] = this.roster.candidates(view, role, this.random(), now)
     if (chosen === undefined) {
       const known = view.replicas.length
       const detail = `${group} has no replica that is up and in sync (${known} ${known === 1 ? "is" : "are"} known)`
@@ -174,7 +177,10 @@ export class SentinelGroup implements Resolver {
     return Effect.succeed({
       endpoint: { _tag: "Tcp", ...chosen },
       role: chosen === view.primary ? "primary" : "replica",
-      rejected: () => this.roster.mistrust(view.sentinel)
+      rejected: () => {
+        this.roster.mistrust(view.sentinel)
+        this.roster.avoid(chosen, now)
+      }
     })
   }
 
@@ -276,15 +282,34 @@ export class SentinelGroup implements Resolver {
           // A server that was not found may be found now.
           this.wake(`Sentinel ${nameOf(node.endpoint)} can be asked`)
           // It may be stale, or all of them were set up again: they know together.
-          return this.roster.isBelieved(view) ? Effect.void : Effect.ignore(this.find(() => Effect.void))
+          return this.roster.isBelieved(view)
+            ? Effect.flatMap(Clock.currentTimeMillis, (now) => this.prefer(view, now))
+            : Effect.ignore(this.find(this.prefer))
         })
     })
 
   /** A message of a Sentinel: `kind` is its channel. */
   readonly told = (node: SentinelNode, kind: string, payload: string): Effect.Effect<void> => {
     const event = readEvent(kind, payload)
-    return event === undefined || event.group !== this.options.group ? Effect.void : this.look(node)
+    if (event === undefined || event.group !== this.options.group) return Effect.void
+    const isBack = event._tag === "Change" && returns.has(kind)
+    // A user's function, which may throw: the look says so.
+    const welcomed = Effect.try(() => isBack && this.roster.welcome(this.options.mapAddress(event.address)))
+    return Effect.andThen(Effect.ignore(welcomed), this.look(node))
   }
+
+  /** A replica is preferred to the primary also when it comes late: what is at the primary goes there, without any loss. */
+  private readonly prefer = (view: View, now: number): Effect.Effect<void> =>
+    Effect.sync(() => {
+      const { group, role } = this.options
+      const [wanted] = this.roster.candidates(view, role, this.random(), now)
+      if (role !== "preferReplica" || wanted === view.primary) return
+      for (const [connection, place] of Arr.fromIterable(this.connections)) {
+        if (place === nameOf(view.primary) && connection.state === "ready") {
+          connection.leave(`${group} has a replica again`)
+        }
+      }
+    })
 
   /** When the group has another primary now, what points elsewhere ends at once, and is dialled where it belongs. */
   private believed(view: View, before: Address | undefined): void {

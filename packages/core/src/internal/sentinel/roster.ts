@@ -19,6 +19,9 @@ import type { Described } from "./replies.ts"
 /** How long nothing but stale views must have come for one of them to be used. */
 const STALE_MILLIS = 15_000
 
+/** How long a server that could not be used is wanted less than the others. */
+const AVOIDED_MILLIS = 5_000
+
 /** A Sentinel more than this is not learned. */
 const MAX_SENTINELS = 32
 
@@ -49,6 +52,8 @@ export class Roster {
   private readonly ids = new Map<string, string>()
   /** The highest epoch that each has told of, by its name. */
   private readonly told = new Map<string, number>()
+  /** Until when a server is wanted less, by its name. */
+  private readonly avoided = new Map<string, number>()
   private staleSince: number | undefined = undefined
   /** The epoch of the view that was believed last, and its primary. */
   epoch = -1
@@ -98,6 +103,38 @@ export class Roster {
   /** It was wrong, or silent: ask it last. */
   mistrust(node: SentinelNode): void {
     this.nodes = [...this.nodes.filter((other) => other !== node), node]
+  }
+
+  /** A server could not be reached, or was another one: the others are better for a while. */
+  avoid(address: Address, now: number): void {
+    for (const [name, until] of this.avoided) if (until <= now) this.avoided.delete(name)
+    this.avoided.set(nameOf(address), now + AVOIDED_MILLIS)
+  }
+
+  /** A server is there again. */
+  welcome(address: Address): void {
+    this.avoided.delete(nameOf(address))
+  }
+
+  /**
+   * The servers of a view that fit the role, the most wanted first. `pick` is from [0, 1): replicas share the load. Sentinels find a
+   * replica down only after a while, and not at all from here: so those that could not be used come last.
+   */
+  candidates(view: View, role: ResolvedSentinel["role"], pick: number, now: number): ReadonlyArray<Address> {
+    const { primary } = view
+    if (role === "primary") return [primary]
+    // In a failover its leader still lists the new primary among the replicas.
+    const usable = view.replicas
+      .filter((replica) => isUsable(replica) && !isSame(replica.address, primary))
+      .map(({ address }) => address)
+    const first = Math.floor(pick * usable.length)
+    const replicas = [...usable.slice(first), ...usable.slice(0, first)]
+    const isAvoided = (address: Address) => (this.avoided.get(nameOf(address)) ?? -Infinity) > now
+    return [
+      ...replicas.filter((address) => !isAvoided(address)),
+      ...(role === "replica" ? [] : [primary]),
+      ...replicas.filter(isAvoided)
+    ]
   }
 
   /** It was the first to tell of a switch: ask it first. */
@@ -167,21 +204,4 @@ export class Roster {
     const hasGoneBack = ({ epoch, sentinel }: View) => this.told.get(nameOf(sentinel.endpoint)) !== epoch
     return this.isMajority(views.filter((view) => isSame(view.primary, best.primary) && hasGoneBack(view)))
   }
-}
-
-/** The servers that fit the role, the most wanted first. `pick` is from [0, 1): replicas share the load. */
-export const candidates = (
-  view: View,
-  role: "primary" | "replica" | "preferReplica",
-  pick: number
-): ReadonlyArray<Address> => {
-  const { primary } = view
-  if (role === "primary") return [primary]
-  // In a failover its leader still lists the new primary among the replicas.
-  const usable = view.replicas
-    .filter((replica) => isUsable(replica) && !isSame(replica.address, primary))
-    .map(({ address }) => address)
-  const first = Math.floor(pick * usable.length)
-  const replicas = [...usable.slice(first), ...usable.slice(0, first)]
-  return role === "replica" ? replicas : [...replicas, primary]
 }
