@@ -236,6 +236,12 @@ export interface Decoder<A> {
   /** Bytes read so far. */
   readonly position: number
   /**
+   * The memory in which the rest of a large string is going to be, while one is being put together. Bytes of the stream that are
+   * read into the beginning of it, and pushed as that part of it, are not copied. Nobody has to read there. It holds until the
+   * next `push` or `abandon`: then ask again.
+   */
+  readonly room: Uint8Array | undefined
+  /**
    * For streams whose replies are decoded differently: asked at the first byte of a reply whose mode matters, or of the
    * attributes before it, at most once per reply, with the reply's number in the stream (from 0, pushes not counted): is it decoded as bytes? It runs inside
    * the decoder, so it must only look something up. While it is null, which costs nothing, `decode` of the options holds.

@@ -120,6 +120,32 @@ describe("large bulks", () => {
     allocations.mockRestore()
   })
 
+  it("begin in the memory of the one before: bytes take no fresh memory but their own", () => {
+    const allocations = vi.spyOn(Buffer, "allocUnsafeSlow")
+    const decoder = Resp.makeDecoder({ decode: "bytes", volatile: true })
+    const data = pattern(2 ** 20)
+    for (const size of [65_536, 16_384]) {
+      for (const round of [1, 2]) {
+        allocations.mockClear()
+        const out: Array<Resp.Decoded<Resp.Reply>> = []
+        for (const chunk of pieces(wireOf(data), size)) decoder.push(chunk, out)
+        assert.isTrue(data.equals(bytesAt(out, 0)))
+        if (round === 2) assert.deepStrictEqual(allocations.mock.calls, [[data.length]])
+      }
+    }
+    allocations.mockRestore()
+  })
+
+  it("take no memory because a header promised it, where memory is lent", () => {
+    const allocations = vi.spyOn(Buffer, "allocUnsafeSlow")
+    const decoders = Array.from({ length: 20 }, () => Resp.makeDecoder({ decode: "bytes", volatile: true }))
+    for (const decoder of decoders) decoder.push(Buffer.from(`$${2 ** 22}\r\n${"x".repeat(1000)}`), [])
+    // What is spare is lent to one of them.
+    const sizes = allocations.mock.calls.map(([size]) => size)
+    assert.isAtMost(Math.max(...sizes), 16 * 1024)
+    allocations.mockRestore()
+  })
+
   it("take at most 2.3 times their size while they come", () => {
     const size = 32 * 2 ** 20
     const chunk = Buffer.alloc(65_536, 97)
@@ -136,6 +162,112 @@ describe("large bulks", () => {
     assert.strictEqual(bytesAt(out, 0).length, size)
     // The chunks themselves are garbage, but not yet collected: up to their sum comes on top.
     assert.isBelow(peak, size * 3.3)
+  })
+})
+
+/**
+ * Reads a stream as a socket does that asks where to put what comes: into the decoder's room, or into memory that is used again.
+ * Returns how many bytes came by each way.
+ */
+class Reading {
+  byRoom = 0
+  byMemory = 0
+  readonly out: Array<Resp.Decoded<Resp.Reply>> = []
+  readonly decoder: Resp.Decoder<Resp.Reply>
+  private readonly memory = Buffer.alloc(65_536)
+  private readonly wire: Uint8Array
+  private at = 0
+
+  constructor(wire: Uint8Array, decode: "text" | "bytes") {
+    this.wire = wire
+    this.decoder = Resp.makeDecoder({ decode, volatile: true })
+  }
+
+  get over(): boolean {
+    return this.at === this.wire.length
+  }
+
+  /** One read of at most `most` bytes. */
+  step(most: number): void {
+    const { room } = this.decoder
+    const place = room ?? this.memory
+    const size = Math.min(most, place.length, this.wire.length - this.at)
+    place.set(this.wire.subarray(this.at, this.at + size))
+    this.at += size
+    if (room === undefined) this.byMemory += size
+    else this.byRoom += size
+    assert.isUndefined(this.decoder.push(place.subarray(0, size), this.out)?.message)
+    this.memory.fill(0x41)
+  }
+}
+
+describe("the room of a large bulk", () => {
+  const lengths = [10, 70_000, 200_000, 1_048_576, 64, 131_072, 600_001, 16_384, 65_535]
+  const values = lengths.map((length, index) => Buffer.from(pattern(length).map((byte) => (byte + index) & 0x7f)))
+  const wire = Buffer.concat(values.map(wireOf))
+
+  it("is where its bytes may be read to, however they come, and by several readers in turn", () => {
+    for (const most of [65_536, 1000, 30_000, 2 ** 30]) {
+      const readings = [
+        new Reading(wire, "bytes"),
+        new Reading(wire, "text"),
+        new Reading(wire, "bytes"),
+        new Reading(wire, "text")
+      ]
+      while (readings.some(({ over }) => !over)) {
+        for (const [index, reading] of readings.entries()) if (!reading.over) reading.step(most - index)
+      }
+      for (const { out } of readings) {
+        assert.strictEqual(out.length, values.length)
+        for (const [index, value] of values.entries()) {
+          const got = out[index]
+          const bytes = typeof got === "string" ? Buffer.from(got, "latin1") : Buffer.from(bytesAt(out, index))
+          assert.isTrue(bytes.equals(value), `${lengths[index]} by ${most}`)
+        }
+      }
+    }
+  })
+
+  it("takes most of it, and nothing of what follows", () => {
+    const reading = new Reading(Buffer.concat([wireOf(pattern(2 ** 20)), Buffer.from("+OK\r\n")]), "bytes")
+    assert.isUndefined(reading.decoder.room)
+    while (!reading.over) reading.step(2 ** 30)
+    assert.strictEqual(reading.out[1], "OK")
+    assert.isUndefined(reading.decoder.room)
+    assert.isAbove(reading.byRoom, 0.8 * 2 ** 20)
+  })
+
+  it("is no place for what lies elsewhere in it: that is moved to where it belongs", () => {
+    const reading = new Reading(wireOf(pattern(2 ** 20)), "bytes")
+    while (reading.decoder.room === undefined) reading.step(65_536)
+    const { decoder, out } = reading
+    const rest = wireOf(pattern(2 ** 20)).subarray(decoder.position)
+    const elsewhere = decoder.room?.subarray(1000, 2000) ?? assert.fail("no room")
+    elsewhere.set(rest.subarray(0, 1000))
+    decoder.push(elsewhere, out)
+    decoder.push(rest.subarray(1000), out)
+    assert.isTrue(pattern(2 ** 20).equals(bytesAt(out, 0)))
+  })
+
+  it("is no longer its own when the reply was given up: what is read there is passed", () => {
+    for (const decode of ["text", "bytes"] as const) {
+      const later = pattern(300_000).map((byte) => byte & 0x7f)
+      const reading = new Reading(Buffer.concat([wireOf(pattern(2 ** 20)), wireOf(later)]), decode)
+      while (reading.decoder.room === undefined) reading.step(65_536)
+      const given = reading.decoder.room
+      reading.decoder.abandon()
+      assert.isUndefined(reading.decoder.room)
+      // Node reads once more to where it was told before.
+      const { decoder, out } = reading
+      const rest = Buffer.concat([wireOf(pattern(2 ** 20)), wireOf(later)]).subarray(decoder.position)
+      given.set(rest.subarray(0, 65_536))
+      decoder.push(given.subarray(0, 65_536), out)
+      for (const chunk of pieces(rest.subarray(65_536), 65_536)) decoder.push(chunk, out)
+      assert.instanceOf(out[0], Resp.ReplyFailure)
+      const second = out[1]
+      const bytes = typeof second === "string" ? Buffer.from(second, "latin1") : Buffer.from(bytesAt(out, 1))
+      assert.isTrue(bytes.equals(later))
+    }
   })
 })
 

@@ -63,6 +63,35 @@ describe("reading in slices", () => {
     })
   )
 
+  it.effect("the rest of a large value is read to where it belongs, a slice at a time", () =>
+    Effect.gen(function* () {
+      const socket = new Paused()
+      const wire = new Wire(Resp.makeDecoder({ decode: "bytes", volatile: true }), () => undefined)
+      wire.attach(socket)
+      const { buffer, callback } = wire.onread
+      const place = () => (typeof buffer === "function" ? buffer() : buffer)
+      const shared = place()
+      const value = Buffer.alloc(2 ** 21, "the rest of it")
+      const stream = Buffer.concat([Buffer.from(`$${value.length}\r\n`), value, Buffer.from("\r\n+OK\r\n")])
+      let straight = 0
+      for (let at = 0; at < stream.length;) {
+        const to = place()
+        assert.isAtMost(to.length, MOST)
+        const size = Math.min(to.length, stream.length - at)
+        to.set(stream.subarray(at, at + size))
+        if (to !== shared) straight += size
+        callback(size, to)
+        at += size
+      }
+      assert.isAbove(straight, 0.8 * value.length)
+      assert.strictEqual(place(), shared)
+      const replies = yield* wire.pull
+      assert.isTrue(replies[0] instanceof Uint8Array && value.equals(replies[0]))
+      assert.strictEqual(replies[1], "OK")
+      socket.destroy()
+    })
+  )
+
   it.effect("a reader that is behind keeps it paused when the slice is over", () =>
     Effect.gen(function* () {
       const { read, socket, wire } = makeWire()

@@ -2,9 +2,12 @@
  * Puts together a long value that comes in many chunks.
  *
  * Nothing is allocated because a header promised it: the final buffer is made when an eighth of the value has come, so
- * never more than eight times what was received, and the rest is copied straight into it; with each chunk as much again of
- * what came before is moved there. So the work is spread over the chunks, no chunk makes more of it than it is long, and
- * the peak is 1.125 times the value.
+ * never more than eight times what was received, and the rest is copied straight into it, or read there to begin with
+ * (`room`); with each chunk as much again of what came before is moved there. So the work is spread over the chunks, no chunk
+ * makes more of it than it is long, and the peak is 1.125 times the value.
+ *
+ * Fresh memory is the dearest part of a large value: V8 is told of it, and collects its whole heap for every 64 MiB or less. So
+ * the beginning, and texts, are put together in memory that is used again.
  *
  * @internal
  */
@@ -18,12 +21,15 @@ const small = 16 * 1024
 
 const empty = new Uint8Array(0)
 
-/** The largest memory that is kept for the next text. */
+/** The largest memory that is kept for the next value. */
 const largestSpare = 4 * 1024 * 1024
 
+/** The largest beginning that is put together in one piece, as a piece is moved at once. */
+const largestHead = largestSpare / ahead
+
 /**
- * Memory for texts, which are copied out of it: a fresh buffer costs more than the copy. One for all connections, lent to the
- * value that is being put together.
+ * Memory for texts and for beginnings, which are copied out of it: a fresh buffer costs more than the copy. One for all
+ * connections, lent to the value that is being put together.
  */
 let spare: Uint8Array = empty
 
@@ -38,6 +44,10 @@ const borrow = (length: number): Uint8Array | undefined => {
 /** An uninitialised buffer with memory of its own. The caller overwrites all of it. */
 const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
 
+const giveBack = ({ buffer }: Uint8Array): void => {
+  if (buffer.byteLength > spare.length && buffer.byteLength <= largestSpare) spare = new Uint8Array(buffer)
+}
+
 /** The parts of one value. */
 export class BodyBuffer {
   /** Bytes so far. */
@@ -49,6 +59,8 @@ export class BodyBuffer {
   /** Where small pieces are copied together; the free part of the current segment. */
   private segment: Uint8Array = empty
   private used = 0
+  /** Memory that was lent for the beginning of the value. */
+  private lent: Uint8Array | undefined = undefined
   /** The final buffer, once it is made. */
   private whole: Uint8Array | undefined = undefined
 
@@ -66,11 +78,21 @@ export class BodyBuffer {
     }
     const piece = chunk.subarray(from, to)
     if (this.whole !== undefined) {
-      this.whole.set(piece, this.received)
+      if (!this.isInPlace(this.whole, piece)) this.whole.set(piece, this.received)
       this.move(this.whole, size)
     } else if (size >= small && kept) this.addPiece(piece)
-    else this.copy(piece)
+    else this.copy(piece, length)
     this.received += size
+  }
+
+  /** Where the rest of the value belongs, once that is known. */
+  get room(): Uint8Array | undefined {
+    return this.whole?.subarray(this.received)
+  }
+
+  /** Whether a piece was read into `room`. */
+  private isInPlace(whole: Uint8Array, piece: Uint8Array): boolean {
+    return piece.buffer === whole.buffer && piece.byteOffset === whole.byteOffset + this.received
   }
 
   /** The value, in memory of its own. The gather is empty afterwards. */
@@ -84,12 +106,13 @@ export class BodyBuffer {
 
   /** The memory of a value that was finished is not needed any more. */
   giveBack(value: Uint8Array): void {
-    const { buffer } = value
-    if (buffer.byteLength > spare.length && buffer.byteLength <= largestSpare) spare = new Uint8Array(buffer)
+    giveBack(value)
   }
 
   /** Drops what there is. */
   clear(): void {
+    if (this.lent !== undefined) giveBack(this.lent)
+    this.lent = undefined
     this.received = 0
     this.pieces = []
     this.segment = empty
@@ -104,18 +127,26 @@ export class BodyBuffer {
     this.pieces.push(piece)
   }
 
-  private copy(piece: Uint8Array): void {
+  private copy(piece: Uint8Array, length: number): void {
     let from = 0
     while (from < piece.length) {
       if (this.used === this.segment.length) {
         this.closeSegment()
-        this.segment = allocate(small)
+        this.segment = this.lend(length, piece.length) ?? allocate(small)
       }
       const size = Math.min(piece.length - from, this.segment.length - this.used)
       this.segment.set(piece.subarray(from, from + size), this.used)
       this.used += size
       from += size
     }
+  }
+
+  /** Memory for all that comes before the final buffer is made, if that is spare or not too much for what has come. */
+  private lend(length: number, size: number): Uint8Array | undefined {
+    const most = Math.ceil(length / ahead)
+    if (length < 0 || most > largestHead || this.lent !== undefined) return undefined
+    this.lent = borrow(most) ?? (most <= (this.received + size) * ahead ? allocate(most) : undefined)
+    return this.lent
   }
 
   private closeSegment(): void {

@@ -87,6 +87,9 @@ const maxElementCount = 2 ** 32 - 1
 const lineBytes = 128
 const longLineBytes = 4096
 
+/** The rest of a body that is worth a read of its own. A shorter one is copied: its read takes along what comes after it. */
+const leastRoom = 64 * 1024
+
 const empty = new Uint8Array(0)
 
 /** The settings of a parser. */
@@ -162,6 +165,11 @@ export class Parser<V> {
   /** How many replies have come, failed ones and those that nobody waits for among them. The reply that has begun has this number. */
   get replies(): number {
     return this.assembly.count
+  }
+
+  get room(): Uint8Array | undefined {
+    if (this.bodyLeft < leastRoom || this.state !== InBody) return undefined
+    return this.assembly.discarding ? undefined : this.gather.room
   }
 
   get nextBytes(): ((reply: number) => boolean) | null {

@@ -2,8 +2,8 @@
  * The wire: a Node socket on one side, decoded replies and written chunks on the other.
  *
  * A plain socket reads into one buffer that all connections of the program share (`onread`): the bytes are decoded before
- * the read returns, and what is kept of them is copied by the decoder. So reading allocates nothing but the replies. A
- * secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
+ * the read returns, and what is kept of them is copied by the decoder. So reading allocates nothing but the replies. The rest of
+ * a large value is read straight to where it belongs, when the decoder has made that (`room`). A secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
  * when it falls behind, the socket is paused, and the server feels it.
  *
  * Node reads a busy socket up to 32 times (2 MiB) in one turn of the event loop, and nothing else runs meanwhile. So the socket
@@ -51,9 +51,9 @@ const HIGH_WATER_BYTES = 1024 * 1024
 type OnInbound = (bytes: Uint8Array, at: number) => SessionEnd | undefined
 
 export class Wire {
-  /** For `Net.connect`: read into the shared buffer. */
+  /** For `Net.connect`: read into the shared buffer, or where the rest of a large value belongs. Node asks before each read. */
   readonly onread: Net.OnReadOpts = {
-    buffer: sharedBuffer,
+    buffer: () => this.decoder.room?.subarray(0, SLICE_BYTES) ?? sharedBuffer,
     callback: (bytes, buffer) => this.feed(buffer.subarray(0, bytes))
   }
 
