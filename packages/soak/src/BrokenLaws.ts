@@ -16,6 +16,7 @@ export interface Mutant {
 }
 
 const connection = "packages/core/src/internal/connection/connection.ts"
+const handshake = "packages/core/src/internal/connection/handshake.ts"
 const inbox = "packages/core/src/internal/pubsub/inbox.ts"
 const subscriber = "packages/core/src/internal/pubsub/subscriber.ts"
 const subscription = "packages/core/src/internal/pubsub/subscription.ts"
@@ -88,6 +89,27 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: connection,
     from: "const isNews = !session.retired\n",
     to: 'if (this.kind === "leased") return undefined\n    const isNews = !session.retired\n'
+  },
+  {
+    name: "any-shape",
+    breaks: "the handshake looks at errors only, and believes a reply of any shape",
+    file: handshake,
+    from: "if (hasShape(batch, index, reply)) return",
+    to: "if (hasShape(batch, index, reply) || batch.steps[index] !== undefined) return"
+  },
+  {
+    name: "any-marker",
+    breaks: "any text is taken for the marker that ends the handshake",
+    file: handshake,
+    from: 'return reply === (batch.marker ?? "PONG") || (reply === "PONG" && !batch.isStrict)',
+    to: 'return typeof reply === "string"'
+  },
+  {
+    name: "any-database",
+    breaks: "a session whose SELECT was refused is ready, in database 0",
+    file: handshake,
+    from: '    case "setinfo":\n      return undefined',
+    to: '    case "select":\n    case "setinfo":\n      return undefined'
   },
   {
     name: "silent-gap",

@@ -2,7 +2,9 @@
  * Faults and their times: plans that are plain data, made from the seed before anything runs, and their players.
  *
  * Besides the loss faults there is corruption, a little: it must end the session, and a connection that goes on without
- * answering is a law broken. The details of corruption have a suite of their own, in the tests of this package.
+ * answering is a law broken. The details of corruption have a suite of their own, in the tests of this package. And there are
+ * interjections: all connections are cut, and the next ones are told a line that nobody asked for in the middle of their
+ * handshake, slowly, so that what is left over does not come in the same read.
  *
  * Each connection has a plan of faults in its proxy; the server has one of its own; and one closes connections and makes
  * them again, which is no fault but what a program may do at any time. A fault counts only when it hit a ready session, and,
@@ -28,23 +30,27 @@ export const kinds = [
   "refuseClosed",
   "refuseReset",
   "corrupt",
+  "interject",
   "clientKill",
   "pause",
   "stop",
   "kill",
   "freeze",
   "failover",
+  "elsewhere",
   "switch"
 ] as const
 
 export type Kind = (typeof kinds)[number]
 
 /** Those that are trials with servers of their own, and in no plan. */
-export const trials: ReadonlySet<Kind> = new Set<Kind>(["freeze", "failover", "switch"])
+export const trials: ReadonlySet<Kind> = new Set<Kind>(["freeze", "failover", "elsewhere", "switch"])
 
 /** A fault of a proxy. Established connections do not feel a refusal, so it comes with a cut. */
 interface NetworkFault {
   readonly kind: Kind
+  /** The connections there are end first, since only new ones feel it. */
+  readonly renews?: Fault.CutKind
   readonly faults: readonly [Fault.Fault, ...ReadonlyArray<Fault.Fault>]
   readonly endsSession: boolean
 }
@@ -67,6 +73,20 @@ const cutOf = (how: Fault.CutKind, random: Random): Fault.Fault =>
 const corruptionOf = (random: Random): Fault.Fault => {
   const fault = random.pick(corruptions)(random)
   return Fault.isCorruption(fault) ? { ...fault, afterBytes: afterBytes(random), times: Infinity } : fault
+}
+
+/** Lines that are a reply to something, though not to what was asked. */
+const outOfTurn = ["+OK", "+OK", "+OK", "+PONG", ":1", "$-1", "-ERR unknown command"] as const
+
+/**
+ * A handshake of these connections has four replies, or two with a peer that has closed the connection in the middle of one: a line
+ * behind the second would be no part of it. Nor does anything tell a PONG in front of PING's own from that one there, so it is
+ * said before anything is asked.
+ */
+const interjectionOf = (random: Random): Fault.Fault => {
+  const line = random.pick(outOfTurn)
+  const afterReplies = line === "+PONG" ? 0 : random.integer(0, 1)
+  return Fault.interject(line, { afterReplies, gapMillis: 10, times: Infinity })
 }
 
 const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
@@ -105,7 +125,13 @@ const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
     endsSession: true
   }),
   (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true }),
-  (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true })
+  (random) => ({ kind: "corrupt", faults: [corruptionOf(random)], endsSession: true }),
+  (random) => ({
+    kind: "interject",
+    renews: random.pick(["fin", "rst"]),
+    faults: [interjectionOf(random)],
+    endsSession: true
+  })
 ]
 
 const serverFaults: ReadonlyArray<FaultSchedule.Kind<ServerFault>> = [
@@ -178,6 +204,10 @@ const until = (condition: () => boolean, millis: number): Effect.Effect<boolean>
     }
     return true
   })
+
+/** Ends the connections there are, and none that come. */
+const cutAll = ({ proxy }: Lane, how: Fault.CutKind): Effect.Effect<void> =>
+  Effect.flatMap(proxy.inject(Fault.cut({ how, times: Infinity })), ({ heal }) => heal)
 
 /** Plays plans, and counts the faults that hit. */
 export class Player {
@@ -266,6 +296,7 @@ export class Player {
       const { endings, life } = lane
       const injectedAt = this.history.now()
       lane.trouble(JSON.stringify(fault.faults))
+      if (fault.renews !== undefined) yield* cutAll(lane, fault.renews)
       const [first, ...others] = yield* Effect.forEach(fault.faults, lane.proxy.inject)
       if (first === undefined) return
       const hit = Effect.map(first.awaitHit, () => lane.isReady || lane.endings > endings)

@@ -158,6 +158,7 @@ const soak = (
       [
         Trials.freezes(trials, trialServers),
         Trials.failovers(trials, trialServers),
+        Trials.refusedSelects(trials, trialServers),
         ...(group === undefined ? [] : [Switches.switches(trials, group)])
       ],
       (trial) =>

@@ -1,5 +1,5 @@
 /**
- * Two faults that need a server of their own, since they must not happen to all at once: each is a trial that is repeated all the
+ * Faults that need a server of their own, since they must not happen to all at once: each is a trial that is repeated all the
  * while, with a question at its end that a client that holds the laws can answer.
  *
  * - `freeze`: this process is stopped (SIGSTOP) while calls are in flight, until after their deadlines. Their replies came in
@@ -7,9 +7,11 @@
  *   the proxies too, stands still as well.
  * - `failover`: a primary becomes the replica of another server, and keeps its connections, while a name leads to that one now. A
  *   worker with connections of its own must get away from it.
+ * - `elsewhere`: a connection to a database other than 0 is cut, and something between refuses the `SELECT` of the next one, or
+ *   says a line out of turn. No write may end up in database 0.
  */
 import { Redis, type RedisError } from "@relive/core"
-import { FaultProxy, RedisServer } from "@relive/testing"
+import { Fault, FaultProxy, RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -33,13 +35,23 @@ export interface Servers {
   readonly first: RedisServer.RedisServer
   readonly second: RedisServer.RedisServer
   readonly name: FaultProxy.FaultProxy
+  readonly selected: RedisServer.RedisServer
+  readonly refuser: FaultProxy.FaultProxy
 }
 
 export const servers: Effect.Effect<Servers, RedisServer.RedisServerError, Scope.Scope> = Effect.gen(function* () {
   const frozen = yield* RedisServer.make()
   const first = yield* RedisServer.make()
   const second = yield* RedisServer.make()
-  return { frozen, first, second, name: yield* FaultProxy.make(first) }
+  const selected = yield* RedisServer.make()
+  return {
+    frozen,
+    first,
+    second,
+    name: yield* FaultProxy.make(first),
+    selected,
+    refuser: yield* FaultProxy.make(selected)
+  }
 })
 
 const pauseMillis = 150
@@ -49,6 +61,7 @@ const writtenMillis = 20
 /** After a failover a worker has to be with the new primary: it takes a call or two, and on a busy machine as many seconds. */
 const awayWithinMillis = 10_000
 const lookMillis = 20
+const writesElsewhere = 8
 
 /** Stops this process, and lets it go on after a while. Whoever does it must not be stopped with it. */
 const freeze = (millis: number): Effect.Effect<void> =>
@@ -155,3 +168,48 @@ export const failovers = (trials: Trials, { first, name, second }: Servers): Eff
     })
     return yield* repeated(trials, 500, 1_500, once)
   }).pipe(Effect.provide(Redis.layer({ ...common, port: name.port })))
+
+const refusals = [
+  "-ERR DB index is out of range",
+  "-ERR invalid DB index",
+  "-NOPERM this user has no permissions to run the 'select' command",
+  "-ERR unknown command 'SELECT'",
+  "-ERR SELECT is not allowed in cluster mode",
+  ":0"
+] as const
+
+const selectedOnce = ({ counted, onBroken, random }: Trials, { refuser, selected }: Servers) =>
+  Effect.gen(function* () {
+    const startedAt = performance.now()
+    while (Exit.isFailure(yield* Effect.exit(Redis.command(["PING"])))) {
+      if (performance.now() > startedAt + awayWithinMillis) {
+        return onBroken("unsettled", "a connection whose SELECT is no longer refused does not recover")
+      }
+      yield* Effect.sleep(lookMillis)
+    }
+    const cut = yield* refuser.inject(Fault.cut({ how: "rst", times: Infinity }))
+    yield* cut.heal
+    // The reply to `SELECT` is the second in RESP3.
+    const line = random.pick(refusals)
+    const refusal = yield* refuser.inject(Fault.interject(line, { afterReplies: 1, replaces: true, times: Infinity }))
+    // While the connection waits for a better time, and on one that is refused again.
+    for (let n = 0; n < writesElsewhere; n++) {
+      const exit = yield* Effect.exit(Redis.command(["INCR", "n"]))
+      if (Exit.isSuccess(exit)) onBroken("wrongReplies", `a write was acknowledged though SELECT got "${line}"`)
+      yield* Effect.sleep(lookMillis)
+    }
+    const hits = yield* refusal.hits
+    yield* refusal.heal
+    const elsewhere = yield* selected.command(["DBSIZE"])
+    if (elsewhere !== 0) {
+      onBroken("wrongReplies", `a write went to database 0 after SELECT got "${line}"`)
+      yield* selected.command(["FLUSHALL"])
+    }
+    if (hits > 0) counted("elsewhere")
+  })
+
+/** Refuses `SELECT` now and then. Never ends. */
+export const refusedSelects = (trials: Trials, servers: Servers): Effect.Effect<never, unknown> =>
+  repeated(trials, 300, 1_200, selectedOnce(trials, servers)).pipe(
+    Effect.provide(Redis.layer({ ...common, port: servers.refuser.port, database: 3 }))
+  )

@@ -93,9 +93,15 @@ const lawOf = (law: Ledger.Law): Law => (law === "settledTwice" || law === "exec
 const shownFindings = 6
 const aroundMillis = 300
 
+/** The first of each law, and then the others: one law that breaks often must not hide another. */
+const ofEachLawFirst = (findings: ReadonlyArray<Finding>): ReadonlyArray<Finding> => {
+  const first = new Set(new Map(findings.toReversed().map((finding) => [finding.law, finding])).values())
+  return [...findings.filter((finding) => first.has(finding)), ...findings.filter((finding) => !first.has(finding))]
+}
+
 /** The findings, each with the stretch of the history that it happened in. */
 export const render = (findings: ReadonlyArray<Finding>, history: History): string =>
-  findings
+  ofEachLawFirst(findings)
     .slice(0, shownFindings)
     .map(({ law, what, ...question }) => {
       const around = { ...question, from: question.from - aroundMillis, to: question.to + aroundMillis }

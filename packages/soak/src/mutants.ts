@@ -41,7 +41,11 @@ const copyWorkspace = (): string => {
 const graceMillis = 60_000
 
 /** Runs the soak of a copy, and gives its exit code and its report. */
-const soak = (root: string, seconds: number, seed: number): Promise<{ exitCode: number; report: unknown }> =>
+const soak = (
+  root: string,
+  seconds: number,
+  seed: number
+): Promise<{ exitCode: number; report: unknown; stderr: string }> =>
   new Promise((settle) => {
     const program = join(root, "packages/soak/src/main.ts")
     const child = spawn(process.execPath, [program, "--seconds", `${seconds}`, "--seed", `${seed}`, "--json"], {
@@ -50,7 +54,7 @@ const soak = (root: string, seconds: number, seed: number): Promise<{ exitCode: 
     let stdout = ""
     let stderr = ""
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-4_000)))
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-20_000)))
     const timer = setTimeout(() => child.kill("SIGTERM"), seconds * 1_000 + graceMillis)
     // A soak that was ended takes its server with it; nobody but us would end this one.
     const stop = () => child.kill("SIGTERM")
@@ -61,7 +65,7 @@ const soak = (root: string, seconds: number, seed: number): Promise<{ exitCode: 
       const report = reportOf(stdout)
       // Without a report the program itself has failed, and that says nothing about the laws.
       if (report === undefined) process.stderr.write(`${stderr}\n`)
-      settle({ exitCode: code ?? -1, report })
+      settle({ exitCode: code ?? -1, report, stderr })
     })
   })
 
@@ -81,11 +85,12 @@ const brokenIn = (report: unknown): Readonly<Record<string, number>> => {
 
 const runOne = async (root: string, mutant: Mutant | undefined, seconds: number, seed: number): Promise<Run> => {
   const change = mutant === undefined ? undefined : applied(mutant, root)
-  const { exitCode, report } = await soak(root, seconds, seed)
+  const { exitCode, report, stderr } = await soak(root, seconds, seed)
   change?.undo()
   const broken = brokenIn(report)
   const caught = exitCode === 1 && Object.keys(broken).length > 0
   const name = mutant?.name ?? "unbroken"
+  if (mutant === undefined && caught) process.stderr.write(`${stderr}\n`)
   process.stderr.write(
     `${name}${mutant === undefined ? "" : ` (${mutant.breaks})`}: exit code ${exitCode}, ${JSON.stringify(broken)}\n`
   )

@@ -3,10 +3,11 @@
  *
  * *Loss faults* are what networks and servers do: bytes come late, not at all, or the connection ends. *Corruption
  * faults* are what a broken middle-man or a bug does: a byte of a reply is changed where every decoder must notice. (A
- * changed payload byte is undetectable in RESP: TLS is the answer to that, not a client.)
+ * changed payload byte is undetectable in RESP: TLS is the answer to that, not a client.) An *interjection* is what a peer
+ * does that is no Redis, or a proxy that thinks for itself: replies that are well formed and not those of their commands.
  *
- * `cut`, `halfClose` and `corrupt` strike once, or `times` times, at most once per connection; the others last until
- * they are healed. Byte counts run per connection, from the injection or from the start of a newer connection.
+ * `cut`, `halfClose`, `corrupt` and `interject` strike once, or `times` times, at most once per connection; the others last
+ * until they are healed. Byte counts run per connection, from the injection or from the start of a newer connection.
  *
  * @since 0.1.0
  */
@@ -170,12 +171,35 @@ export interface Corrupt {
 }
 
 /**
+ * Says a line that nobody asked for, on connections that are made while it is in force: as soon as `afterReplies` replies
+ * have passed, 0 for a peer that speaks before it is asked. With `replaces` the next reply is left out, so that only that
+ * one is wrong; else all that follow are shifted by one. It needs plain RESP, where pushes count as replies.
+ *
+ * With `gapMillis` each of the eight replies behind the line comes on its own, so much after the one before: then a client
+ * cannot see the one that is left over in the same read as those that it waits for.
+ *
+ * Later than the handshake no client can notice a shift: that is why older connections do not feel it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Interject {
+  readonly _tag: "Interject"
+  /** A whole reply without its last line end: `+OK`, say. */
+  readonly line: string
+  readonly afterReplies: number
+  readonly replaces: boolean
+  readonly gapMillis: number
+  readonly times: number
+}
+
+/**
  * All faults.
  *
  * @since 0.1.0
  * @category models
  */
-export type Fault = Cut | HalfClose | Delay | Throttle | SlowLoris | BlackHole | Stall | Refuse | Corrupt
+export type Fault = Cut | HalfClose | Delay | Throttle | SlowLoris | BlackHole | Stall | Refuse | Corrupt | Interject
 
 // -----------------------------------------------------------------------------
 // Constructors
@@ -289,7 +313,23 @@ export const corrupt = (options: Partial<Omit<Corrupt, "_tag">> = {}): Corrupt =
 })
 
 /**
- * Whether the fault breaks the grammar; if not it is a loss fault.
+ * An `Interject`: before the client has said anything, once, unless told otherwise.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const interject = (line: string, options: Partial<Omit<Interject, "_tag" | "line">> = {}): Interject => ({
+  _tag: "Interject",
+  afterReplies: 0,
+  replaces: false,
+  gapMillis: 0,
+  times: 1,
+  ...options,
+  line
+})
+
+/**
+ * Whether the fault breaks the grammar; if not it is a loss fault or an interjection.
  *
  * @since 0.1.0
  * @category guards

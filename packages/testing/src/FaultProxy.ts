@@ -213,7 +213,8 @@ class ProxyImpl implements FaultProxy {
     BlackHole: 0,
     Stall: 0,
     Refuse: 0,
-    Corrupt: 0
+    Corrupt: 0,
+    Interject: 0
   }
 
   constructor(listener: Listener.Listener, upstream: Upstream, random: Random.Random) {

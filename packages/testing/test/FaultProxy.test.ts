@@ -346,6 +346,71 @@ describe("FaultProxy", () => {
     })
   )
 
+  it.effect("says a line before it is asked, to new connections alone", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* proxied()
+      const before = yield* dial(proxy, "PING\r\n")
+      yield* before.until("PONG")
+      const interjection = yield* proxy.inject(Fault.interject("+OK"))
+      before.socket.write("ECHO older\r\n")
+      yield* before.until("older\r\n")
+      assert.notInclude(before.text, "OK")
+      const client = yield* dial(proxy)
+      yield* client.until("+OK\r\n")
+      client.socket.write("PING\r\n")
+      yield* client.until("PONG\r\n")
+      assert.strictEqual(client.text, "+OK\r\n+PONG\r\n")
+      const next = yield* dial(proxy, "PING\r\n")
+      yield* next.until("PONG\r\n")
+      assert.strictEqual(next.text, "+PONG\r\n")
+      assert.strictEqual(yield* interjection.hits, 1)
+      assert.strictEqual((yield* proxy.hits).Interject, 1)
+    })
+  )
+
+  it.effect("says it between replies of all shapes, or in the place of one, in any chunking", () =>
+    Effect.gen(function* () {
+      const replies = [
+        "%2\r\n$5\r\nproto\r\n:3\r\n+modules\r\n*1\r\n~2\r\n_\r\n$0\r\n\r\n",
+        "|1\r\n+ttl\r\n:9\r\n$4\r\n\r\n+\r\r\n",
+        "*0\r\n",
+        "$-1\r\n",
+        "-ERR no\r\n"
+      ]
+      const server = yield* FakeServer.make((connection) =>
+        Effect.gen(function* () {
+          yield* connection.expect(["GO"])
+          yield* connection.send(replies.join(""), { cuts: 1 })
+          yield* connection.silent
+        })
+      )
+      const proxy = yield* FaultProxy.make(server)
+      for (let afterReplies = 0; afterReplies < replies.length; afterReplies++) {
+        for (const replaces of [false, true]) {
+          yield* proxy.inject(Fault.interject("*1\r\n:7", { afterReplies, replaces }))
+          const client = yield* dial(proxy, "GO\r\n")
+          const expected = replies.toSpliced(afterReplies, replaces ? 1 : 0, "*1\r\n:7\r\n").join("")
+          yield* client.until(expected.slice(-20))
+          assert.strictEqual(client.text, expected, `after ${afterReplies}, ${replaces ? "in place" : "in front"}`)
+        }
+      }
+    })
+  )
+
+  it.effect("says nothing any more when it is healed", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* proxied()
+      const interjection = yield* proxy.inject(Fault.interject("+OK", { afterReplies: 1 }))
+      const client = yield* dial(proxy, "")
+      yield* Effect.repeat(Effect.yieldNow, { until: () => client.socket.readyState === "open" })
+      yield* interjection.heal
+      client.socket.write("PING\r\nECHO next\r\n")
+      yield* client.until("next\r\n")
+      assert.notInclude(client.text, "OK")
+      assert.strictEqual(yield* interjection.hits, 0)
+    })
+  )
+
   it.live("looks like a reset when the server is down", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* proxied()

@@ -16,6 +16,11 @@ const lengthTypes = bytesOf("$*%~>|=!;")
 /** Of these, those with a payload of that many bytes. */
 const payloadTypes = bytesOf("$=!;")
 const digits = bytesOf("0123456789")
+/** Types whose header is a number of elements: how many values each element is. */
+const elements: ReadonlyMap<number, number> = new Map(
+  [...bytesOf("*~>")].map((type): [number, number] => [type, 1]).concat([...bytesOf("%|")].map((type) => [type, 2]))
+)
+const attribute = 0x7c
 /** Types after which the same byte again is no valid text. */
 const strictTypes = bytesOf("$*%~>|=!;:#,_(")
 
@@ -27,6 +32,10 @@ export class RespScanner {
   private header = ""
   private type = 0
   private payloadLeft = 0
+  /** The values that the reply of now still lacks. */
+  private missing = 1
+  /** The number of whole replies so far. An attribute belongs to the reply behind it; a stream counts as no reply. */
+  replies = 0
 
   /**
    * Walks over `chunk` from `start`, and stops before the first byte that `wanted` takes: gives its index, or -1 when
@@ -88,17 +97,33 @@ export class RespScanner {
         this.state = "payload-lf"
         return
       default:
-        this.state = "type"
+        this.missing--
+        this.state = this.afterValue()
     }
   }
 
   private afterLine(): State {
-    if (!payloadTypes.has(this.type)) return "type"
     const length = Number(this.header)
+    if (!payloadTypes.has(this.type)) {
+      if (this.type !== attribute) this.missing--
+      this.missing += Math.max(0, length) * (elements.get(this.type) ?? 0)
+      return this.afterValue()
+    }
     // `$-1` has no payload, `$?` begins a streamed string, `;0` ends one.
-    if (!(length >= 0) || (this.type === 0x3b && length === 0)) return "type"
+    if (!(length >= 0) || (this.type === 0x3b && length === 0)) {
+      this.missing--
+      return this.afterValue()
+    }
     this.payloadLeft = length
     return length === 0 ? "payload-cr" : "payload"
+  }
+
+  private afterValue(): State {
+    if (this.missing === 0) {
+      this.missing = 1
+      this.replies++
+    }
+    return "type"
   }
 }
 

@@ -8,6 +8,7 @@ import type * as Net from "node:net"
 import type { Corrupt, Cut, Direction, Fault, HalfClose } from "../Fault.ts"
 import { corrupted, isFitting, RespScanner } from "./corruption.ts"
 import type { Injection } from "./injection.ts"
+import { Interjection } from "./interjection.ts"
 import type { Random } from "./random.ts"
 import { now } from "./realTime.ts"
 
@@ -28,6 +29,7 @@ interface Chunk {
   readonly arrivedAt: number
   /** From 0 to 1: how much of a jitter it gets. */
   readonly luck: number
+  readonly notBefore: number
 }
 
 /** The effect of the present faults on the next chunk. */
@@ -61,6 +63,8 @@ export class Lane {
   private awaitsDrain = false
   private sourceEnded = false
   private wasCorrupted = false
+  /** What is said to this connection out of turn; `undefined` where nothing is, or nothing any more. */
+  private interjection: Interjection | undefined = undefined
   /** Bytes go nowhere from now on. */
   private swallows = false
   private finished = false
@@ -77,6 +81,7 @@ export class Lane {
     sink.on("drain", () => this.onDrain())
     // A sink that is gone never drains, nor does one whose last write failed.
     sink.on("close", () => this.onDrain())
+    if (direction === "toClient") this.beginInterjection()
   }
 
   /** The end of the source does not get through now. */
@@ -114,11 +119,15 @@ export class Lane {
   private onData(chunk: Buffer): void {
     if (this.swallows || this.finished) return
     this.context.onBytes(this.direction, chunk.length)
-    const bytes = this.direction === "toClient" ? this.corrupt(chunk) : chunk
-    this.queue.push({ bytes, arrivedAt: now(), luck: this.context.random.next() })
+    if (this.direction === "toServer") this.enqueue(chunk)
+    else this.interject(chunk)
+    this.pump()
+  }
+
+  private enqueue(bytes: Buffer, notBefore = 0): void {
+    this.queue.push({ bytes, arrivedAt: now(), luck: this.context.random.next(), notBefore })
     this.queuedBytes += bytes.length
     if (this.queuedBytes > highWater) this.source.pause()
-    this.pump()
   }
 
   private onSourceEnd(): void {
@@ -189,7 +198,7 @@ export class Lane {
   }
 
   private plan(head: Chunk): Plan {
-    let wait = 0
+    let wait = Math.max(0, head.notBefore - now())
     let limit = head.bytes.length
     let pause = 0
     for (const injection of this.relevant()) {
@@ -252,6 +261,24 @@ export class Lane {
     if (this.source.isPaused()) this.source.resume()
     this.context.onSettled()
     return true
+  }
+
+  /** Only new connections hear of it. Their bytes pass with the next change, or the next reply. */
+  private beginInterjection(): void {
+    for (const injection of this.context.injections()) {
+      if (injection.fault._tag !== "Interject") continue
+      this.interjection = new Interjection(injection, injection.fault, this.context)
+      const said = this.interjection.begin()
+      if (said.length > 0) this.enqueue(said)
+      return
+    }
+  }
+
+  private interject(chunk: Buffer): void {
+    if (this.interjection === undefined) return this.enqueue(this.corrupt(chunk))
+    for (const { bytes, notBefore } of this.interjection.pass(chunk, now()))
+      this.enqueue(this.corrupt(bytes), notBefore)
+    if (this.interjection.isOver) this.interjection = undefined
   }
 
   private corrupt(chunk: Buffer): Buffer {
