@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redis, Resp } from "@relive/core"
-import { FakeServer } from "@relive/testing"
+import { FakeServer, Fault, FaultProxy } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import { awaitState, eager, hooks, reasonOf } from "../behaviours/support.ts"
 import type { ConnectionState } from "../../src/RedisService.ts"
@@ -172,7 +172,24 @@ describe("the handshake", () => {
     assert.strictEqual(handshake.next(alone, verdict.batch, [error("ERR unsupported command 'ECHO'")])._tag, "Ready")
     assert.strictEqual(handshake.next(alone, verdict.batch, ["PONG"])._tag, "Refused")
     const longer = handshake.start(settings())
-    assert.strictEqual(handshake.next(settings(), longer, [...answer(longer).slice(0, -1), "PONG"])._tag, "Ready")
+    const ready = handshake.next(settings(), longer, [...answer(longer).slice(0, -1), "PONG"])
+    assert.deepStrictEqual(ready, { _tag: "Ready", protocol: 3, unwanted: "m3" })
+  })
+
+  it("asks a peer that closes at what it does not know for a key that nobody has, where PING got an error", () => {
+    const plain = settings({ isPlain: true })
+    const batch = handshake.start(plain)
+    assert.deepStrictEqual(sent(batch), ["HELLO 3", "PING"])
+    assert.strictEqual(handshake.next(plain, batch, [hello, "PONG"])._tag, "Ready")
+    const verdict = handshake.next(plain, batch, [hello, error("ERR not allowed")])
+    assert.ok(verdict._tag === "Send")
+    assert.deepStrictEqual(sent(verdict.batch), ["GET mE"])
+    const after = (reply: Resp.Reply) => handshake.next(plain, verdict.batch, [reply])._tag
+    assert.strictEqual(after(null), "Ready")
+    assert.strictEqual(after(error("NOPERM no permissions to run the 'get' command")), "Ready")
+    assert.strictEqual(after(error("NOPERM no permissions to run the 'ping' command")), "Refused")
+    // The error was one out of turn.
+    assert.strictEqual(after("PONG"), "Refused")
   })
 
   it("does not take the refusal of another command for that of PING", () => {
@@ -372,6 +389,20 @@ describe("a peer that is no Redis, or has something between", () => {
       )
     }
   }
+
+  it.live("a PONG out of turn is found when the text of PING comes behind it", () =>
+    Effect.gen(function* () {
+      const fake = yield* FakeServer.make((connection) => connection.serve(asRedis))
+      const proxy = yield* FaultProxy.make(fake)
+      const late = { afterReplies: 3, gapMillis: 30 }
+      const interjection = yield* proxy.inject(Fault.interject("+PONG", late))
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
+        assert.strictEqual(yield* interjection.hits, 1)
+        assert.strictEqual((yield* Redis.status).sessions, 2)
+      }).pipe(Effect.provide(Redis.layer({ port: proxy.port })))
+    }).pipe(Effect.scoped)
+  )
 
   it.live("a map with another protocol in it is no HELLO of ours", () =>
     Effect.gen(function* () {

@@ -8,7 +8,11 @@
  * A reply is believed only if it has the shape that its command's has. Else a peer that says a line before it is asked would
  * shift all replies by one, and the first caller would get another's. The text that `PING` carries is known to nobody
  * before: when it comes back, nothing before it was left over. Proxies that answer `PING` themselves say `PONG` all the same;
- * then the shapes of the replies before it are the proof, and where there are none, an `ECHO`.
+ * then the shapes of the replies before it are the proof, and where there are none, an `ECHO`. Should the text come after all,
+ * the `PONG` was one out of turn, and the session ends before anybody is given the text.
+ *
+ * A peer that closes the connection at what it does not know is sent as little as can be. There a `PONG` is all the proof; an
+ * error proves nothing, and a key that nobody has is asked for.
  *
  * Follows the RESP3 specification ("Handshaking with the server"), and RESP2's AUTH, SELECT and CLIENT.
  *
@@ -20,7 +24,17 @@ import { redactQuotedArguments } from "../commands/redaction.ts"
 import { commandNamedIn, meaningOf } from "../commands/serverErrors.ts"
 import type { Meaning } from "../commands/serverErrors.ts"
 
-export type Step = "hello" | "auth" | "setname" | "select" | "setinfo" | "role" | "ping" | "echo" | "onConnect"
+export type Step =
+  | "hello"
+  | "auth"
+  | "setname"
+  | "select"
+  | "setinfo"
+  | "role"
+  | "ping"
+  | "echo"
+  | "absent"
+  | "onConnect"
 
 /** One write: commands, and what each is for. */
 export interface Batch {
@@ -50,10 +64,13 @@ export interface Settings {
   readonly isPlain: boolean
 }
 
-/** The next step. `transient`: the server may think otherwise soon; else it will repeat its refusal. */
+/**
+ * The next step. `transient`: the server may think otherwise soon; else it will repeat its refusal. `unwanted`: a text that is no
+ * reply to what follows.
+ */
 export type Verdict =
-  | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string }
-  | { readonly _tag: "Ready"; readonly protocol: 2 | 3; readonly warning?: string }
+  | { readonly _tag: "Send"; readonly batch: Batch; readonly warning?: string; readonly unwanted?: string }
+  | { readonly _tag: "Ready"; readonly protocol: 2 | 3; readonly warning?: string; readonly unwanted?: string }
   | Refused
 
 export interface Refused {
@@ -110,10 +127,12 @@ const resp2 = (settings: Settings, isStrict = false): Batch => {
   return builder.finish(settings, 2, isStrict)
 }
 
-/** Asks a peer that gave `PING` no marker back once more, by the command that has no other reply. */
-const echo = ({ protocol }: Batch, settings: Settings): Batch => {
+/** Asks a peer that gave `PING` no marker back once more, by a command whose reply cannot be that of `PING`. */
+const proof = ({ protocol }: Batch, settings: Settings): Batch => {
   const marker = `${settings.marker}E`
-  return { protocol, steps: ["echo"], commands: [["ECHO", marker]], marker, isStrict: false }
+  return settings.isPlain
+    ? { protocol, steps: ["absent"], commands: [["GET", marker]], marker, isStrict: false }
+    : { protocol, steps: ["echo"], commands: [["ECHO", marker]], marker, isStrict: false }
 }
 
 const onConnect = ({ protocol }: Batch, { onConnect: commands }: Settings): Batch => ({
@@ -160,6 +179,7 @@ const what: Record<Step, string> = {
   role: "the server does not say what its role is",
   ping: "the server is not ready",
   echo: "the server is not ready",
+  absent: "the server is not ready",
   onConnect: "a command of `onConnect` was refused"
 }
 
@@ -266,6 +286,8 @@ const hasShape = (batch: Batch, index: number, reply: Answer): boolean => {
       return reply === (batch.marker ?? "PONG") || (reply === "PONG" && !batch.isStrict)
     case "echo":
       return reply === batch.marker
+    case "absent":
+      return reply === null
     case "onConnect":
       return true
     case "role":
@@ -308,8 +330,10 @@ const judgeError = (settings: Settings, batch: Batch, index: number, error: Resp
     case "setname":
       return concernsCommandOnly(error) ? undefined : refusal(step, error, settings)
     case "setinfo":
-    case "echo":
       return undefined
+    case "echo":
+    case "absent":
+      return commandNamedIn(error) === "PING" ? odd(batch, index, error) : undefined
     case "ping":
       if (isOfAnother(batch, error) || batch.isStrict) return odd(batch, index, error)
       return concernsCommandOnly(error) || error.code === "MISCONF" ? undefined : refusal(step, error, settings)
@@ -342,12 +366,18 @@ const judgeReply = (settings: Settings, batch: Batch, index: number, reply: Answ
 }
 
 /** Whether a reply to `PING` without its text is no proof that nothing before it was left over. */
-const needsEcho = (settings: Settings, batch: Batch, replies: ReadonlyArray<Answer>): boolean => {
-  const at = batch.steps.indexOf("ping")
+const needsProof = ({ isPlain }: Settings, { marker, steps }: Batch, replies: ReadonlyArray<Answer>): boolean => {
+  const at = steps.indexOf("ping")
+  if (at < 0) return false
   const reply = replies[at] ?? null
-  if (settings.isPlain || at < 0) return false
   if (reply instanceof Resp.ReplyError) return commandNamedIn(reply) !== "PING" && reply.code !== "MISCONF"
-  return at === 0 && reply !== batch.marker
+  return at === 0 && reply !== marker && !isPlain
+}
+
+/** The text that must not come any more: `PING` has another reply already. */
+const leftOver = ({ marker, steps }: Batch, replies: ReadonlyArray<Answer>): string | undefined => {
+  const at = steps.indexOf("ping")
+  return at < 0 || replies[at] === marker ? undefined : marker
 }
 
 /** The meaning of a batch's replies in their order: as many as its commands, or fewer when no more will come. */
@@ -365,10 +395,11 @@ export const next = (settings: Settings, batch: Batch, replies: ReadonlyArray<An
   }
   if (other !== undefined) return other
   const isNameless = batch.steps.some((step, i) => step === "setname" && replies[i] instanceof Resp.ReplyError)
-  const warning = isNameless ? { warning: noNames } : {}
-  if (needsEcho(settings, batch, replies)) return { _tag: "Send", batch: echo(batch, settings), ...warning }
+  const unwanted = leftOver(batch, replies)
+  const rest = { ...(isNameless && { warning: noNames }), ...(unwanted !== undefined && { unwanted }) }
+  if (needsProof(settings, batch, replies)) return { _tag: "Send", batch: proof(batch, settings), ...rest }
   if (settings.onConnect.length > 0 && batch.steps[0] !== "onConnect") {
-    return { _tag: "Send", batch: onConnect(batch, settings), ...warning }
+    return { _tag: "Send", batch: onConnect(batch, settings), ...rest }
   }
-  return { _tag: "Ready", protocol: batch.protocol, ...warning }
+  return { _tag: "Ready", protocol: batch.protocol, ...rest }
 }

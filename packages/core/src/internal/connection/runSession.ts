@@ -229,6 +229,7 @@ const shakeHands = Effect.fnUntraced(function* (
       batch = again
       continue
     }
+    session.unwanted = verdict.unwanted ?? session.unwanted
     // The same would be said of each lease.
     if (verdict.warning !== undefined && connection.kind === "shared") {
       yield* Effect.logWarning(`Redis at ${connection.address}: ${verdict.warning}`)

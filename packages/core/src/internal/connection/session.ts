@@ -150,6 +150,8 @@ export class Session {
   received = 0
   /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
   firstByte = -1
+  /** A text that the handshake must not have left over: the next reply is another one. */
+  unwanted: string | undefined = undefined
   /** Of a session that has subscriptions. */
   readonly feed: Inbound | undefined
   /** How many frames of the present array are taken. */
@@ -409,6 +411,10 @@ export class Session {
     const answered: Array<Call> = []
     let refused: Array<Call> | undefined
     let failure: SessionEnd | undefined = undefined
+    if (this.unwanted !== undefined && this.isLeftOver(frames)) {
+      this.phase = "leaving"
+      return unexpectedReply
+    }
     for (let i = from; i < frames.length; i++) {
       let frame = frames[i]
       if (typeof frame === "object") {
@@ -456,6 +462,14 @@ export class Session {
     if (refused !== undefined) this.owner.takeBack(refused)
     this.resume(answered)
     return failure
+  }
+
+  /** Whether the first reply since the handshake is one of its own, so that all are shifted by one. */
+  private isLeftOver(frames: ReadonlyArray<Resp.Decoded<Resp.Reply>>): boolean {
+    const reply = frames.find((frame) => !(frame instanceof Resp.Push))
+    const isIts = reply === this.unwanted
+    if (reply !== undefined) this.unwanted = undefined
+    return isIts
   }
 
   /** An error of the server: it may say that the session is at the wrong one. */
