@@ -131,6 +131,25 @@ export interface Status {
 }
 
 /**
+ * The status of a place where there is no connection: all counts are 0. For providers of a `Service` of their own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const emptyStatus = (state: ConnectionState, address: string): Status => ({
+  state,
+  address,
+  protocol: undefined,
+  sessions: 0,
+  queued: 0,
+  queuedBytes: 0,
+  inFlight: 0,
+  inFlightBytes: 0,
+  repeated: 0,
+  lastError: undefined
+})
+
+/**
  * The group that Sentinels watch, as a connection knows it: its name, the role that is sought, and the last change of its
  * primary that was noticed: from where, to where, and by which Sentinel.
  *

@@ -4,22 +4,10 @@
  * @internal
  */
 import type { RedisConnection } from "@relive/core/RedisConnection"
+import { emptyStatus } from "@relive/core/RedisService"
 import type { ConnectionState } from "@relive/core/RedisService"
 import * as Inspectable from "effect/Inspectable"
 import type { Member, MemberStatus } from "../RedisPool.ts"
-
-/** Of a member that has never been started, or is being restarted. */
-const nothing = {
-  state: "closed",
-  protocol: undefined,
-  sessions: 0,
-  queued: 0,
-  queuedBytes: 0,
-  inFlight: 0,
-  inFlightBytes: 0,
-  repeated: 0,
-  lastError: undefined
-} as const
 
 /** Strategies of users get these into their hands: printing one shows what it says, not the calls in its queue. */
 export class MemberSlot extends Inspectable.Class implements Member {
@@ -71,7 +59,7 @@ export class MemberSlot extends Inspectable.Class implements Member {
   }
 
   get status(): MemberStatus {
-    const status = this.connection?.status ?? { ...nothing, address: this.address }
+    const status = this.connection?.status ?? emptyStatus("closed", this.address)
     return { index: this.index, ...status }
   }
 }

@@ -11,7 +11,8 @@ import * as Stream from "effect/Stream"
 import * as CommandTable from "../../CommandTable.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { Event, Name, SubscribeOptions, Wanted } from "../../RedisPubSub.ts"
-import type { CallOptions, Service, Status } from "../../RedisService.ts"
+import { emptyStatus } from "../../RedisService.ts"
+import type { CallOptions, Service } from "../../RedisService.ts"
 import type * as Resp from "../../Resp.ts"
 import { callTimeoutMillis } from "../call/options.ts"
 import { Budget, monotonicMillis } from "../clock.ts"
@@ -134,18 +135,7 @@ export const namedService = (name: Registry.Name<Service>): Effect.Effect<Servic
   Effect.map(Registry.Registry, (registry) => {
     const use = makeUse(registry, name)
     const now = (): Service | undefined => Registry.lookupUnsafe(registry, name)
-    const down: Status = {
-      state: "backoff",
-      address: `name ${String(name.key)}`,
-      protocol: undefined,
-      sessions: 0,
-      queued: 0,
-      queuedBytes: 0,
-      inFlight: 0,
-      inFlightBytes: 0,
-      repeated: 0,
-      lastError: undefined
-    }
+    const down = emptyStatus("backoff", `name ${String(name.key)}`)
     return {
       command: (command, options) => use(options, blocking([command]), (service, own) => service.command(command, own)),
       pipeline: (commands, options) =>

@@ -9,6 +9,7 @@
  * @internal
  */
 import * as Data from "effect/Data"
+import { cutArgumentList } from "./redaction.ts"
 
 /**
  * A reply as a program sees it.
@@ -64,9 +65,6 @@ export interface ReplyMap extends ReadonlyMap<Reply, Reply> {}
  * @since 0.1.0
  */
 export interface ReplySet extends ReadonlySet<Reply> {}
-
-/** Texts of the server after which it repeats the caller's arguments. What follows is cut: it may be a secret. */
-const argumentList = /,? with args beginning with:/
 
 /** The first word of an error, if it is one of the server's codes: upper case, as in `WRONGTYPE` or `NOAUTH`. */
 const leadingCode = /^[A-Z][A-Z0-9_]*(?= |$)/
@@ -124,11 +122,7 @@ export class ReplyError {
 
   /** Reads the text of an error reply, without its type byte. */
   static fromText(text: string): ReplyError {
-    const start = text.search(argumentList)
-    return new ReplyError({
-      code: leadingCode.exec(text)?.[0] ?? "ERR",
-      message: start === -1 ? text : text.slice(0, start)
-    })
+    return new ReplyError({ code: leadingCode.exec(text)?.[0] ?? "ERR", message: cutArgumentList(text) })
   }
 
   /**
