@@ -51,12 +51,15 @@ export class Annex {
 
   /** Its child. */
   get spec() {
-    return ChildSpec.make({ id: this.id, type: "supervisor", start: this.start })
+    return ChildSpec.make({
+      id: this.id,
+      type: "supervisor",
+      start: Effect.suspend(() => (this.waits ? ignored : this.start))
+    })
   }
 
   private get start() {
     return Effect.gen({ self: this }, function* () {
-      if (this.waits) return ChildSpec.ignore
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           this.supervisor = undefined
@@ -69,3 +72,5 @@ export class Annex {
     })
   }
 }
+
+const ignored: Effect.Effect<ChildSpec.Started<SupervisorRef> | ChildSpec.Ignore> = Effect.succeed(ChildSpec.ignore)

@@ -335,49 +335,71 @@ const reach = Effect.fnUntraced(function* (
   if (credentials.lifeMillis !== Infinity) yield* Process.fork(renewed, { label: "credentials" })
 })
 
-/** Ends a session that is silent for too long; a timer in between. Returns how to end the watch. */
-const watchHealth = (connection: Connection, session: Session, context: Context.Context<never>): (() => void) => {
-  const interval = connection.options.healthCheckIntervalMillis
-  let stop = (): void => {}
-  if (interval === Infinity) return stop
-  const silent = sessionEnd({
+const silentFor = (millis: number): SessionEnd =>
+  sessionEnd({
     kind: "health-check",
-    detail: `the server said nothing for ${Math.round(interval)} ms or more, or next to nothing for much longer, while a command waited`,
+    detail: `the server said nothing for ${Math.round(millis)} ms or more, or next to nothing for much longer, while a command waited`,
     permanent: false
   })
-  const { clock } = connection
-  // Our own event loop may have been held up: what has come in meanwhile is read before a session is given up. What stands
-  // between us and the server in this very program, a relay say, has turns of its own to pass it on.
-  const lookAgain = Effect.andThen(
-    Effect.andThen(
-      Effect.andThen(Effect.yieldNow, Effect.yieldNow),
-      readFirst(clock, interval, () => session.received)
-    ),
-    Effect.sync(() => (session.checkHealth(interval) > 0 ? look() : session.die(silent)))
-  )
-  const look = (): void => {
+
+/** Ends a session that is silent for too long. It holds nothing but a timer between two looks. */
+class HealthWatch {
+  private readonly connection: Connection
+  private readonly session: Session
+  private readonly context: Context.Context<never>
+  private cancel: (() => void) | undefined = undefined
+
+  constructor(connection: Connection, session: Session, context: Context.Context<never>) {
+    this.connection = connection
+    this.session = session
+    this.context = context
+  }
+
+  get interval(): number {
+    return this.connection.options.healthCheckIntervalMillis
+  }
+
+  look(): void {
     try {
-      const wait = session.checkHealth(interval)
-      stop =
+      const wait = this.session.checkHealth(this.interval)
+      this.cancel =
         wait > 0
-          ? startTimer(clock, context, wait, look)
-          : Effect.runCallbackWith(context)(lookAgain, { onExit: noteDefect })
+          ? startTimer(this.connection.clock, this.context, wait, () => this.look())
+          : Effect.runCallbackWith(this.context)(this.lookAgain, { onExit: (exit) => this.noteDefect(exit) })
     } catch (defect) {
-      noteDefect(Exit.die(defect))
+      this.noteDefect(Exit.die(defect))
     }
   }
-  const noteDefect = (exit: Exit.Exit<void>): void => {
-    if (Exit.hasDies(exit)) session.die(endOf(exit))
+
+  stop(): void {
+    this.cancel?.()
   }
-  look()
-  return () => stop()
+
+  /**
+   * Our own event loop may have been held up: what has come in meanwhile is read before a session is given up. What stands
+   * between us and the server in this very program, a relay say, has turns of its own to pass it on.
+   */
+  private get lookAgain(): Effect.Effect<void> {
+    const { connection, interval, session } = this
+    return Effect.andThen(Effect.yieldNow, Effect.yieldNow).pipe(
+      Effect.andThen(readFirst(connection.clock, interval, () => session.received)),
+      Effect.andThen(
+        Effect.sync(() => (session.checkHealth(interval) > 0 ? this.look() : session.die(silentFor(interval))))
+      )
+    )
+  }
+
+  private noteDefect(exit: Exit.Exit<void>): void {
+    if (Exit.hasDies(exit)) this.session.die(endOf(exit))
+  }
 }
 
 /** The rest of a session that is ready. */
 const lives = (connection: Connection, session: Session, run: Run): Effect.Effect<never, SessionEnd> =>
   Effect.contextWith((context: Context.Context<never>) => {
-    const stop = watchHealth(connection, session, context)
-    return Effect.onExit(awaitEnd(session, run), () => Effect.sync(stop))
+    const watch = new HealthWatch(connection, session, context)
+    if (watch.interval !== Infinity) watch.look()
+    return Effect.onExit(awaitEnd(session, run), () => Effect.sync(() => watch.stop()))
   })
 
 /** Waits for the end of the session, whatever ended it. */
