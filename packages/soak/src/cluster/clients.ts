@@ -10,6 +10,9 @@ import * as Scope from "effect/Scope"
 
 export type Text = string | number
 
+/** Shorter than the second for which servers say that the cluster is down. */
+const IMPATIENT_MILLIS = 300
+
 /** The outcome of one command. */
 export type Outcome =
   | { readonly _tag: "Ok"; readonly reply: unknown }
@@ -20,6 +23,8 @@ export interface Client {
   readonly command: (args: ReadonlyArray<Text>) => Promise<Outcome>
   readonly pipeline: (commands: ReadonlyArray<ReadonlyArray<Text>>) => Promise<ReadonlyArray<Outcome>>
   readonly multi: (commands: ReadonlyArray<ReadonlyArray<Text>>) => Promise<Outcome>
+  /** The same as `command`, with so little time that it can end while servers refuse it. Only where a call can have a deadline. */
+  readonly impatient?: (args: ReadonlyArray<Text>) => Promise<Outcome>
   readonly close: () => Promise<void>
 }
 
@@ -69,6 +74,7 @@ const makeRelive = async ({ map, nodes, replicas }: Target): Promise<Client> => 
   }
   return {
     command: (args) => run(service.command(args)),
+    impatient: (args) => run(service.command(args, { timeout: IMPATIENT_MILLIS })),
     pipeline: async (commands) => {
       const all = await run(service.pipeline(commands))
       if (all._tag === "Failed") return commands.map(() => all)

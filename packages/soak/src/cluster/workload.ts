@@ -86,6 +86,21 @@ export class Workload {
     }
   }
 
+  /** Writes one after the other with little time for each: they may fail, and must say rightly whether they can have run. */
+  async impatient(index: number): Promise<void> {
+    const { impatient } = this.client
+    if (impatient === undefined) return
+    for (let n = 0; this.running; n++) {
+      const place = this.places[Math.floor(this.random() * this.places.length)]
+      if (place === undefined) return
+      const [list, text] = this.text(index, n, 0, place)
+      this.underWay++
+      this.told(text, await impatient(["RPUSH", list, text]))
+      this.underWay--
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
   private text(index: number, n: number, part: number, place: Place): readonly [list: string, text: string] {
     const list = `{${place.tag}}:list:${index}`
     const text = `${index}:${n}:${part}`
@@ -160,15 +175,18 @@ export class Workload {
 
   private wrote(texts: ReadonlyArray<string>, outcome: Outcome, place: Place, counts: boolean): void {
     this.note(place, outcome, counts)
-    for (const text of texts) {
-      const written = this.written.get(text)
-      if (written === undefined) continue
-      written.at = performance.now()
-      if (outcome._tag === "Ok") written.outcome = "acknowledged"
-      else if (outcome.ran === "no") written.outcome = "refused"
-      else written.outcome = outcome.ran === "unsent" ? "unsent" : "unknown"
-      if (written.outcome === "unknown") this.unknown++
-    }
+    for (const text of texts) if (this.told(text, outcome) === "unknown") this.unknown++
+  }
+
+  /** Notes what the client says of a write. */
+  private told(text: string, outcome: Outcome): Written["outcome"] | undefined {
+    const written = this.written.get(text)
+    if (written === undefined) return undefined
+    written.at = performance.now()
+    if (outcome._tag === "Ok") written.outcome = "acknowledged"
+    else if (outcome.ran === "no") written.outcome = "refused"
+    else written.outcome = outcome.ran === "unsent" ? "unsent" : "unknown"
+    return written.outcome
   }
 
   /** Lets the workers end. Returns how many calls did not within the time. */
@@ -178,8 +196,12 @@ export class Workload {
     return this.underWay
   }
 
-  /** Compares with what the servers have: their lists by name. `lostAfter`: acknowledged later than that and gone. */
-  compare(lists: ReadonlyMap<string, ReadonlyArray<string>>, lostAfter: number) {
+  /**
+   * Compares with what the servers have: their lists by name. `lostAfter`: acknowledged later than that and gone. `victim`: the
+   * shard that has lost its primary. A write to another one that was told as unknown and has not run was refused: nobody lost
+   * it.
+   */
+  compare(lists: ReadonlyMap<string, ReadonlyArray<string>>, lostAfter: number, victim: number | undefined) {
     let doubles = 0
     let disorder = 0
     let lost = 0
@@ -187,6 +209,8 @@ export class Workload {
     let unsentRan = 0
     let refusedRan = 0
     let unknownRan = 0
+    let refused = 0
+    let refusedUnknown = 0
     const there = new Set<string>()
     for (const texts of lists.values()) {
       let last = -1
@@ -199,7 +223,7 @@ export class Workload {
         last = Math.max(last, rank)
       }
     }
-    for (const [text, { at, outcome }] of this.written) {
+    for (const [text, { at, outcome, shard }] of this.written) {
       const ran = there.has(text)
       if (outcome === "acknowledged" && !ran) {
         lost++
@@ -208,8 +232,11 @@ export class Workload {
       if (outcome === "unsent" && ran) unsentRan++
       if (outcome === "refused" && ran) refusedRan++
       if (outcome === "unknown" && ran) unknownRan++
+      if (outcome === "refused") refused++
+      if (outcome === "unknown" && !ran && shard !== victim) refusedUnknown++
     }
-    return { writes: this.written.size, doubles, disorder, lost, lostLate, unsentRan, refusedRan, unknownRan }
+    const wrong = { doubles, disorder, lost, lostLate, unsentRan, refusedRan, refusedUnknown }
+    return { ...wrong, writes: this.written.size, refused, unknownRan }
   }
 
   /** The lists that were written to. */
