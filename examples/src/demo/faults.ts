@@ -40,11 +40,11 @@ export interface Struck {
 }
 
 /** A ready session has ended within this time after a fault, or the fault has missed. */
-const hitMillis = 5_000
+const HIT_MILLIS = 5_000
 /** A fault that is due waits this long for a ready session. */
-const readyMillis = 10_000
+const READY_MILLIS = 10_000
 /** How long a session is left alone once it is ready. */
-const restMillis = 350
+const REST_MILLIS = 350
 
 const strike = Effect.fnUntraced(function* (
   fault: Fault,
@@ -53,16 +53,16 @@ const strike = Effect.fnUntraced(function* (
   report: (struck: Struck) => void,
   elapsed: Effect.Effect<number>
 ) {
-  yield* until(sessions, readyMillis, ({ ready }) => ready)
-  yield* Effect.sleep(restMillis)
+  yield* until(sessions, READY_MILLIS, ({ ready }) => ready)
+  yield* Effect.sleep(REST_MILLIS)
   const before = SubscriptionRef.getUnsafe(sessions)
   const at = yield* elapsed
   yield* fault.strike(server)
-  const hit = before.ready && (yield* until(sessions, hitMillis, ({ ended }) => ended > before.ended))
+  const hit = before.ready && (yield* until(sessions, HIT_MILLIS, ({ ended }) => ended > before.ended))
   const struck: Struck = { name: fault.name, at, hit, downMillis: undefined }
   report(struck)
   yield* fault.repair(server)
-  yield* until(sessions, readyMillis, ({ ready }) => ready)
+  yield* until(sessions, READY_MILLIS, ({ ready }) => ready)
   struck.downMillis = (yield* elapsed) - at
   report(struck)
 })
@@ -80,7 +80,7 @@ export const breakThings = Effect.fnUntraced(function* (
   for (let n = 0; n < settings.faults; n++) {
     const fault = kinds[n % kinds.length]
     if (fault === undefined) break
-    yield* Effect.sleep(Math.max(0, (n + 1) * gap - restMillis - (yield* elapsed)))
+    yield* Effect.sleep(Math.max(0, (n + 1) * gap - REST_MILLIS - (yield* elapsed)))
     yield* strike(fault, server, sessions, report, elapsed)
   }
   yield* Effect.sleep(Math.max(0, settings.seconds * 1000 - (yield* elapsed)))

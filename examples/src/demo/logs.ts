@@ -5,7 +5,7 @@
 import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
-const kept = 200
+const KEPT = 200
 
 /** The last lines that were logged, and whoever wants each of them at once. */
 export class Logs {
@@ -14,7 +14,7 @@ export class Logs {
 
   add(line: string): void {
     this.lines.push(line)
-    if (this.lines.length > kept) this.lines.shift()
+    if (this.lines.length > KEPT) this.lines.shift()
     this.onLine?.(line)
   }
 }

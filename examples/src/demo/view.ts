@@ -21,9 +21,9 @@ export interface Subject {
   readonly tree: Effect.Effect<Supervisor.TreeNode>
 }
 
-const liveMillis = 100
-const lineMillis = 1000
-const keptRates = 60
+const LIVE_MILLIS = 100
+const LINE_MILLIS = 1000
+const KEPT_RATES = 60
 
 /** Calls per second, from one look to the next. */
 class Rate {
@@ -40,7 +40,7 @@ class Rate {
     this.settled = settled
     this.at = now
     this.rates.push(rate)
-    if (this.rates.length > keptRates) this.rates.shift()
+    if (this.rates.length > KEPT_RATES) this.rates.shift()
     return rate
   }
 }
@@ -67,7 +67,7 @@ export const show = Effect.fnUntraced(function* (subject: Subject, screen: Scree
     if (screen.live) screen.draw(frame(snapshot, screen.rows))
     else screen.print([oneLine(snapshot)])
   })
-  yield* Effect.sleep(screen.live ? liveMillis : lineMillis).pipe(
+  yield* Effect.sleep(screen.live ? LIVE_MILLIS : LINE_MILLIS).pipe(
     Effect.andThen(look),
     Effect.forever,
     Effect.onInterrupt(() => look)

@@ -103,7 +103,7 @@ const countOnce = (book: Book, key: string): Round =>
   )
 
 /** Shorter than a restart of the server, and longer than one reply even on a slow machine. */
-const impatientMillis = 150
+const IMPATIENT_MILLIS = 150
 
 const jobs: ReadonlyArray<Job> = [
   {
@@ -115,17 +115,17 @@ const jobs: ReadonlyArray<Job> = [
     }
   },
   { id: "counter", lanes: 24, round: countOnce },
-  { id: "impatient", lanes: 4, round: (book, key) => new Log(book, key, impatientMillis).push }
+  { id: "impatient", lanes: 4, round: (book, key) => new Log(book, key, IMPATIENT_MILLIS).push }
 ]
 
 /** Between two rounds: so that the demo leaves some of the machine to others, and the data stay small. */
-const pauseMillis = 2
+const PAUSE_MILLIS = 2
 
 /** Repeats a round until it is time to stop. */
 const lane = (round: Round, stop: Stop): Effect.Effect<void, never, RedisService> =>
   Effect.suspend(() => {
     if (stop.requested) return Effect.void
-    return Effect.andThen(Effect.andThen(round, Effect.sleep(pauseMillis)), lane(round, stop))
+    return Effect.andThen(Effect.andThen(round, Effect.sleep(PAUSE_MILLIS)), lane(round, stop))
   })
 
 /** One worker as a child. It takes the connection by its name, so it never notices that there are several sessions. */

@@ -202,18 +202,20 @@ const buildTable = (): ReadonlyMap<string, Entry> => {
 const table = buildTable()
 
 /** No name is longer, so nothing longer need be looked at. */
-const longestName = 40
+const LONGEST_NAME = 40
 
 /** A name as text; `undefined` for what cannot be one. Bytes are read as ASCII, as the server reads them. */
 const textOf = (argument: Argument | undefined): string | undefined => {
   if (typeof argument === "string") return argument
-  return argument instanceof Uint8Array && argument.length <= longestName ? String.fromCharCode(...argument) : undefined
+  return argument instanceof Uint8Array && argument.length <= LONGEST_NAME
+    ? String.fromCharCode(...argument)
+    : undefined
 }
 
 const find = (map: ReadonlyMap<string, Entry>, argument: Argument | undefined): Entry | undefined => {
   const name = textOf(argument)
   if (name === undefined) return undefined
-  return map.get(name) ?? (name.length > longestName ? undefined : map.get(name.toLowerCase()))
+  return map.get(name) ?? (name.length > LONGEST_NAME ? undefined : map.get(name.toLowerCase()))
 }
 
 /** The entry of a command. A caller without types can give something else than an array, which the encoder refuses. */

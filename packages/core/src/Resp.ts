@@ -275,7 +275,7 @@ export const makeDecoder = (options?: DecoderOptions): Decoder<Reply> => makePar
 export const makeFrameDecoder = (options?: DecoderOptions): Decoder<Frame> => makeParser(frameBuilder, options)
 
 /** The bytes decoded before other fibers and the event loop get their turn. */
-const sliceBytes = 256 * 1024
+const SLICE_BYTES = 256 * 1024
 
 /**
  * A channel from chunks of bytes to what `decoder` makes of them, in arrays that are never empty.
@@ -316,7 +316,7 @@ const pullDecoded = <A, IE, Done>(
   /** Decodes up to a slice of the chunks at hand. */
   const step = (): Array<Decoded<A>> => {
     const out: Array<Decoded<A>> = []
-    let room = sliceBytes
+    let room = SLICE_BYTES
     while (index < chunks.length && room > 0 && decoder.error === undefined) {
       const chunk = chunks[index]
       const to = Math.min(chunk.length, from + room)

@@ -15,7 +15,7 @@ import { Histogram } from "./Histogram.ts"
 import type { History, Question } from "./History.ts"
 import type { Lane } from "./Lane.ts"
 import type { Seeded } from "./Seeded.ts"
-import { timeoutMillis } from "./Settings.ts"
+import { TIMEOUT_MILLIS } from "./Settings.ts"
 
 /** The kinds of calls. */
 export const kinds = [
@@ -94,9 +94,9 @@ export type Settled<A> =
 const trouble = { interrupt: 0.04, hurry: 0.04, interruptMillis: 12, hurryMillis: 25 }
 
 /** A call that settles this much after its deadline counts as not settled: our own event loop may be late too. */
-const lateMillis = 2_500
+const LATE_MILLIS = 2_500
 
-const shownFindings = 20
+const SHOWN_FINDINGS = 20
 
 export class Book {
   readonly history: History
@@ -125,7 +125,7 @@ export class Book {
   breaks(law: Law, where: string, what: string, from = this.history.now(), call?: number): void {
     this.broken[law]++
     this.history.add(where, `!! ${law}: ${what}`)
-    if (this.findings.length >= shownFindings) return
+    if (this.findings.length >= SHOWN_FINDINGS) return
     this.findings.push({ law, where, what: `${where}: ${what}`, from, to: this.history.now(), call })
   }
 
@@ -136,7 +136,7 @@ export class Book {
       const ids = yield* this.open(spec)
       const startedAt = this.history.now()
       const hurry = spec.untroubled !== true && spec.deadlineMillis === undefined && random.chance(trouble.hurry)
-      const deadline = hurry ? random.integer(1, trouble.hurryMillis) : (spec.deadlineMillis ?? timeoutMillis)
+      const deadline = hurry ? random.integer(1, trouble.hurryMillis) : (spec.deadlineMillis ?? TIMEOUT_MILLIS)
       const interrupts = spec.untroubled !== true && random.chance(trouble.interrupt)
       const interruptAfter =
         spec.interruptAfterMillis ?? (interrupts ? random.integer(0, trouble.interruptMillis) : undefined)
@@ -151,7 +151,7 @@ export class Book {
       const wasDown = spec.composite !== true && before.isDown && lane.isAsAt(before)
       const settled = this.judge(spec, ids, exit, wasDown, startedAt)
       const tookMillis = this.history.now() - startedAt
-      if (spec.composite !== true && tookMillis > deadline + lateMillis + 2 * this.history.heldUpSince(startedAt)) {
+      if (spec.composite !== true && tookMillis > deadline + LATE_MILLIS + 2 * this.history.heldUpSince(startedAt)) {
         const what = `${spec.kind} ${ids.join(" ")} settled ${tookMillis.toFixed(0)} ms after it was made, with a deadline of ${deadline} ms`
         this.breaks("unsettled", lane.name, what, startedAt, ids[0])
       }

@@ -182,17 +182,17 @@ export const plan = (seed: number, seconds: number, lanes: number): Plan => {
 }
 
 /** A pause shall be longer than the deadlines at times. */
-const pauseFactor = 3
+const PAUSE_FACTOR = 3
 
-const readyWithinMillis = 2_000
-const hitWithinMillis = 700
+const READY_WITHIN_MILLIS = 2_000
+const HIT_WITHIN_MILLIS = 700
 /** From a black hole on it takes a deadline, and a look of the health check. */
-const endsWithinMillis = 2_000
-const noticedWithinMillis = 400
-const recoversWithinMillis = 15_000
-const silentMillis = 150
-const heldUpMillis = 600
-const pollMillis = 5
+const ENDS_WITHIN_MILLIS = 2_000
+const NOTICED_WITHIN_MILLIS = 400
+const RECOVERS_WITHIN_MILLIS = 15_000
+const SILENT_MILLIS = 150
+const HELD_UP_MILLIS = 600
+const POLL_MILLIS = 5
 
 /** Waits until it is so, or for so long; returns which. */
 const until = (condition: () => boolean, millis: number): Effect.Effect<boolean> =>
@@ -200,7 +200,7 @@ const until = (condition: () => boolean, millis: number): Effect.Effect<boolean>
     const giveUpAt = performance.now() + millis
     while (!condition()) {
       if (performance.now() > giveUpAt) return false
-      yield* Effect.sleep(pollMillis)
+      yield* Effect.sleep(POLL_MILLIS)
     }
     return true
   })
@@ -241,10 +241,10 @@ export class Player {
     const startedAt = this.history.now()
     const recovers = (lane: Lane) =>
       Effect.map(
-        until(() => lane.isReady && lane.answeredAt > startedAt, recoversWithinMillis),
+        until(() => lane.isReady && lane.answeredAt > startedAt, RECOVERS_WITHIN_MILLIS),
         (recovered) => {
           if (recovered) return
-          const what = `is ${lane.status().state} and answers nothing ${recoversWithinMillis} ms after the last fault`
+          const what = `is ${lane.status().state} and answers nothing ${RECOVERS_WITHIN_MILLIS} ms after the last fault`
           this.onBroken(lane, "unsettled", what)
         }
       )
@@ -290,7 +290,7 @@ export class Player {
 
   private inNetwork(lane: Lane, fault: NetworkFault, forMillis: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      if (!(yield* until(() => lane.isReady, readyWithinMillis))) {
+      if (!(yield* until(() => lane.isReady, READY_WITHIN_MILLIS))) {
         return this.history.add(lane.name, `${fault.kind} passes by: the connection is not ready`)
       }
       const { endings, life } = lane
@@ -300,17 +300,17 @@ export class Player {
       const [first, ...others] = yield* Effect.forEach(fault.faults, lane.proxy.inject)
       if (first === undefined) return
       const hit = Effect.map(first.awaitHit, () => lane.isReady || lane.endings > endings)
-      const hasHit = yield* Effect.raceFirst(hit, Effect.as(Effect.sleep(hitWithinMillis), false))
+      const hasHit = yield* Effect.raceFirst(hit, Effect.as(Effect.sleep(HIT_WITHIN_MILLIS), false))
       const hitAt = this.history.now()
       yield* Effect.sleep(forMillis)
       yield* Effect.forEach([first, ...others], (injection: FaultProxy.Injection) => injection.heal)
       lane.calm(`${fault.kind} is over`)
       if (!hasHit) return
       // A corruption is noticed at once; waiting longer would only give others time to end the session.
-      const patience = fault.kind === "corrupt" ? noticedWithinMillis : endsWithinMillis
+      const patience = fault.kind === "corrupt" ? NOTICED_WITHIN_MILLIS : ENDS_WITHIN_MILLIS
       const hasEnded = yield* until(() => lane.endings > endings, patience)
       if (hasEnded || !fault.endsSession) this.count(fault.kind, lane.name)
-      if (fault.kind === "blackHole") this.silencedUntil.set(lane, hitAt + forMillis + endsWithinMillis)
+      if (fault.kind === "blackHole") this.silencedUntil.set(lane, hitAt + forMillis + ENDS_WITHIN_MILLIS)
       if (fault.kind === "corrupt") this.checkCorruption(lane, life, injectedAt, hitAt)
     })
   }
@@ -324,18 +324,18 @@ export class Player {
   private checkCorruption(lane: Lane, life: number, injectedAt: number, hitAt: number): void {
     if (this.server.tls !== undefined) return
     const { at, kind } = lane.lastEnd
-    const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + 2 * silentMillis)
+    const serverWorks = this.lanes.some((other) => other !== lane && other.answeredAt > hitAt + 2 * SILENT_MILLIS)
     const isSilenced = (this.silencedUntil.get(lane) ?? 0) > injectedAt
     const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || isSilenced || !serverWorks
-    const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + silentMillis
+    const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + SILENT_MILLIS
     // Calls of the others were answered meanwhile: so neither the server nor our own event loop was held up all the time.
-    if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > heldUpMillis) return
+    if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > HELD_UP_MILLIS) return
     this.onBroken(lane, "wrongReplies", "the session went on after a corruption, and answered nothing")
   }
 
   private atServer(fault: ServerFault, forMillis: number): Effect.Effect<void, RedisServer.RedisServerError> {
     const strike = Effect.gen({ self: this }, function* () {
-      if (!(yield* until(() => this.lanes.some((lane) => lane.isReady), readyWithinMillis))) return
+      if (!(yield* until(() => this.lanes.some((lane) => lane.isReady), READY_WITHIN_MILLIS))) return
       const ready = this.lanes.filter((lane) => lane.isReady)
       const endings = ready.map((lane) => lane.endings)
       this.serverTroubleUntil = Infinity
@@ -360,7 +360,7 @@ export class Player {
           ])
         )
       case "pause":
-        return server.pause.pipe(Effect.andThen(Effect.sleep(forMillis * pauseFactor)), Effect.ensuring(server.resume))
+        return server.pause.pipe(Effect.andThen(Effect.sleep(forMillis * PAUSE_FACTOR)), Effect.ensuring(server.resume))
       case "stop":
         return server.stop.pipe(Effect.andThen(Effect.sleep(forMillis)), Effect.andThen(server.start))
       case "kill":

@@ -1,14 +1,14 @@
 /** Durations in buckets that grow by 2 %: a quantile of any number of them, in little memory. */
 
 const factor = Math.log(1.02)
-const smallestMillis = 0.01
+const SMALLEST_MILLIS = 0.01
 
 export class Histogram {
   private readonly buckets: Array<number> = []
   private count = 0
 
   add(millis: number): void {
-    const bucket = Math.max(0, Math.round(Math.log(Math.max(millis, smallestMillis) / smallestMillis) / factor))
+    const bucket = Math.max(0, Math.round(Math.log(Math.max(millis, SMALLEST_MILLIS) / SMALLEST_MILLIS) / factor))
     this.buckets[bucket] = (this.buckets[bucket] ?? 0) + 1
     this.count++
   }
@@ -24,6 +24,6 @@ export class Histogram {
       left -= here
       if (left <= 0) break
     }
-    return this.count === 0 ? 0 : smallestMillis * Math.exp(last * factor)
+    return this.count === 0 ? 0 : SMALLEST_MILLIS * Math.exp(last * factor)
   }
 }

@@ -21,11 +21,11 @@ export interface Question {
   readonly call?: number | undefined
 }
 
-const kept = 60_000
-const keptHoldUps = 2_000
-const shown = 60
+const KEPT = 60_000
+const KEPT_HOLD_UPS = 2_000
+const SHOWN = 60
 /** Calls that were made shortly before or after the one in question were next to it on the wire. */
-const neighbours = 15
+const NEIGHBOURS = 15
 
 const everywhere = new Set(["server", "soak"])
 
@@ -42,14 +42,14 @@ export class History {
 
   add(where: string, what: string, call?: readonly [first: number, last: number]): void {
     this.ring[this.next] = { at: this.now(), where, what, call }
-    this.next = (this.next + 1) % kept
+    this.next = (this.next + 1) % KEPT
   }
 
   /** Our own event loop was held up until now: what was to happen meanwhile could not. */
   heldUp(millis: number): void {
     this.add("soak", `the event loop was held up for ${millis.toFixed(0)} ms`)
     this.holdUps.push({ at: this.now(), millis })
-    if (this.holdUps.length > keptHoldUps) this.holdUps.shift()
+    if (this.holdUps.length > KEPT_HOLD_UPS) this.holdUps.shift()
   }
 
   /** For how long it was held up since then, in all. */
@@ -62,13 +62,13 @@ export class History {
     const concerns = (event: Event): boolean => {
       if (where !== undefined && event.where !== where && !everywhere.has(event.where)) return false
       if (event.call === undefined) return event.at >= from && event.at <= to
-      return call !== undefined && event.call[0] <= call + neighbours && event.call[1] >= call - neighbours
+      return call !== undefined && event.call[0] <= call + NEIGHBOURS && event.call[1] >= call - NEIGHBOURS
     }
     const lines = [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)]
       .filter(concerns)
       .map(({ at, what, where }) => `${at.toFixed(0).padStart(8)} ms  ${where.padEnd(11)} ${what}`)
-    if (lines.length <= shown) return lines
-    const half = shown / 2
-    return [...lines.slice(0, half), `${" ".repeat(12)}… ${lines.length - shown} more …`, ...lines.slice(-half)]
+    if (lines.length <= SHOWN) return lines
+    const half = SHOWN / 2
+    return [...lines.slice(0, half), `${" ".repeat(12)}… ${lines.length - SHOWN} more …`, ...lines.slice(-half)]
   }
 }

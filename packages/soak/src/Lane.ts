@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { History } from "./History.ts"
-import { closeTimeoutMillis, type Connection } from "./Settings.ts"
+import { CLOSE_TIMEOUT_MILLIS, type Connection } from "./Settings.ts"
 
 /** The activity of a connection at a moment. */
 export interface Glance {
@@ -38,7 +38,7 @@ interface Opened {
 }
 
 /** The deadline of a close, with what the supervisor of the session and a late event loop may add. */
-const closeLimitMillis = closeTimeoutMillis + 10_000
+const closeLimitMillis = CLOSE_TIMEOUT_MILLIS + 10_000
 
 export class Lane {
   readonly name: string

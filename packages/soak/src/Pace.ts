@@ -12,7 +12,7 @@ const share = enough.sharePerKind * 1.8
 
 const dear: ReadonlySet<Kind> = new Set(["lease", "watch"])
 
-const pauseMillis = 4
+const PAUSE_MILLIS = 4
 
 export class Pace {
   private readonly book: Book
@@ -30,7 +30,7 @@ export class Pace {
   /** Waits for the next turn of a kind; `false` when the run is over. */
   readonly turn = (kind: Kind): Effect.Effect<boolean> =>
     Effect.gen({ self: this }, function* () {
-      while (!this.ended && !this.mayGo(kind)) yield* Effect.sleep(pauseMillis)
+      while (!this.ended && !this.mayGo(kind)) yield* Effect.sleep(PAUSE_MILLIS)
       return !this.ended
     })
 

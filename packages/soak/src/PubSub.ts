@@ -45,9 +45,9 @@ const wishes: ReadonlyArray<Wish> = [
   { wanted: all, options: { bufferMessages: 16, whenFull: "suspend" }, takesMillis: 2 }
 ]
 
-const tickMillis = 5
-const nextLifeMillis = 20
-const heardWithinMillis = 15_000
+const TICK_MILLIS = 5
+const NEXT_LIFE_MILLIS = 20
+const HEARD_WITHIN_MILLIS = 15_000
 
 /** Times are by the wall clock, as `since` is. */
 interface Published {
@@ -120,7 +120,7 @@ export class PubSub {
           for (const wish of wishes) yield* Effect.forkScoped(this.subscriber(lane, wish))
         }
         for (const lane of lanes.slice(0, 2)) yield* Effect.forkScoped(this.subscriber(lane, many))
-        return yield* Effect.forever(Effect.andThen(this.publish, Effect.sleep(tickMillis)))
+        return yield* Effect.forever(Effect.andThen(this.publish, Effect.sleep(TICK_MILLIS)))
       })
     )
 
@@ -156,8 +156,8 @@ export class PubSub {
         yield* Effect.exit(listen)
         run.ended = true
         // The connection that has closed is there until the next one is.
-        while (!this.over && lane.life === life && !lane.isReady) yield* Effect.sleep(nextLifeMillis)
-        yield* Effect.sleep(nextLifeMillis)
+        while (!this.over && lane.life === life && !lane.isReady) yield* Effect.sleep(NEXT_LIFE_MILLIS)
+        yield* Effect.sleep(NEXT_LIFE_MILLIS)
       }
     })
   }
@@ -168,14 +168,14 @@ export class PubSub {
     const live = this.runs.filter(({ ended, isSubscribed }) => !ended && isSubscribed)
     const hears = (run: Run) =>
       run.ended || channels.every((channel) => run.newest(channel) >= (ends.get(channel) ?? 0))
-    const giveUpAt = this.book.history.now() + heardWithinMillis
-    while (!live.every(hears) && this.book.history.now() < giveUpAt) yield* Effect.sleep(tickMillis)
+    const giveUpAt = this.book.history.now() + HEARD_WITHIN_MILLIS
+    while (!live.every(hears) && this.book.history.now() < giveUpAt) yield* Effect.sleep(TICK_MILLIS)
     for (const run of live) {
       if (hears(run)) continue
       this.book.breaks(
         "missedOutsideGap",
         run.lane.name,
-        `a subscriber hears nothing ${heardWithinMillis} ms after the last fault`
+        `a subscriber hears nothing ${HEARD_WITHIN_MILLIS} ms after the last fault`
       )
     }
   })

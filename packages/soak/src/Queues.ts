@@ -17,7 +17,7 @@ import { repeat, type Work } from "./Work.ts"
 const prefix = "queue:"
 
 /** After an interruption: for the end of the connection to get through the proxy. */
-const graceMillis = 20
+const GRACE_MILLIS = 20
 
 export class Queue {
   private readonly work: Work
@@ -88,7 +88,7 @@ export class Queue {
     const { lane, server } = this.work
     // The server has seen the end of the other connection when it answers on one that came after it.
     const seen = Effect.match(server.command(["PING"]), { onFailure: () => false, onSuccess: () => true })
-    return Effect.sleep(graceMillis).pipe(
+    return Effect.sleep(GRACE_MILLIS).pipe(
       Effect.andThen(seen),
       Effect.map((answered) => answered && lane.wasQuietSince(startedAt))
     )

@@ -12,7 +12,7 @@ import * as Payload from "./Payload.ts"
 import { repeat, type Work } from "./Work.ts"
 
 /** The number of unknown writes after which a new key is taken. */
-const mostUnknown = 12
+const MOST_UNKNOWN = 12
 
 class Register {
   private readonly work: Work
@@ -53,7 +53,7 @@ class Register {
     if (settled._tag === "Acknowledged") this.current = id
     else if (settled._tag !== "Refused" && settled.delivery === "unknown") this.unknown.add(id)
     else this.unsent.add(id)
-    if (this.unknown.size < mostUnknown && this.unsent.size < 100) return
+    if (this.unknown.size < MOST_UNKNOWN && this.unsent.size < 100) return
     this.generation++
     this.current = undefined
     this.unknown.clear()

@@ -47,10 +47,10 @@ export const parse = (args: ReadonlyArray<string>): Settings | string => {
 }
 
 /** The deadline of a call that does not say its own, in milliseconds. */
-export const timeoutMillis = 800
+export const TIMEOUT_MILLIS = 800
 
 /** The time that a close may take, in milliseconds. */
-export const closeTimeoutMillis = 500
+export const CLOSE_TIMEOUT_MILLIS = 500
 
 /** A connection under soak, or a pool of `size`. The name is that of its clients at the server, too. */
 export interface Connection {
@@ -61,9 +61,9 @@ export interface Connection {
 
 /** The settings that all of them share, in milliseconds. */
 export const common = {
-  timeout: timeoutMillis,
+  timeout: TIMEOUT_MILLIS,
   connectTimeout: 600,
-  closeTimeout: closeTimeoutMillis,
+  closeTimeout: CLOSE_TIMEOUT_MILLIS,
   healthCheckInterval: 400,
   stableAfter: 300,
   backoffFirst: 20,

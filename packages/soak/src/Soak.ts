@@ -63,17 +63,17 @@ const crew: ReadonlyArray<readonly [fibers: number, work: (work: Work) => Effect
   [3, Leased.watches]
 ]
 
-const blockingFibers = 5
+const BLOCKING_FIBERS = 5
 
 /** The calls that are under way at the end have their deadlines, and those of several calls some of them. */
-const settleWithinMillis = 15_000
-const leaveWithinMillis = 5_000
-const sweepMillis = 1_000
-const sampleMillis = 20
-const heldUpMillis = 60
-const shownLeaks = 5
+const SETTLE_WITHIN_MILLIS = 15_000
+const LEAVE_WITHIN_MILLIS = 5_000
+const SWEEP_MILLIS = 1_000
+const SAMPLE_MILLIS = 20
+const HELD_UP_MILLIS = 60
+const SHOWN_LEAKS = 5
 /** The stretch of history shown before a finding that took time to be one. */
-const lookBackMillis = 4_000
+const LOOK_BACK_MILLIS = 4_000
 
 export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.RedisServerError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -129,21 +129,21 @@ const soak = (
     const lock = Semaphore.makeUnsafe(1)
     const works = workers(settings, book, lanes, pace, server)
     const onBroken = (lane: Lane, law: Law, what: string) =>
-      book.breaks(law, lane.name, what, history.now() - lookBackMillis)
+      book.breaks(law, lane.name, what, history.now() - LOOK_BACK_MILLIS)
     const player = new Faults.Player(lanes, server, lock, history, onBroken)
 
     const startedAt = history.now()
     let maxMailboxDepth = 0
     let sampledAt = history.now()
     const sample = Effect.sync(() => {
-      const late = history.now() - sampledAt - sampleMillis
-      if (late > heldUpMillis) history.heldUp(late)
+      const late = history.now() - sampledAt - SAMPLE_MILLIS
+      if (late > HELD_UP_MILLIS) history.heldUp(late)
       sampledAt = history.now()
       for (const lane of lanes) maxMailboxDepth = Math.max(maxMailboxDepth, lane.status().queued)
     })
-    const sampler = yield* Effect.forkChild(Effect.forever(Effect.andThen(sample, Effect.sleep(sampleMillis))))
+    const sampler = yield* Effect.forkChild(Effect.forever(Effect.andThen(sample, Effect.sleep(SAMPLE_MILLIS))))
     const sweeper = yield* Effect.forkChild(
-      Effect.forever(Effect.andThen(Effect.sleep(sweepMillis), lock.withPermit(Effect.uninterruptible(traces.sweep))))
+      Effect.forever(Effect.andThen(Effect.sleep(SWEEP_MILLIS), lock.withPermit(Effect.uninterruptible(traces.sweep))))
     )
     const publishing = yield* Scope.make()
     const pubsub = yield* Scope.provide(PubSub.make(book, server), publishing)
@@ -152,7 +152,7 @@ const soak = (
     const trials: Trials.Trials = {
       random: Seeded.make(settings.seed, 0),
       counted: (kind) => player.count(kind, "trials"),
-      onBroken: (law, what) => book.breaks(law, "trials", what, history.now() - lookBackMillis)
+      onBroken: (law, what) => book.breaks(law, "trials", what, history.now() - LOOK_BACK_MILLIS)
     }
     const tried = yield* Effect.forEach(
       [
@@ -202,7 +202,7 @@ const soak = (
     pubsub.judge()
     yield* settleAll(book, working)
     // Bytes that a proxy still holds may be executed yet.
-    yield* Effect.timeoutOption(allLeft(lanes), leaveWithinMillis)
+    yield* Effect.timeoutOption(allLeft(lanes), LEAVE_WITHIN_MILLIS)
     yield* traces.sweep
     yield* Effect.forEach(works.queues, (queue) => queue.settle(server), { discard: true })
     return { faults: player.counts, maxMailboxDepth, seconds }
@@ -213,7 +213,7 @@ const allLeft = (lanes: ReadonlyArray<Lane>): Effect.Effect<void> =>
   Effect.forEach(
     lanes,
     ({ proxy }) =>
-      Effect.repeat(Effect.andThen(Effect.sleep(sampleMillis), proxy.connections), { until: (count) => count === 0 }),
+      Effect.repeat(Effect.andThen(Effect.sleep(SAMPLE_MILLIS), proxy.connections), { until: (count) => count === 0 }),
     { discard: true }
   )
 
@@ -241,7 +241,7 @@ const workers = (
   const times = <A>(count: number, make: () => A): ReadonlyArray<A> => Array.from({ length: count }, make)
   const plain = lanes.flatMap((lane) => crew.flatMap(([count, work]) => times(count, () => work(workOf(lane)))))
   const poppers = lanes.flatMap((lane) =>
-    times(blockingFibers, () => {
+    times(BLOCKING_FIBERS, () => {
       const work = workOf(lane)
       return { work, queue: new Queues.Queue(work) }
     })
@@ -256,10 +256,10 @@ const workers = (
 const settleAll = (book: Book, working: ReadonlyArray<Fiber.Fiber<void>>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const all = Effect.forEach(working, (fiber) => Fiber.await(fiber))
-    const exits = yield* Effect.timeoutOption(all, settleWithinMillis)
+    const exits = yield* Effect.timeoutOption(all, SETTLE_WITHIN_MILLIS)
     if (exits._tag === "None") {
       const pending = yield* book.ledger.pending
-      book.history.add("soak", `${pending} calls have not settled within ${settleWithinMillis} ms of the end`)
+      book.history.add("soak", `${pending} calls have not settled within ${SETTLE_WITHIN_MILLIS} ms of the end`)
       // Not waited for: what does not settle may not be interruptible either.
       yield* Effect.forEach(working, (fiber) => Effect.forkDetach(Fiber.interrupt(fiber)), { discard: true })
       return
@@ -306,7 +306,7 @@ const whatIsLeft = (
       ]
       return { ...leaked, sockets: Math.max(leaked.sockets, known.length, inProxies), what }
     })
-    const giveUpAt = performance.now() + leaveWithinMillis
+    const giveUpAt = performance.now() + LEAVE_WITHIN_MILLIS
     for (;;) {
       const left = yield* look
       if (left.what.length === 0 || performance.now() > giveUpAt) return left
@@ -350,7 +350,7 @@ const judge = (
       seed: settings.seed
     }
     const leaks: ReadonlyArray<Finding> = left.what
-      .slice(0, shownLeaks)
+      .slice(0, SHOWN_LEAKS)
       .map((what) => ({ law: "unsettled", what: `left behind: ${what}`, from: Infinity, to: Infinity }))
     return { report, findings: [...book.findings, ...Verdict.findingsOf(judged.violations), ...leaks] }
   })

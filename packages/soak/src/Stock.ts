@@ -4,7 +4,7 @@
  */
 
 /** A pop whose connection is gone cannot take anything any more after this: no fault holds bytes up for so long. */
-const excuseMillis = 15_000
+const EXCUSE_MILLIS = 15_000
 
 /** A pop that is under way. */
 export interface Pop {
@@ -75,7 +75,7 @@ export class Stock {
    * excuse, and they are lost.
    */
   excused(missing: ReadonlyArray<number>, now: number): ReadonlyArray<number> {
-    this.excuses = this.excuses.filter((at) => at > now - excuseMillis)
+    this.excuses = this.excuses.filter((at) => at > now - EXCUSE_MILLIS)
     const gone = missing.filter((id) => this.there.delete(id))
     return gone.slice(0, this.excuses.splice(0, gone.length).length)
   }

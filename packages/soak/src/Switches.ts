@@ -17,10 +17,10 @@ import type { Trials } from "./Trials.ts"
 export const servers: Effect.Effect<RedisSentinel.RedisSentinel, RedisServer.RedisServerError, Scope.Scope> =
   RedisSentinel.make({ replicas: 2 })
 
-const writers = 4
+const WRITERS = 4
 /** What is acknowledged more than this after the Sentinels agreed must be there. */
-const lateMillis = 250
-const settledMillis = 1_000
+const LATE_MILLIS = 250
+const SETTLED_MILLIS = 1_000
 
 interface Written {
   readonly id: string
@@ -45,7 +45,7 @@ const writes = (writer: number, acknowledged: Array<Written>): Effect.Effect<nev
 const stored = (server: RedisServer.RedisServer): Effect.Effect<ReadonlyMap<string, number>, unknown> =>
   Effect.gen(function* () {
     const counts = new Map<string, number>()
-    for (let writer = 0; writer < writers; writer++) {
+    for (let writer = 0; writer < WRITERS; writer++) {
       const ids = yield* server.command(["LRANGE", keyOf(writer), 0, -1])
       for (const id of Array.isArray(ids) ? ids : []) counts.set(String(id), (counts.get(String(id)) ?? 0) + 1)
     }
@@ -63,12 +63,12 @@ export const switches = (
     yield* Effect.sleep(random.integer(1_000, 3_000))
     const elected = yield* group.failover
     const agreedAt = performance.now()
-    yield* Effect.sleep(settledMillis)
+    yield* Effect.sleep(SETTLED_MILLIS)
     // A machine that has no time for the Sentinels' pings may make them switch once more: then nothing can be said.
     if ((yield* group.currentPrimary) !== elected) return
     const has = yield* stored(elected)
-    const judgedAt = agreedAt + settledMillis - lateMillis
-    const late = acknowledged.filter(({ at, id }) => at > agreedAt + lateMillis && at < judgedAt && !has.has(id))
+    const judgedAt = agreedAt + SETTLED_MILLIS - LATE_MILLIS
+    const late = acknowledged.filter(({ at, id }) => at > agreedAt + LATE_MILLIS && at < judgedAt && !has.has(id))
     if (late.length > 0) {
       onBroken(
         "lostAcknowledged",
@@ -83,7 +83,7 @@ export const switches = (
     counted("switch")
   })
   return Effect.gen(function* () {
-    for (let writer = 0; writer < writers; writer++) yield* Effect.forkChild(writes(writer, acknowledged))
+    for (let writer = 0; writer < WRITERS; writer++) yield* Effect.forkChild(writes(writer, acknowledged))
     return yield* Effect.forever(once)
   }).pipe(Effect.provide(Redis.layer({ ...common, sentinel: { sentinels, group: group.group } })))
 }

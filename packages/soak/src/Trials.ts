@@ -54,14 +54,14 @@ export const servers: Effect.Effect<Servers, RedisServer.RedisServerError, Scope
   }
 })
 
-const pauseMillis = 150
-const deadlineMillis = 400
-const frozenMillis = 700
-const writtenMillis = 20
+const PAUSE_MILLIS = 150
+const DEADLINE_MILLIS = 400
+const FROZEN_MILLIS = 700
+const WRITTEN_MILLIS = 20
 /** After a failover a worker has to be with the new primary: it takes a call or two, and on a busy machine as many seconds. */
-const awayWithinMillis = 10_000
-const lookMillis = 20
-const writesElsewhere = 8
+const AWAY_WITHIN_MILLIS = 10_000
+const LOOK_MILLIS = 20
+const WRITES_ELSEWHERE = 8
 
 /** Stops this process, and lets it go on after a while. Whoever does it must not be stopped with it. */
 const freeze = (millis: number): Effect.Effect<void> =>
@@ -81,18 +81,18 @@ const frozenOnce = ({ counted, onBroken }: Trials, server: RedisServer.RedisServ
   Effect.gen(function* () {
     yield* Redis.command(["PING"])
     const worker = yield* Effect.forkChild(
-      Effect.exit(Redis.command(["BLPOP", "jobs", 5], { timeout: deadlineMillis + pauseMillis })),
+      Effect.exit(Redis.command(["BLPOP", "jobs", 5], { timeout: DEADLINE_MILLIS + PAUSE_MILLIS })),
       { startImmediately: true }
     )
-    yield* Effect.sleep(writtenMillis)
-    yield* server.command(["CLIENT", "PAUSE", pauseMillis, "ALL"])
+    yield* Effect.sleep(WRITTEN_MILLIS)
+    yield* server.command(["CLIENT", "PAUSE", PAUSE_MILLIS, "ALL"])
     const pushed = yield* Effect.forkChild(server.command(["RPUSH", "jobs", "job"]), { startImmediately: true })
     const call = yield* Effect.forkChild(
-      Effect.exit(Redis.command(["INCR", "n"], { timeout: deadlineMillis, retry: false })),
+      Effect.exit(Redis.command(["INCR", "n"], { timeout: DEADLINE_MILLIS, retry: false })),
       { startImmediately: true }
     )
-    yield* Effect.sleep(writtenMillis)
-    yield* freeze(frozenMillis)
+    yield* Effect.sleep(WRITTEN_MILLIS)
+    yield* freeze(FROZEN_MILLIS)
     const incremented = yield* Fiber.join(call)
     const popped = yield* Fiber.join(worker)
     yield* Fiber.join(pushed)
@@ -158,8 +158,8 @@ export const failovers = (trials: Trials, { first, name, second }: Servers): Eff
       primary = next
       other = old
       const late = (last: number): boolean => last < at
-      while ((late(worker.popped) || late(worker.wrote)) && performance.now() < at + awayWithinMillis) {
-        yield* Effect.sleep(lookMillis)
+      while ((late(worker.popped) || late(worker.wrote)) && performance.now() < at + AWAY_WITHIN_MILLIS) {
+        yield* Effect.sleep(LOOK_MILLIS)
       }
       if (late(worker.popped))
         trials.onBroken("unsettled", "a worker's BLPOP is glued to a server that became a replica")
@@ -182,10 +182,10 @@ const selectedOnce = ({ counted, onBroken, random }: Trials, { refuser, selected
   Effect.gen(function* () {
     const startedAt = performance.now()
     while (Exit.isFailure(yield* Effect.exit(Redis.command(["PING"])))) {
-      if (performance.now() > startedAt + awayWithinMillis) {
+      if (performance.now() > startedAt + AWAY_WITHIN_MILLIS) {
         return onBroken("unsettled", "a connection whose SELECT is no longer refused does not recover")
       }
-      yield* Effect.sleep(lookMillis)
+      yield* Effect.sleep(LOOK_MILLIS)
     }
     const cut = yield* refuser.inject(Fault.cut({ how: "rst", times: Infinity }))
     yield* cut.heal
@@ -193,10 +193,10 @@ const selectedOnce = ({ counted, onBroken, random }: Trials, { refuser, selected
     const line = random.pick(refusals)
     const refusal = yield* refuser.inject(Fault.interject(line, { afterReplies: 1, replaces: true, times: Infinity }))
     // While the connection waits for a better time, and on one that is refused again.
-    for (let n = 0; n < writesElsewhere; n++) {
+    for (let n = 0; n < WRITES_ELSEWHERE; n++) {
       const exit = yield* Effect.exit(Redis.command(["INCR", "n"]))
       if (Exit.isSuccess(exit)) onBroken("wrongReplies", `a write was acknowledged though SELECT got "${line}"`)
-      yield* Effect.sleep(lookMillis)
+      yield* Effect.sleep(LOOK_MILLIS)
     }
     const hits = yield* refusal.hits
     yield* refusal.heal

@@ -90,8 +90,8 @@ export const findingsOf = (violations: ReadonlyArray<Ledger.Violation>): Readonl
 /** The laws of the ledger that have no count of their own here are wrong replies. */
 const lawOf = (law: Ledger.Law): Law => (law === "settledTwice" || law === "executedUnknown" ? "wrongReplies" : law)
 
-const shownFindings = 6
-const aroundMillis = 300
+const SHOWN_FINDINGS = 6
+const AROUND_MILLIS = 300
 
 /** The first of each law, and then the others: one law that breaks often must not hide another. */
 const ofEachLawFirst = (findings: ReadonlyArray<Finding>): ReadonlyArray<Finding> => {
@@ -102,10 +102,10 @@ const ofEachLawFirst = (findings: ReadonlyArray<Finding>): ReadonlyArray<Finding
 /** The findings, each with the stretch of the history that it happened in. */
 export const render = (findings: ReadonlyArray<Finding>, history: History): string =>
   ofEachLawFirst(findings)
-    .slice(0, shownFindings)
+    .slice(0, SHOWN_FINDINGS)
     .map(({ law, what, ...question }) => {
-      const around = { ...question, from: question.from - aroundMillis, to: question.to + aroundMillis }
+      const around = { ...question, from: question.from - AROUND_MILLIS, to: question.to + AROUND_MILLIS }
       return [`${law}: ${what}`, ...history.ask(around).map((line) => `  ${line}`)].join("\n")
     })
-    .concat(findings.length > shownFindings ? [`… and ${findings.length - shownFindings} more findings`] : [])
+    .concat(findings.length > SHOWN_FINDINGS ? [`… and ${findings.length - SHOWN_FINDINGS} more findings`] : [])
     .join("\n\n")

@@ -38,7 +38,7 @@ const copyWorkspace = (): string => {
   return root
 }
 
-const graceMillis = 60_000
+const GRACE_MILLIS = 60_000
 
 /** Runs the soak of a copy, and gives its exit code and its report. */
 const soak = (
@@ -55,7 +55,7 @@ const soak = (
     let stderr = ""
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-20_000)))
-    const timer = setTimeout(() => child.kill("SIGTERM"), seconds * 1_000 + graceMillis)
+    const timer = setTimeout(() => child.kill("SIGTERM"), seconds * 1_000 + GRACE_MILLIS)
     // A soak that was ended takes its server with it; nobody but us would end this one.
     const stop = () => child.kill("SIGTERM")
     process.once("exit", stop)

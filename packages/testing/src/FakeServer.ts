@@ -316,8 +316,8 @@ export const array = (...items: ReadonlyArray<string>): string => `*${items.leng
 // The server
 // -----------------------------------------------------------------------------
 
-const maxLogEntries = 10_000
-const maxLoggedBytes = 64 * 1024 * 1024
+const MAX_LOG_ENTRIES = 10_000
+const MAX_LOGGED_BYTES = 64 * 1024 * 1024
 
 /** Which script a connection gets: none at all, when the test takes the connections itself. */
 interface Plan<R> {
@@ -382,7 +382,7 @@ class Server<R> implements FakeServer {
     })
 
   readonly accepted = Effect.sync(() => this.connections.length)
-  readonly log = Effect.sync(() => this.entries.slice(-maxLogEntries))
+  readonly log = Effect.sync(() => this.entries.slice(-MAX_LOG_ENTRIES))
 
   readonly received = (connection: number): Effect.Effect<Uint8Array> =>
     Effect.sync(() => {
@@ -471,7 +471,7 @@ class Server<R> implements FakeServer {
   private record(entry: LogEntry): void {
     this.entries.push(entry)
     this.loggedBytes += entry.bytes?.length ?? 0
-    if (this.entries.length <= 2 * maxLogEntries && this.loggedBytes <= maxLoggedBytes) return
+    if (this.entries.length <= 2 * MAX_LOG_ENTRIES && this.loggedBytes <= MAX_LOGGED_BYTES) return
     const dropped = this.entries.splice(0, Math.ceil(this.entries.length / 2))
     for (const { bytes } of dropped) this.loggedBytes -= bytes?.length ?? 0
   }

@@ -245,8 +245,8 @@ export const isClean = (report: Report): boolean => laws.every((law) => report[l
 // The ledger
 // -----------------------------------------------------------------------------
 
-const shownPerLaw = 20
-const pageSize = 10_000
+const SHOWN_PER_LAW = 20
+const PAGE_SIZE = 10_000
 
 /** The data that is only needed until a call settles. */
 type Pending = Pick<Call, "accepts" | "keys">
@@ -369,10 +369,10 @@ class LedgerImpl implements Ledger {
 
   private collectList(server: RedisServer, key: string): Effect.Effect<void, RedisServerError> {
     const page = (start: number): Effect.Effect<void, RedisServerError> =>
-      Effect.flatMap(server.command(["LRANGE", key, start, start + pageSize - 1]), (reply) => {
+      Effect.flatMap(server.command(["LRANGE", key, start, start + PAGE_SIZE - 1]), (reply) => {
         const elements = Array.isArray(reply) ? reply : []
         for (const element of elements) this.execute(idOf(element), 1)
-        return elements.length < pageSize ? Effect.void : page(start + pageSize)
+        return elements.length < PAGE_SIZE ? Effect.void : page(start + PAGE_SIZE)
       })
     return page(0)
   }
@@ -386,7 +386,7 @@ class LedgerImpl implements Ledger {
     const given = new Set<number>()
     const step = command === "HSCAN" ? 2 : 1
     const page = (cursor: Reply): Effect.Effect<void, RedisServerError> =>
-      Effect.flatMap(server.command([command, key, String(cursor), "COUNT", pageSize]), (reply) => {
+      Effect.flatMap(server.command([command, key, String(cursor), "COUNT", PAGE_SIZE]), (reply) => {
         const [next = "0", elements = []]: ReadonlyArray<Reply> = Array.isArray(reply) ? reply : []
         const items: ReadonlyArray<Reply> = Array.isArray(elements) ? elements : []
         for (let index = 0; index < items.length; index += step) {
@@ -471,7 +471,7 @@ class Findings {
 
   add(law: Law, violation: () => Violation): void {
     this.counts[law]++
-    if (this.counts[law] <= shownPerLaw) this.violations.push(violation())
+    if (this.counts[law] <= SHOWN_PER_LAW) this.violations.push(violation())
   }
 }
 

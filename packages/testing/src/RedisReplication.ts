@@ -136,8 +136,8 @@ const withDirectives = (options: RedisServer.Options, more: RedisServer.Directiv
   return { ...options, config: { ...fast, ...password, ...tls, ...more, ...options.config } }
 }
 
-const pollMillis = 10
-const syncMillis = 10_000
+const POLL_MILLIS = 10
+const SYNC_MILLIS = 10_000
 
 class Group implements RedisReplication {
   readonly primary: RedisServer.RedisServer
@@ -163,11 +163,11 @@ class Group implements RedisReplication {
       const target = replicationOffset(yield* replicationInfo(this.current))
       const followers = yield* this.runningFollowers
       const all = Effect.forEach(followers, (replica) => this.awaitOffset(replica, target), { discard: true })
-      return yield* RealTime.timeoutOrElse(all, syncMillis, () =>
+      return yield* RealTime.timeoutOrElse(all, SYNC_MILLIS, () =>
         Effect.fail(
           new RedisServer.RedisServerError({
             kind: "start",
-            message: `RedisReplication: the replicas of port ${this.current.port} are not in sync after ${syncMillis} ms`
+            message: `RedisReplication: the replicas of port ${this.current.port} are not in sync after ${SYNC_MILLIS} ms`
           })
         )
       )
@@ -202,7 +202,7 @@ class Group implements RedisReplication {
     const ask: Effect.Effect<void, RedisServer.RedisServerError> = Effect.flatMap(replicationInfo(replica), (info) => {
       const follows = info.get("master_port") === String(this.current.port) && info.get("master_link_status") === "up"
       const offset = Number(info.get("slave_repl_offset") ?? -1)
-      return follows && offset >= target ? Effect.void : Effect.andThen(RealTime.sleep(pollMillis), ask)
+      return follows && offset >= target ? Effect.void : Effect.andThen(RealTime.sleep(POLL_MILLIS), ask)
     })
     return ask
   }

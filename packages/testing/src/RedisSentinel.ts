@@ -161,10 +161,10 @@ export const layer = (options: Options = {}): Layer.Layer<RedisSentinel, RedisSe
 // The group
 // -----------------------------------------------------------------------------
 
-const pollMillis = 10
-const waitMillis = 30_000
+const POLL_MILLIS = 10
+const WAIT_MILLIS = 30_000
 /** A paused Sentinel accepts connections and says nothing. */
-const askMillis = 500
+const ASK_MILLIS = 500
 
 const majorityOf = (count: number): number => Math.floor(count / 2) + 1
 
@@ -253,7 +253,7 @@ class Group implements RedisSentinel {
         (sentinel) =>
           RealTime.timeoutOrElse(
             Effect.catch(this.namedBy(sentinel), () => Effect.succeed(undefined)),
-            askMillis,
+            ASK_MILLIS,
             () => Effect.succeed(undefined)
           ),
         { concurrency: "unbounded" }
@@ -282,13 +282,13 @@ class Group implements RedisSentinel {
     ask: Effect.Effect<A | undefined, RedisServer.RedisServerError>
   ): Effect.Effect<A, RedisServer.RedisServerError> {
     const loop: Effect.Effect<A, RedisServer.RedisServerError> = Effect.flatMap(ask, (value) =>
-      value === undefined ? Effect.andThen(RealTime.sleep(pollMillis), loop) : Effect.succeed(value)
+      value === undefined ? Effect.andThen(RealTime.sleep(POLL_MILLIS), loop) : Effect.succeed(value)
     )
-    return RealTime.timeoutOrElse(loop, waitMillis, () =>
+    return RealTime.timeoutOrElse(loop, WAIT_MILLIS, () =>
       Effect.fail(
         new RedisServer.RedisServerError({
           kind: "start",
-          message: `RedisSentinel: ${who} did not come to one view of the group ${this.group} within ${waitMillis} ms`
+          message: `RedisSentinel: ${who} did not come to one view of the group ${this.group} within ${WAIT_MILLIS} ms`
         })
       )
     )

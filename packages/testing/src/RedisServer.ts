@@ -307,11 +307,11 @@ const findBinary = (options: Options): Effect.Effect<string, RedisServerError> =
 // The handle
 // -----------------------------------------------------------------------------
 
-const maxLogLines = 1_000
-const logLinesInError = 20
-const pollMillis = 5
+const MAX_LOG_LINES = 1_000
+const LOG_LINES_IN_ERROR = 20
+const POLL_MILLIS = 5
 const inspectSymbol = Symbol.for("nodejs.util.inspect.custom")
-const stopMillis = 10_000
+const STOP_MILLIS = 10_000
 
 class Server implements RedisServer {
   readonly host = host
@@ -360,7 +360,7 @@ class Server implements RedisServer {
   readonly stop: Effect.Effect<void> = this.end((process) => {
     process.signal("SIGTERM")
     process.signal("SIGCONT")
-    return RealTime.timeoutOrElse(process.awaitEnd, stopMillis, () => killed(process))
+    return RealTime.timeoutOrElse(process.awaitEnd, STOP_MILLIS, () => killed(process))
   })
 
   readonly kill: Effect.Effect<void> = this.end(killed)
@@ -429,13 +429,13 @@ class Server implements RedisServer {
     const ask: Effect.Effect<void> = Effect.matchEffect(this.exchange([["PING"]]), {
       onFailure: () =>
         Effect.andThen(
-          RealTime.sleep(pollMillis),
+          RealTime.sleep(POLL_MILLIS),
           Effect.suspend(() => ask)
         ),
       onSuccess: ([value]) =>
         value instanceof ErrorValue && /^(LOADING|MASTERDOWN)/.test(value.message)
           ? Effect.andThen(
-              RealTime.sleep(pollMillis),
+              RealTime.sleep(POLL_MILLIS),
               Effect.suspend(() => ask)
             )
           : Effect.sync(() => {
@@ -449,7 +449,7 @@ class Server implements RedisServer {
   }
 
   private startError(what: string): Effect.Effect<never, RedisServerError> {
-    const log = this.lines.slice(-logLinesInError).join("\n")
+    const log = this.lines.slice(-LOG_LINES_IN_ERROR).join("\n")
     return Effect.fail(new RedisServerError({ kind: "start", message: `RedisServer: ${this.binary} ${what}\n${log}` }))
   }
 
@@ -472,7 +472,7 @@ class Server implements RedisServer {
 
   private log(line: string): void {
     this.lines.push(line)
-    if (this.lines.length > maxLogLines) this.lines.splice(0, this.lines.length - maxLogLines)
+    if (this.lines.length > MAX_LOG_LINES) this.lines.splice(0, this.lines.length - MAX_LOG_LINES)
   }
 
   private showLogs(): void {

@@ -36,13 +36,13 @@ export const slotOfAll = (commands: ReadonlyArray<Resp.Command>): number => {
   return slot
 }
 
-const shown = 5
+const SHOWN = 5
 
 /** Why a command whose keys have several slots is refused, and what to do. No key is shown. */
 export const crossing = (name: string, command: Resp.Command): string => {
   const positions = CommandTable.routePositions(command)
   const slots = new Set(positions.map((position) => slotOf(command[position] ?? "")))
-  const places = positions.slice(0, shown).join(", ") + (positions.length > shown ? ", …" : "")
+  const places = positions.slice(0, SHOWN).join(", ") + (positions.length > SHOWN ? ", …" : "")
   return (
     `${name} has keys of ${slots.size} slots (arguments ${places}); in a cluster all keys of one command must share a ` +
     `hash tag, such as user:{42}:name and user:{42}:mail (CROSSSLOT)`

@@ -21,12 +21,12 @@ export type State = (typeof state)[keyof typeof state]
 const stateMask = 0b0000_0111
 const writeFlag = 0b0000_1000
 const repeatFlag = 0b0001_0000
-const executedShift = 5
-const maxExecuted = 3
+const EXECUTED_SHIFT = 5
+const MAX_EXECUTED = 3
 
-const chunkBits = 16
-const chunkSize = 1 << chunkBits
-const chunksWithTimes = 16
+const CHUNK_BITS = 16
+const chunkSize = 1 << CHUNK_BITS
+const CHUNKS_WITH_TIMES = 16
 
 interface Chunk {
   readonly flags: Uint8Array
@@ -84,15 +84,15 @@ export class CallTable {
     const offset = id & (chunkSize - 1)
     const flags = chunk?.flags[offset] ?? 0
     if (chunk === undefined || flags === 0) return false
-    const executed = Math.min(maxExecuted, (flags >> executedShift) + times)
-    chunk.flags[offset] = (flags & ((1 << executedShift) - 1)) | (executed << executedShift)
+    const executed = Math.min(MAX_EXECUTED, (flags >> EXECUTED_SHIFT) + times)
+    chunk.flags[offset] = (flags & ((1 << EXECUTED_SHIFT) - 1)) | (executed << EXECUTED_SHIFT)
     return true
   }
 
   forgetExecutions(): void {
     for (const { flags } of this.chunks) {
       for (let offset = 0; offset < flags.length; offset++)
-        flags[offset] = (flags[offset] ?? 0) & ((1 << executedShift) - 1)
+        flags[offset] = (flags[offset] ?? 0) & ((1 << EXECUTED_SHIFT) - 1)
     }
   }
 
@@ -105,7 +105,7 @@ export class CallTable {
       state: states[flags & stateMask] ?? state.absent,
       isWrite: (flags & writeFlag) !== 0,
       mayRepeat: (flags & repeatFlag) !== 0,
-      executed: flags >> executedShift,
+      executed: flags >> EXECUTED_SHIFT,
       kind: chunk?.kinds[offset] ?? 0,
       submittedAt: chunk?.times?.submitted[offset],
       settledAt: settled === undefined || Number.isNaN(settled) ? undefined : settled
@@ -123,7 +123,7 @@ export class CallTable {
       times: { submitted: new Float64Array(chunkSize), settled: new Float64Array(chunkSize).fill(Number.NaN) }
     }
     this.chunks.push(chunk)
-    const old = this.chunks[this.chunks.length - 1 - chunksWithTimes]
+    const old = this.chunks[this.chunks.length - 1 - CHUNKS_WITH_TIMES]
     if (old !== undefined) old.times = undefined
     return chunk
   }

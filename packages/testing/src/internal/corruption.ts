@@ -8,7 +8,7 @@
 import type { CorruptKind, CorruptPlace } from "../Fault.ts"
 import type { Random } from "./random.ts"
 
-const cr = 0x0d
+const CR = 0x0d
 
 const bytesOf = (text: string): ReadonlySet<number> => new Set(Buffer.from(text, "latin1"))
 /** Types whose header is a length. */
@@ -20,7 +20,7 @@ const digits = bytesOf("0123456789")
 const elements: ReadonlyMap<number, number> = new Map(
   [...bytesOf("*~>")].map((type): [number, number] => [type, 1]).concat([...bytesOf("%|")].map((type) => [type, 2]))
 )
-const attribute = 0x7c
+const ATTRIBUTE = 0x7c
 /** Types after which the same byte again is no valid text. */
 const strictTypes = bytesOf("$*%~>|=!;:#,_(")
 
@@ -65,9 +65,9 @@ export class RespScanner {
       case "type":
         return "type"
       case "header":
-        return byte === cr ? "cr" : digits.has(byte) ? "length" : undefined
+        return byte === CR ? "cr" : digits.has(byte) ? "length" : undefined
       case "text":
-        return byte === cr ? "cr" : undefined
+        return byte === CR ? "cr" : undefined
       case "payload-cr":
         return "cr"
       case "lf":
@@ -87,7 +87,7 @@ export class RespScanner {
         return
       case "header":
       case "text":
-        if (byte === cr) this.state = "lf"
+        if (byte === CR) this.state = "lf"
         else if (this.state === "header") this.header += String.fromCharCode(byte)
         return
       case "lf":
@@ -105,7 +105,7 @@ export class RespScanner {
   private afterLine(): State {
     const length = Number(this.header)
     if (!payloadTypes.has(this.type)) {
-      if (this.type !== attribute) this.missing--
+      if (this.type !== ATTRIBUTE) this.missing--
       this.missing += Math.max(0, length) * (elements.get(this.type) ?? 0)
       return this.afterValue()
     }

@@ -45,9 +45,9 @@ interface Plan {
 type Counted = Cut | HalfClose
 const isCounted = (fault: Fault): fault is Counted => fault._tag === "Cut" || fault._tag === "HalfClose"
 
-const highWater = 256 * 1024
+const HIGH_WATER = 256 * 1024
 // A throttled lane passes what is due in such steps.
-const throttleStepMillis = 10
+const THROTTLE_STEP_MILLIS = 10
 
 export class Lane {
   private readonly direction: Direction
@@ -127,7 +127,7 @@ export class Lane {
   private enqueue(bytes: Buffer, notBefore = 0): void {
     this.queue.push({ bytes, arrivedAt: now(), luck: this.context.random.next(), notBefore })
     this.queuedBytes += bytes.length
-    if (this.queuedBytes > highWater) this.source.pause()
+    if (this.queuedBytes > HIGH_WATER) this.source.pause()
   }
 
   private onSourceEnd(): void {
@@ -190,7 +190,7 @@ export class Lane {
       if (isCounted(injection.fault)) add(this.passedBytes, injection, piece.length)
     }
     if (this.sink.writable && !this.sink.write(piece)) this.awaitsDrain = true
-    if (this.queuedBytes <= highWater && this.source.isPaused()) this.source.resume()
+    if (this.queuedBytes <= HIGH_WATER && this.source.isPaused()) this.source.resume()
   }
 
   private relevant(): ReadonlyArray<Injection> {
@@ -211,7 +211,7 @@ export class Lane {
           wait = Math.max(wait, head.arrivedAt + fault.millis + head.luck * fault.jitterMillis - now())
           break
         case "Throttle": {
-          limit = Math.min(limit, Math.max(1, Math.floor((fault.bytesPerSecond * throttleStepMillis) / 1000)))
+          limit = Math.min(limit, Math.max(1, Math.floor((fault.bytesPerSecond * THROTTLE_STEP_MILLIS) / 1000)))
           pause = Math.max(pause, (limit / fault.bytesPerSecond) * 1000)
           break
         }

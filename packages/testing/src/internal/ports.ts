@@ -16,9 +16,9 @@ import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 
-const lowest = 10_240
-const highest = 32_767
-const attempts = 200
+const LOWEST = 10_240
+const HIGHEST = 32_767
+const ATTEMPTS = 200
 
 const lockDirectory = Path.join(Os.tmpdir(), `relive-ports-${process.getuid?.() ?? "user"}`)
 const lockFile = (port: number) => Path.join(lockDirectory, String(port))
@@ -68,7 +68,7 @@ const canListen = (port: number, host: string): Effect.Effect<boolean> =>
 
 const tryReserve = (host: string): Effect.Effect<number | undefined> =>
   Effect.suspend(() => {
-    const port = Crypto.randomInt(lowest, highest + 1)
+    const port = Crypto.randomInt(LOWEST, HIGHEST + 1)
     if (!lock(port)) return Effect.succeed(undefined)
     return Effect.map(canListen(port, host), (free) => {
       if (free) return port
@@ -82,11 +82,11 @@ export const reserve = (host: string): Effect.Effect<number, never, Scope.Scope>
   Effect.acquireRelease(
     Effect.gen(function* () {
       Fs.mkdirSync(lockDirectory, { recursive: true })
-      for (let attempt = 0; attempt < attempts; attempt++) {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const port = yield* tryReserve(host)
         if (port !== undefined) return port
       }
-      return yield* Effect.die(new Error(`No free port on ${host} between ${lowest} and ${highest}`))
+      return yield* Effect.die(new Error(`No free port on ${host} between ${LOWEST} and ${HIGHEST}`))
     }),
     (port) => Effect.sync(() => unlock(port))
   )

@@ -9,7 +9,7 @@ import { Lane, type LaneContext } from "./lane.ts"
 import * as PeerSocket from "./peerSocket.ts"
 
 // After a FIN the peer gets this long to close its side, then we do.
-const lingerMillis = 1_000
+const LINGER_MILLIS = 1_000
 
 export class ProxiedConnection {
   readonly index: number
@@ -65,7 +65,7 @@ export class ProxiedConnection {
       socket.resume()
       socket.on("end", () => socket.destroy())
     }
-    this.linger = setTimeout(() => this.destroy(), lingerMillis)
+    this.linger = setTimeout(() => this.destroy(), LINGER_MILLIS)
   }
 
   /** Closes without a word. */

@@ -13,7 +13,7 @@ export type Ending = string
 
 // After "exit" the pipes may still hold lines ("close" tells when they are read), but a forked child of the server
 // can keep them open for long: then its parent's end counts after this time.
-const drainMillis = 200
+const DRAIN_MILLIS = 200
 
 export class ServerProcess {
   private readonly child: ChildProcess
@@ -48,7 +48,7 @@ export class ServerProcess {
         this.child.stdout?.destroy()
         this.child.stderr?.destroy()
         settle(ending)
-      }, drainMillis)
+      }, DRAIN_MILLIS)
       this.child.once("close", () => {
         clearTimeout(timer)
         settle(ending)

@@ -132,12 +132,12 @@ const countIn = (argument: Argument | undefined): number => {
 }
 
 /** No word or number that is looked for is longer. */
-const longestText = 40
+const LONGEST_TEXT = 40
 
 /** A short argument as the text that is sent, bytes read as ASCII; the empty text for a longer one, which is no word. */
 export const shortText = (argument: Argument | undefined): string => {
-  if (typeof argument === "string") return argument.length <= longestText ? argument : ""
-  if (argument instanceof Uint8Array) return argument.length <= longestText ? String.fromCharCode(...argument) : ""
+  if (typeof argument === "string") return argument.length <= LONGEST_TEXT ? argument : ""
+  if (argument instanceof Uint8Array) return argument.length <= LONGEST_TEXT ? String.fromCharCode(...argument) : ""
   return argument === undefined ? "" : String(argument)
 }
 

@@ -22,7 +22,7 @@ export interface Kind<out A, out In> {
 }
 
 /** The longest time a timer of the platform can be set to. */
-const maxMillis = 2_147_483_647
+const MAX_MILLIS = 2_147_483_647
 
 /** Whole numbers from `min` to `max`. */
 export const integer = (min: number, max: number): Kind<number, number> => ({
@@ -61,10 +61,10 @@ export const choice = <const Values extends ReadonlyArray<string | number>>(
 
 /** A duration in milliseconds, finite, at least `min`. */
 export const duration = (min: number): Kind<number, number> => ({
-  must: `a duration of ${min} to ${maxMillis} ms (a number of milliseconds, "5 seconds", a Duration)`,
+  must: `a duration of ${min} to ${MAX_MILLIS} ms (a number of milliseconds, "5 seconds", a Duration)`,
   check: (value) => {
     const millis = toMillis(value)
-    return millis !== undefined && millis >= min && millis <= maxMillis ? millis : undefined
+    return millis !== undefined && millis >= min && millis <= MAX_MILLIS ? millis : undefined
   },
   read: readMillis
 })

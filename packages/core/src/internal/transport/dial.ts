@@ -38,11 +38,11 @@ export const tcpOptions = (target: Target, host: string, port: number): Net.TcpN
   keepAlive: true,
   keepAliveInitialDelay: keepAliveMillis(target),
   autoSelectFamily: true,
-  autoSelectFamilyAttemptTimeout: Math.max(shortestAttempt, Math.ceil(target.addressTimeoutMillis))
+  autoSelectFamilyAttemptTimeout: Math.max(SHORTEST_ATTEMPT, Math.ceil(target.addressTimeoutMillis))
 })
 
 /** Node takes no less. */
-const shortestAttempt = 10
+const SHORTEST_ATTEMPT = 10
 
 const connect = (target: Target, onread?: Net.OnReadOpts): Net.Socket => {
   const { endpoint } = target

@@ -22,7 +22,7 @@ const wakes: Array<() => void> = []
 let waking = false
 
 /** How many wakes happen in a row before the scheduler gets its turn. */
-const maxWakes = 1024
+const MAX_WAKES = 1024
 
 /** Delivers now, or after what is being delivered. */
 export const deliver = (signal: () => void): void => {
@@ -59,7 +59,7 @@ export const hold = (change: () => void): void => {
 
 /** Resumes `fiber` by `resume`: now, or when the process that runs now waits. */
 export const wake = (fiber: Fiber.Fiber<unknown, unknown>, resume: () => void): void => {
-  if (wakes.length >= maxWakes) return fiber.currentDispatcher.scheduleTask(resume, 0)
+  if (wakes.length >= MAX_WAKES) return fiber.currentDispatcher.scheduleTask(resume, 0)
   wakes.push(resume)
   runWakes()
 }

@@ -50,7 +50,7 @@ export class TimerImpl {
 }
 
 /** How many keys there are at least when keys of timers that are over are looked for. */
-const fewKeys = 32
+const FEW_KEYS = 32
 
 /** The timers of a process. */
 export const timersOf = (process: ProcessImpl): Timers => (process.timers ??= new Timers(process))
@@ -125,7 +125,7 @@ export class Timers {
 
   /** Keeps a timer by its key. Keys that are over are forgotten when they are too many: no event says that a tick was taken. */
   private remember(key: TimerKey, timer: TimerImpl): void {
-    if (this.byKey.size >= fewKeys && this.byKey.size >= 2 * this.heap.length) {
+    if (this.byKey.size >= FEW_KEYS && this.byKey.size >= 2 * this.heap.length) {
       for (const [other, { isWaiting, place }] of this.byKey) if (place < 0 && !isWaiting) this.byKey.delete(other)
     }
     this.byKey.set(key, timer)

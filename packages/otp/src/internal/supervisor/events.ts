@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import type { LastCrash, SupervisorEvent } from "../../Supervisor.ts"
 
 /** How many events wait for a slow listener before the oldest are dropped. */
-const capacity = 4096
+const CAPACITY = 4096
 
 export class EventHub {
   /** The last child of the tree that crashed. */
@@ -44,7 +44,7 @@ export class EventHub {
           }),
           () => Effect.sync(() => this.queues?.delete(queue))
         ),
-      { bufferSize: capacity, strategy: "sliding" }
+      { bufferSize: CAPACITY, strategy: "sliding" }
     )
   }
 }

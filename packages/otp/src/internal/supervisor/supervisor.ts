@@ -168,7 +168,7 @@ export class Supervisor {
     return Effect.gen({ self: this }, function* () {
       let count = 0
       for (const child of this.children.values()) {
-        if (++count % turn === 0) yield* Effect.yieldNow
+        if (++count % TURN === 0) yield* Effect.yieldNow
         const result = this.startNow(child) ?? (yield* this.startSoon(child))
         if (result._tag === "Ignored") this.remove(child)
         const failed = this.aborted
@@ -480,7 +480,7 @@ export class Supervisor {
       for (let i = group.length - 1; i >= 0; i--) {
         const member = group[i]
         if (member === undefined) continue
-        if (i % turn === turn - 1) yield* Effect.yieldNow
+        if (i % TURN === TURN - 1) yield* Effect.yieldNow
         const waiting = this.stopNow(member)
         if (waiting !== undefined) yield* waiting
         if (member.spec.restart === "temporary") this.children.delete(member.spec.id)
@@ -569,7 +569,7 @@ export class Supervisor {
         for (let i = all.length - 1; i >= 0; i--) {
           const child = all[i]
           if (child?.process === undefined) continue
-          if (i % turn === turn - 1) yield* Effect.yieldNow
+          if (i % TURN === TURN - 1) yield* Effect.yieldNow
           const waiting = this.stopNow(child)
           if (waiting !== undefined) yield* waiting
         }
@@ -579,7 +579,7 @@ export class Supervisor {
       const waiting: Array<Effect.Effect<void>> = []
       let told = 0
       for (const child of Array.from(this.instances.values())) {
-        if (++told % turn === 0) yield* Effect.yieldNow
+        if (++told % TURN === 0) yield* Effect.yieldNow
         const { process } = child
         if (process === undefined) continue
         const wait = this.tell(child, process)
@@ -883,7 +883,7 @@ const about = (
   })
 
 /** After how many children a long start or stop lets others run. */
-const turn = 256
+const TURN = 256
 
 const abortedStart: StartResult = { _tag: "Failed", reason: ExitReason.shutdown }
 

@@ -29,7 +29,7 @@ import type { AnySpec } from "./settings.ts"
 import { millis, shutdownMillis } from "./specs.ts"
 
 /** How many tasks a log line names. */
-const named = 20
+const NAMED = 20
 
 export class TaskImpl<A, E> implements Task<A, E> {
   private readonly result = new Result<A, E>()
@@ -232,10 +232,10 @@ export class TasksImpl implements TaskSupervisor {
   private reportUnfinished(): Effect.Effect<void> {
     const left = Array.from(this.running, ({ id }) => id)
     if (left.length === 0) return Effect.void
-    const others = left.length > named ? ` and ${left.length - named} more` : ""
+    const others = left.length > NAMED ? ` and ${left.length - NAMED} more` : ""
     return Effect.logWarning(
       `TaskSupervisor "${this.path}": ${left.length} tasks did not finish within ${this.drainMillis} ms and are ended: ` +
-        `${left.slice(0, named).join(", ")}${others}`
+        `${left.slice(0, NAMED).join(", ")}${others}`
     )
   }
 }
