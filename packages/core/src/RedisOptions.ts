@@ -427,7 +427,7 @@ export interface Resolved {
  *
  * - `endpoint`: where to dial
  * - `role`: what `ROLE` must say there; anything else is a refusal that may pass
- * - `rejected`: called when the server there turned out not to be the one that was sought
+ * - `rejected`: called when the server there could not be used; `isOther` when it said itself that it has another role
  *
  * @category models
  * @since 0.1.0
@@ -435,7 +435,7 @@ export interface Resolved {
 export interface Located {
   readonly endpoint: Endpoint
   readonly role?: "primary" | "replica" | undefined
-  readonly rejected?: (() => void) | undefined
+  readonly rejected?: ((isOther: boolean) => void) | undefined
 }
 
 /**

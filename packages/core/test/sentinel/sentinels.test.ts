@@ -11,6 +11,7 @@ import {
   awaitState,
   better,
   callsOf,
+  closable,
   commandsOf,
   departs,
   eager,
@@ -236,7 +237,7 @@ describe("Sentinels", () => {
           assert.include(message, "it does not watch mymaster2")
           assert.include(message, "refused")
         })
-        yield* Effect.provide(program, under([mute, other, refusing], {}, { group: "mymaster2", timeout: 100 }))
+        yield* Effect.provide(program, under([mute, other, refusing], {}, { group: "mymaster2", timeout: 300 }))
         const found = yield* submit(Effect.provide(who, under([mute], {}, { timeout: 100 })))
         known.mute = false
         assert.strictEqual(yield* Fiber.join(found), "primary")
@@ -245,6 +246,71 @@ describe("Sentinels", () => {
       overridden("SENT-016", "one error holds what each Sentinel said"),
       better("SENT-020", "the causes stay in the error")
     )
+  )
+
+  it.live("one that talks nonsense is passed over, and named", () =>
+    Effect.gen(function* () {
+      const server = yield* fakeServer("primary")
+      const good = knowing(server.port, { id: "good" })
+      const sentinel = yield* fakeSentinel(good)
+      const odd = [
+        ":1\r\n",
+        "+OK\r\n",
+        "*0\r\n",
+        "$-1\r\n",
+        "-ERR no\r\n",
+        "*2\r\n$1\r\nh\r\n$5\r\n99999\r\n",
+        "*2\r\n*0\r\n:1\r\n"
+      ]
+      for (const text of odd) {
+        const liar = yield* FakeServer.make((connection) =>
+          connection.serve(FakeServer.handshake, ([name]) =>
+            name === "SENTINEL" || name === "SUBSCRIBE" ? text : undefined
+          )
+        )
+        assert.strictEqual(yield* Effect.provide(who, under([liar, sentinel])), "primary")
+        const { lastError } = yield* Effect.provide(Effect.andThen(awaitState("backoff"), Redis.status), under([liar]))
+        assert.include(lastError?.message, `127.0.0.1:${liar.port}: `)
+      }
+    })
+  )
+
+  it.live("a close ends in time, whoever is silent", () =>
+    Effect.gen(function* () {
+      const server = yield* fakeServer("primary")
+      const silent = yield* FakeServer.make()
+      const mute = yield* fakeSentinel(knowing(server.port, { mute: true, id: "mute" }))
+      const lost = yield* fakeSentinel(knowing(silent.port, { id: "lost" }))
+      const known = knowing(server.port, { id: "late" })
+      const late = yield* fakeSentinel(known)
+      for (const [sentinels, until] of [
+        [[mute], "connecting"],
+        [[silent], "connecting"],
+        [[{ port: yield* closedPort }], "backoff"],
+        [[lost], "handshaking"],
+        [[late, mute, silent], "ready"]
+      ] as const) {
+        known.mute = false
+        const options = {
+          sentinels: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
+          group: "mymaster",
+          timeout: 5_000
+        }
+        const { close, use } = yield* closable({ ...eager, sentinel: options, closeTimeout: 2_000 })
+        yield* use(awaitState(until))
+        known.mute = true
+        if (until === "ready") {
+          // The Sentinels are asked in the moment of the close.
+          yield* dropped(server)
+          yield* use(awaitState("connecting", "backoff"))
+        }
+        const call = yield* submit(use(outcomeOf(Redis.command(["WHO"], { timeout: "1 minute" }))))
+        const since = yield* Clock.currentTimeMillis
+        yield* close
+        assert.isBelow((yield* Clock.currentTimeMillis) - since, 1_000)
+        assert.include(yield* Fiber.join(call), "shutdown")
+      }
+    })
   )
 
   it.live("SENT-018 names, IPv4 and IPv6 addresses can be dialled, and addresses are mapped", () =>

@@ -78,6 +78,8 @@ export interface Refused {
   readonly transient: boolean
   readonly detail: string
   readonly error?: Resp.ReplyError
+  /** It says that its role is another one than was sought. */
+  readonly wrongRole?: boolean
 }
 
 // -----------------------------------------------------------------------------
@@ -350,7 +352,7 @@ const judgeRole = ({ role }: Settings, reply: Answer): Verdict | undefined => {
   const own = roles[String(word)] ?? "something else"
   if (own !== role) {
     const detail = `the server there is a ${own}, and the ${role} is sought`
-    return { _tag: "Refused", transient: true, detail: detail.replace("a something", "something") }
+    return { _tag: "Refused", transient: true, detail: detail.replace("a something", "something"), wrongRole: true }
   }
   if (role === "primary" || link === undefined || link === "connected") return undefined
   return { _tag: "Refused", transient: true, detail: `the replica there is not in sync (${String(link)})` }

@@ -131,8 +131,12 @@ const reader = (
     })
   )
 
-const refusalEnd = ({ secrets }: Connection, { detail, error, transient }: handshake.Refused): SessionEnd =>
+const refusalEnd = (
+  { secrets }: Connection,
+  { detail, error, transient, wrongRole = false }: handshake.Refused
+): SessionEnd =>
   sessionEnd({
+    wrongRole,
     kind: transient ? "connect" : "handshake",
     detail: secrets.hide(detail),
     permanent: !transient,
@@ -296,6 +300,9 @@ const locate = (connection: Connection): Effect.Effect<Located, SessionEnd> => {
   })
 }
 
+const saysWrongRole = (reason: Cause.Reason<SessionEnd>): boolean =>
+  Cause.isFailReason(reason) && reason.error.wrongRole === true
+
 /** Dials and shakes hands. The reader lives in the scope of the process, so it goes on while that terminates. */
 const establish = Effect.fnUntraced(function* (
   connection: Connection,
@@ -305,7 +312,9 @@ const establish = Effect.fnUntraced(function* (
 ) {
   const located = yield* locate(connection)
   return yield* Effect.onExit(reach(connection, session, run, decoder, located), (exit) =>
-    Effect.sync(() => (Exit.isFailure(exit) ? located.rejected?.() : undefined))
+    Effect.sync(() => {
+      if (Exit.isFailure(exit)) located.rejected?.(exit.cause.reasons.some(saysWrongRole))
+    })
   )
 })
 

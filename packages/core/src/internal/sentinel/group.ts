@@ -79,6 +79,8 @@ export const optionsOf = (
   resolver: undefined,
   timeoutMillis: sentinel.timeoutMillis,
   connectTimeoutMillis: sentinel.timeoutMillis,
+  // Nothing that is under way there is worth a wait at the end.
+  closeTimeoutMillis: 0,
   // A path that has gone silent must not keep the next question back for long.
   healthCheckIntervalMillis: Math.min(options.healthCheckIntervalMillis, Math.max(1_000, 2 * sentinel.timeoutMillis)),
   // One that is down is no reason to wait: another one is asked.
@@ -177,9 +179,10 @@ export class SentinelGroup implements Resolver {
     return Effect.succeed({
       endpoint: { _tag: "Tcp", ...chosen },
       role: chosen === view.primary ? "primary" : "replica",
-      rejected: () => {
+      rejected: (isOther) => {
         this.roster.mistrust(view.sentinel)
         this.roster.avoid(chosen, now)
+        if (isOther && chosen === view.primary) this.roster.refute(view)
       }
     })
   }

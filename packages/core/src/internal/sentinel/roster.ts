@@ -10,6 +10,8 @@
  * seen is stale, however many have it: the leader of a failover is the first to know of it. Sentinels that were set up again count
  * from 0. So a lower epoch is used when a majority has gone back to it, or when there has been no better one for `STALE_MILLIS`.
  *
+ * A view whose primary has said itself that it is none is refuted: it counts for nothing as soon as a majority has another one.
+ *
  * @internal
  */
 import type { Address, ResolvedSentinel, SentinelNode } from "../../RedisOptions.ts"
@@ -50,8 +52,12 @@ export class Roster {
   private readonly template: SentinelNode
   /** The ids of those that have said theirs, by their names. */
   private readonly ids = new Map<string, string>()
+  /** Those that have replied once, or were out of reach. */
+  private readonly spoken = new Set<string>()
   /** The highest epoch that each has told of, by its name. */
   private readonly told = new Map<string, number>()
+  /** The view whose primary has said that it is none. */
+  private refuted: Pick<View, "epoch" | "primary"> | undefined = undefined
   /** Until when a server is wanted less, by its name. */
   private readonly avoided = new Map<string, number>()
   private staleSince: number | undefined = undefined
@@ -73,21 +79,24 @@ export class Roster {
 
   /** Whether nobody else need be asked: a majority has replied, and not all of them are stale. */
   isEnough(views: ReadonlyArray<View>): boolean {
-    return this.isMajority(views) && views.some(({ epoch }) => epoch >= this.epoch)
+    return this.isMajority(views) && views.some((view) => view.epoch >= this.epoch && !this.isRefuted(view))
   }
 
   /** Whether so many views are a majority of all Sentinels, as far as is known. */
   private isMajority(views: ReadonlyArray<View>): boolean {
     const all = Math.max(this.configured, ...views.map(({ others }) => others.length + 1))
-    return views.length > Math.floor(all / 2)
+    // One that is known by two names counts once.
+    const different = new Set(views.map(({ id, sentinel }) => id ?? nameOf(sentinel.endpoint)))
+    return different.size > Math.floor(all / 2)
   }
 
   /** Takes in whom a Sentinel has named; returns those that are new. */
   learn(view: View): ReadonlyArray<SentinelNode> {
     if (view.id !== undefined) this.ids.set(nameOf(view.sentinel.endpoint), view.id)
-    // Until each of the options has said who it is, one that is named may be one of them under another name.
+    this.spoken.add(nameOf(view.sentinel.endpoint))
     const isKnown = (id: string | undefined) => id !== undefined && [...this.ids.values()].includes(id)
-    if (this.ids.size < this.configured) return []
+    // Until each of the options has said who it is, or was out of reach, one that is named may be one of them under another name.
+    if (this.spoken.size < this.configured) return []
     const fresh = view.others
       .filter(({ id }) => !isKnown(id))
       .map(({ address }): SentinelNode => ({
@@ -100,9 +109,23 @@ export class Roster {
     return fresh
   }
 
+  /** It is out of reach, and need not be waited for before others are learned. */
+  missed({ endpoint }: SentinelNode): void {
+    this.spoken.add(nameOf(endpoint))
+  }
+
   /** It was wrong, or silent: ask it last. */
   mistrust(node: SentinelNode): void {
     this.nodes = [...this.nodes.filter((other) => other !== node), node]
+  }
+
+  /** The primary of this view has said that it is none. */
+  refute({ epoch, primary }: View): void {
+    this.refuted = { epoch, primary }
+  }
+
+  private isRefuted({ epoch, primary }: Pick<View, "epoch" | "primary">): boolean {
+    return this.refuted?.epoch === epoch && isSame(this.refuted.primary, primary)
   }
 
   /** A server could not be reached, or was another one: the others are better for a while. */
@@ -145,7 +168,7 @@ export class Roster {
   /** Whether the view is of a later configuration than any that was believed before. It is believed from now on. */
   isNewer(view: View): boolean {
     this.note(view)
-    if (view.epoch <= this.epoch) return false
+    if (view.epoch <= this.epoch || this.isRefuted(view)) return false
     this.believe(view)
     return true
   }
@@ -156,13 +179,16 @@ export class Roster {
   }
 
   /** The view to go by, if there is one at `now` that is not stale. */
-  best(views: ReadonlyArray<View>, now: number): View | undefined {
+  best(given: ReadonlyArray<View>, now: number): View | undefined {
+    const others = given.filter((view) => !this.isRefuted(view))
+    const views = this.isMajority(others) ? others : given
     const highest = views.reduce((epoch, view) => Math.max(epoch, view.epoch), -1)
     const latest = views.filter(({ epoch }) => epoch === highest)
     const best = this.mostNamed(latest)
     if (best === undefined) return undefined
-    const isStale = highest < this.epoch && !this.isOutlived(best, latest, now)
-    for (const view of views) this.note(view)
+    const isOverruled = this.hasRefutedItself && this.isAgreed(latest, best)
+    const isStale = highest < this.epoch && !isOverruled && !this.isOutlived(best, latest, now)
+    for (const view of given) this.note(view)
     if (isStale) return undefined
     if (highest < this.epoch) this.told.clear()
     this.believe(best)
@@ -192,6 +218,12 @@ export class Roster {
     this.staleSince = undefined
   }
 
+  /** Whether what is believed is refuted. */
+  private get hasRefutedItself(): boolean {
+    const { epoch, primary } = this
+    return primary !== undefined && this.isRefuted({ epoch, primary })
+  }
+
   private note({ epoch, sentinel }: View): void {
     const name = nameOf(sentinel.endpoint)
     this.told.set(name, Math.max(epoch, this.told.get(name) ?? -1))
@@ -202,6 +234,10 @@ export class Roster {
     this.staleSince ??= now
     if (now - this.staleSince >= STALE_MILLIS) return true
     const hasGoneBack = ({ epoch, sentinel }: View) => this.told.get(nameOf(sentinel.endpoint)) !== epoch
-    return this.isMajority(views.filter((view) => isSame(view.primary, best.primary) && hasGoneBack(view)))
+    return this.isAgreed(views.filter(hasGoneBack), best)
+  }
+
+  private isAgreed(views: ReadonlyArray<View>, { primary }: View): boolean {
+    return this.isMajority(views.filter((view) => isSame(view.primary, primary)))
   }
 }

@@ -67,7 +67,10 @@ const nodeSpec = (group: SentinelGroup, options: Resolved, node: SentinelNode, {
         id: "asking",
         shared: asked,
         hooks: {
-          onChange: (_, { state }) => void (state === "ready" && Queue.offerUnsafe(ready, undefined)),
+          onChange: (_, { state }) => {
+            if (state === "ready") Queue.offerUnsafe(ready, undefined)
+            else if (state === "backoff" || state === "failed") group.roster.missed(node)
+          },
           dialDelayMillis: () => group.dialDelayMillis
         },
         onStart: (connection, service) => group.attachNode(node, connection, service)

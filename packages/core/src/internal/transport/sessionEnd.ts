@@ -16,6 +16,8 @@ export class SessionEnd extends Data.TaggedError("SessionEnd")<{
   readonly cause?: unknown
   /** The server has closed the connection, in good order and without a word. */
   readonly closedByPeer?: boolean
+  /** The server has said that its role is another one than was sought. */
+  readonly wrongRole?: boolean
 }> {
   override get message(): string {
     return this.detail
