@@ -38,13 +38,14 @@ describe("the option `sentinel`", () => {
       new URL("redis://a:1"),
       Redacted.make("rediss://:secret@b:2"),
       { host: "c", port: 3 },
-      { host: "[::1]" }
+      { host: "[::1]" },
+      "redis://[::1]:4"
     ]
     const sentinel = resolved({ sentinel: { sentinels, group: "g" } })
-    assert.deepStrictEqual(places(sentinel), ["a:1", "b:2", "c:3", "::1:26379"])
+    assert.deepStrictEqual(places(sentinel), ["a:1", "b:2", "c:3", "::1:26379", "::1:4"])
     assert.deepStrictEqual(
       sentinel.sentinels.map(({ tls }) => tls !== undefined),
-      [false, true, false, false]
+      [false, true, false, false, false]
     )
   })
 

@@ -144,9 +144,11 @@ const readNodeUrl = (text: string, index: number, common: Common): SentinelNode 
       if (url.path !== undefined) return invalid(wrongNode(index))
       if (url.query.size > 0)
         invalid(`${placeOf(index)} is a URL with a query, which has no meaning there; leave it out`)
+      const name = url.host === undefined ? "127.0.0.1" : RedisUrl.readHost(url.host)
+      if (name === undefined) return invalid(wrongNode(index))
       const secret = url.password === undefined ? undefined : Effect.succeed(Redacted.make(url.password))
       return {
-        endpoint: { _tag: "Tcp" as const, host: url.host ?? "127.0.0.1", port: url.port ?? SENTINEL_PORT },
+        endpoint: { _tag: "Tcp" as const, host: name, port: url.port ?? SENTINEL_PORT },
         ...credentialsOf(url.username, secret, common),
         tls: url.tls ? (common.tls ?? verified) : common.tls
       }
