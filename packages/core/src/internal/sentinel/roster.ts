@@ -196,8 +196,8 @@ export class Roster {
   }
 
   /**
-   * Of views of one epoch, the one that most agree with. Sentinels never disagree so; but they do when two were told to fail over at
-   * once, or were set up apart, and what only speaks like Sentinel may count no epochs. Then the one that is believed stays.
+   * Of views of one epoch, the one that most agree with, and of as many the one that is believed. An election has one result, but two
+   * Sentinels may be told to fail over at once, or set up apart, and what only speaks like Sentinel may count no epochs.
    */
   private mostNamed(views: ReadonlyArray<View>): View | undefined {
     let best: View | undefined
@@ -233,7 +233,7 @@ export class Roster {
   private isOutlived(best: View, views: ReadonlyArray<View>, now: number): boolean {
     this.staleSince ??= now
     if (now - this.staleSince >= STALE_MILLIS) return true
-    const hasGoneBack = ({ epoch, sentinel }: View) => this.told.get(nameOf(sentinel.endpoint)) !== epoch
+    const hasGoneBack = ({ epoch, sentinel }: View) => (this.told.get(nameOf(sentinel.endpoint)) ?? -1) > epoch
     return this.isAgreed(views.filter(hasGoneBack), best)
   }
 
