@@ -167,7 +167,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     group: Group,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
-    const goesOn = this.flagsOfRefused(group.any, ...group.names)
+    const goesOn = this.flagsOfRefused(group.any, group.names)
     const flags = flagsOfCall(group.common, group.any, options) | goesOn
     return this.encoded<ReadonlyArray<PipelineReply>>(commands, options, outside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
@@ -184,7 +184,7 @@ export class ConnectionService extends SafeInspectable implements Service {
     return this.encoded<ReadonlyArray<PipelineReply>>(all, options, inside, ({ bytes, count, payload }, own) => {
       const target = this.target(commands[0], options, commands)
       const reducer = new reducers.TransactionReducer(group.names)
-      const flags = flagsOfCall(0, 0, options) | this.flagsOfRefused(group.any, ...group.names)
+      const flags = flagsOfCall(0, 0, options) | this.flagsOfRefused(group.any, group.names)
       return this.submit(target, payload, bytes, count, "MULTI", flags, reducer, count, own)
     })
   }
@@ -370,9 +370,10 @@ export class ConnectionService extends SafeInspectable implements Service {
    * The flag of calls whose refusal by a server that has become a replica proves that nothing of them has run. Of a script it does
    * not, nor of a command that nobody knows, which may be one.
    */
-  private flagsOfRefused(any: number, ...names: ReadonlyArray<string>): number {
+  private flagsOfRefused(any: number, names: string | ReadonlyArray<string>): number {
     if (!this.connection.goesOn || (any & Flags.script) !== 0) return 0
-    return names.every(CommandTable.isKnown) ? REDIRECTABLE : 0
+    const areKnown = typeof names === "string" ? CommandTable.isKnown(names) : names.every(CommandTable.isKnown)
+    return areKnown ? REDIRECTABLE : 0
   }
 
   /** Makes a call and submits it, in the turn of its caller. */
