@@ -37,7 +37,7 @@ export const load = <E, R>(rows: Stream.Stream<Row, E, R>) =>
     Stream.runSum
   )
 
-/** How many of the keys are there. */
+/** The number of the keys that are there. */
 export const count = <E, R>(keys: Stream.Stream<string, E, R>) =>
   keys.pipe(
     Stream.grouped(batchSize),

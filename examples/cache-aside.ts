@@ -1,10 +1,10 @@
 /**
- * Cache-aside: read from Redis, and on a miss load from the source and leave the answer in Redis for a while.
+ * Cache-aside: read from Redis, and on a miss load from the source and leave the result in Redis for a while.
  *
  * For what is read much more often than it changes and may be a little old: an update deletes the entry, and a load that
- * was under way at that moment can put the old value back, so the time to live is the bound on how old an answer gets.
+ * was under way at that moment can put the old value back, so the time to live is the bound on how old a result gets.
  *
- * The cache is never why a read fails: an entry of an older shape is a miss, and so is a Redis that does not answer
+ * The cache is never why a read fails: an entry of an older shape is a miss, and so is a Redis that does not reply
  * within 100 ms. Callers that miss the same key at the same time share one load. That holds within one process; each
  * process may load once, and where even that is too much, load under the lock of `lock.ts`.
  *

@@ -1,5 +1,5 @@
 /**
- * A chat: whoever is in a room hears what is said there, in any process.
+ * A chat: everybody in a room hears what is said there, in any process.
  *
  * For what is worth something only to those who are there now. Nobody who comes later hears it, and a connection that was lost has
  * missed what was said meanwhile: here that is said in the room's place. What must arrive belongs into a stream, see

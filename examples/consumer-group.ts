@@ -2,7 +2,7 @@
  * A stream with a consumer group: an ordered log of entries, shared out among consumers that may come, go and die.
  *
  * Each entry is delivered to one consumer of the group and stays *pending* until that one acknowledges it. What has
- * been pending for longer than `claimAfter` is taken over by whoever asks next, so an entry of a dead consumer is handled by
+ * been pending for longer than `claimAfter` is taken over by the consumer that asks next, so an entry of a dead consumer is handled by
  * another one. Entries may be handled twice: make it harmless, by their ids say. Choose `claimAfter` longer
  * than an entry ever takes.
  *
@@ -34,7 +34,7 @@ export const createGroup = Commands.xgroupCreate(stream, group, 0, { mkstream: t
 export const publish = (order: string) =>
   Commands.xadd(stream, "*", { order }, { trim: { strategy: "MAXLEN", operator: "~", threshold: 100_000 } })
 
-/** How many entries are with a consumer and not acknowledged. */
+/** The number of entries that are with a consumer and not acknowledged. */
 export const pending = Effect.map(Commands.xpending(stream, group), ([count]) => count)
 
 /** Handles entries, one after the other, until it is interrupted or fails. */

@@ -1,7 +1,7 @@
 /**
  * Told when keys expire: sessions that have ended, without asking for each of them again and again.
  *
- * For what may be missed now and then: the server tells a change once, to whoever is subscribed, and an expired key when it
+ * For what may be missed now and then: the server publishes a change once, to those subscribed then, and an expired key when it
  * finds it, which may be some time after. So what must happen is done by a sweep over the data as well, at the start and after
  * each `Gap`: here `sweep`, which is given what it is about.
  *

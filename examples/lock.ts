@@ -58,7 +58,7 @@ export const withLock = <A, E, R>(name: string, options: LockOptions, section: E
       })
     )
 
-    // Each third of the time to live, answered within a third: there is always one left to stop in.
+    // Each third of the time to live, with a reply within a third: there is always one left to stop in.
     const keep = extend([key], [token, ttl], { timeout: ttl / 3, retry: { for: "any" } }).pipe(
       Effect.filterOrFail(
         (reply) => reply === 1,

@@ -34,7 +34,7 @@ const putBack = (worker: string) =>
 /** Works until it is interrupted or fails. Two workers of one name must not run at the same time. */
 export const worker = <E, R>(name: string, handle: (job: string) => Effect.Effect<void, E, R>) => {
   const next = Effect.gen(function* () {
-    // After five seconds without a job the server answers null: so a dead connection is found out.
+    // After five seconds without a job the server returns null: so a dead connection is found out.
     const job = yield* Commands.blmove(queue, taken(name), "RIGHT", "LEFT", 5)
     if (job === null) return
     yield* handle(job)

@@ -42,7 +42,7 @@ const colours: Readonly<Record<AnyName, string>> = {
   "effect-floor": "#d6d6d6"
 }
 
-/** What a row shows, from the top: clients with a value. */
+/** The bars of a row, from the top: clients with a value. */
 const barsOf = (row: Row) =>
   [...clientNames, ...variantNames].flatMap((name) => {
     const value = row.median[name as keyof Row["median"]] ?? row.variants[name as keyof Row["variants"]]

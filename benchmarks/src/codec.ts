@@ -215,7 +215,7 @@ const commandSets: ReadonlyArray<Material & { readonly commands: ReadonlyArray<R
   }
 ]
 
-/** What one codec did with one stream. */
+/** The result of one codec on one stream. */
 interface Speed {
   readonly perSecond: number
   readonly megabytesPerSecond: number

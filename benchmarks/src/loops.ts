@@ -2,7 +2,7 @@
  * How calls are driven, once for promises and once for Effect.
  *
  * *Closed loop*: each of N callers makes its next call when it has the reply of the last one; measures throughput.
- * *Open loop*: calls fall due at fixed moments, whether or not earlier ones were answered, and latency counts from the
+ * *Open loop*: calls fall due at fixed moments, whether or not earlier ones had their replies, and latency counts from the
  * moment a call was due. So a client that stalls is charged for every call that should have been made meanwhile
  * (without that, "coordinated omission" hides the stall). Standing callers take the due calls: an Effect caller is a
  * fiber that exists, as a promise caller is an async function that runs; neither pays for its creation per call.
@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import type { Calls } from "./calls.ts"
 import type { Workload } from "./workloads.ts"
 
-/** What a closed loop counted. */
+/** The counts of a closed loop. */
 export interface ClosedResult {
   readonly calls: number
   readonly wrong: number
@@ -20,7 +20,7 @@ export interface ClosedResult {
   readonly cpuMicros: number
 }
 
-/** What an open loop counted. Latencies are in milliseconds. */
+/** The counts of an open loop. Latencies are in milliseconds. */
 export interface OpenResult extends ClosedResult {
   readonly p50: number
   readonly p99: number
@@ -100,7 +100,7 @@ class OpenRun {
     if (this.#ending()) this.#ended()
   }
 
-  /** Produces `rate` calls a second for `milliseconds`; resolves when the last one was answered. */
+  /** Produces `rate` calls a second for `milliseconds`; resolves when the last one had its reply. */
   produce(options: OpenOptions): Promise<void> {
     const gap = 1000 / options.rate
     const start = performance.now()

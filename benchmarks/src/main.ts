@@ -85,7 +85,7 @@ const runScenario = async (
   return samples
 }
 
-/** What a new process does first, the engine has compiled nothing of. */
+/** Warms a new process up: the engine has compiled nothing of it yet. */
 const fromCold = (options: Options): Options => ({
   ...options,
   durations: { ...options.durations, warmUp: Math.max(options.durations.warmUp, 1000) }

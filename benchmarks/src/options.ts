@@ -4,11 +4,11 @@ import { clientNames, isName, optionNames, variantNames, type AnyName } from "./
 import { scenarios, type Durations, type Scenario } from "./scenarios.ts"
 import { surroundings, type Surroundings } from "./surroundings.ts"
 
-/** What to run. */
+/** The things to run. */
 export interface Options {
   readonly scenarios: ReadonlyArray<Scenario>
   readonly clients: ReadonlyArray<AnyName>
-  /** So many processes of each client, one after the other. */
+  /** The number of processes of each client, one after the other. */
   readonly processes: number
   /** Rounds of each process. */
   readonly rounds: number
@@ -23,7 +23,7 @@ export interface Options {
 /** A mistake of the person who called, with a message for them. */
 export class UsageError extends Error {}
 
-/** How to call it. */
+/** The usage. */
 export const usage = `node benchmarks/src/main.ts [options]
 
   --scenario NAME      instead of the workloads: what happens under faults (failover, pubsub), with options of its own

@@ -18,14 +18,14 @@ export interface Grown {
   readonly heap: number
 }
 
-/** What a burst of messages took, from the first to the last that was told, and how many were not the next ones. */
+/** The time of a burst of messages, from the first to the last that was told, and how many were not the next ones. */
 export interface Received {
   readonly milliseconds: number
   readonly cpuMicros: number
   readonly wrong: number
 }
 
-/** The calls a client's process answers. */
+/** The calls that a client's process serves. */
 export interface Methods {
   /** Loads the client and opens one connection; fails when the client is not available here. */
   readonly open: (of: { readonly name: AnyName; readonly target: Target }) => Promise<void>
@@ -51,7 +51,7 @@ export interface Methods {
   readonly received: (of: Record<never, never>) => Promise<Received>
   /** Opens further connections, one client each, and returns by how many bytes the process, and its live heap, grew. */
   readonly openMany: (of: { readonly target: Target; readonly count: number }) => Promise<Grown>
-  /** Resolves when each of those connections has answered a read, which is tried again until it succeeds. */
+  /** Resolves when each of those connections has had the reply to a read, which is tried again until it succeeds. */
   readonly answerAll: (of: { readonly workload: string }) => Promise<void>
   readonly close: (of: Record<never, never>) => Promise<void>
 }
@@ -63,7 +63,7 @@ export interface Request {
   readonly params: unknown
 }
 
-/** Its answer. */
+/** Its reply. */
 export interface Response {
   readonly id: number
   readonly result?: unknown

@@ -20,7 +20,7 @@ interface Question {
   readonly timer: NodeJS.Timeout
 }
 
-/** A running client. A call fails when the process ends or does not answer in time. */
+/** A running client. A call fails when the process ends or does not reply in time. */
 export class Remote {
   readonly name: AnyName
   readonly where: Surroundings
@@ -35,14 +35,14 @@ export class Remote {
     this.#child = fork(fileURLToPath(new URL("worker.ts", import.meta.url)), {
       execPath,
       execArgv: [...before, "--expose-gc"],
-      // What a client logs must not mix with the report; what it dies of should be seen.
+      // The log of a client must not mix with the report. The reason of its death should be seen.
       stdio: ["ignore", "ignore", 2, "ipc"]
     })
     this.#child.on("message", (response: Response) => this.#settle(response))
     this.#child.on("exit", (code, signal) => this.#fail(new Error(`${name}: the process ended (${code ?? signal})`)))
   }
 
-  /** Asks and waits for the answer. */
+  /** Asks and waits for the reply. */
   call<M extends keyof Methods>(
     method: M,
     params: Parameters<Methods[M]>[0]

@@ -5,7 +5,7 @@ import { advantage, rounded, summarise } from "./statistics.ts"
 import type { Surroundings } from "./surroundings.ts"
 import { targetOf, type Target } from "./targets.ts"
 
-/** What is known about one client in one row: of all rounds, and the median of each of its processes. */
+/** The figures of one client in one row: of all rounds, and the median of each of its processes. */
 export interface Spread {
   readonly quartiles: readonly [number, number]
   readonly samples: number
@@ -43,7 +43,7 @@ export interface Row {
   /** Bytes of the JavaScript heap per command. */
   readonly bytes?: Readonly<Partial<Record<AnyName, number>>> | undefined
   readonly target?: Target | undefined
-  /** What of it was missed, in words. */
+  /** The missed targets, in words. */
   readonly missed: ReadonlyArray<string>
 }
 
@@ -70,7 +70,7 @@ const medians = <N extends AnyName>(
 
 const median = (values: ReadonlyArray<number>): number => summarise(values).median
 
-/** What one metric gave for one client, process by process. */
+/** One metric of one client, process by process. */
 const valuesOf = (metric: Metric, processes: ReadonlyArray<ReadonlyArray<Sample>>): ReadonlyArray<number> =>
   processes.flatMap((rounds) => {
     const values = rounds.flatMap((sample) => sample.values[metric.name] ?? [])

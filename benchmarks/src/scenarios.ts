@@ -21,7 +21,7 @@ export interface Cpu {
   readonly server: number
 }
 
-/** What one round of one client measured. */
+/** The figures of one round of one client. */
 export interface Sample {
   readonly values: Readonly<Record<string, number>>
   readonly cpu?: Cpu | undefined
@@ -40,7 +40,7 @@ export interface Scenario {
   readonly name: string
   readonly gated: boolean
   readonly metrics: ReadonlyArray<Metric>
-  /** Which of our two takes part. */
+  /** The one of our two that takes part. */
   readonly ours: "relive" | "relive-pool"
   readonly without: ReadonlyArray<AnyName>
   /** Fewer rounds than asked for, where one is long. */

@@ -18,10 +18,10 @@ const oneCore: Prefix = ["taskset", "--cpu-list", "0"]
 /** Follows every system call and does nothing: each costs some tens of microseconds more. */
 const traced: Prefix = ["strace", "--follow-forks", "--quiet=all", "--trace=none", "--output=/dev/null"]
 
-/** What starts the server. */
+/** The command that starts the server. */
 export const serverPrefix = (where: Surroundings): Prefix => (where === "one-core" ? oneCore : [])
 
-/** What starts a client's process: a program and the arguments before those of Node. */
+/** The command that starts a client's process: a program and the arguments before those of Node. */
 export const clientExec = (where: Surroundings): { readonly execPath: string; readonly before: Prefix } => {
   const prefix = where === "one-core" ? oneCore : where === "dear-system-calls" ? traced : []
   const [program = execPath, ...before] = [...prefix, execPath]

@@ -1,4 +1,4 @@
-/** What is to be reached, by row. A ratio is one to the best peer, node-redis without its timeout included. */
+/** The targets, by row. A ratio is one to the best peer, node-redis without its timeout included. */
 import type { Surroundings } from "./surroundings.ts"
 
 /** The targets of one row. */

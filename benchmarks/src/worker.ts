@@ -1,4 +1,4 @@
-/** The process of one client: answers the calls of `protocol.ts` until the main process goes away. */
+/** The process of one client: serves the calls of `protocol.ts` until the main process goes away. */
 import { writeFileSync } from "node:fs"
 import { Unsupported } from "./calls.ts"
 import { loadClient, type Client, type Connection, type Target } from "./clients/client.ts"

@@ -42,7 +42,7 @@ export interface Workload {
   readonly call: <P>(calls: Calls<P>, n: number) => P
   readonly accept: (reply: unknown, n: number) => boolean
   readonly expected: (n: number) => Expected
-  /** What must be on the server after the calls 0 … distinct − 1 ran. */
+  /** The state that the server must have after the calls 0 … distinct − 1 ran. */
   readonly written: () => ReadonlyArray<readonly [key: string, value: string]>
 }
 

@@ -23,7 +23,7 @@ export const tree = (url: string) =>
 export class Visits extends Context.Service<
   Visits,
   {
-    /** Counts a visit of a page, and answers how many there have been. */
+    /** Counts a visit of a page, and returns how many there have been. */
     readonly count: (page: string) => Effect.Effect<number, RedisError.RedisError>
     /** The pages that were visited most, the first one first. */
     readonly top: (count: number) => Effect.Effect<ReadonlyArray<string>, RedisError.RedisError>

@@ -560,7 +560,7 @@ layer(Layer.provideMerge(Connected, RedisServer.layer({ config: { "notify-keyspa
         const bytes = times(22, (index) => index * 20)
         yield* through(
           Effect.gen(function* () {
-            // So that the next connections are those of the transfers.
+            // The next connections are to be those of the transfers.
             yield* Redis.command(["PING"])
             for (const afterBytes of bytes) {
               const cut = yield* proxy.inject(Fault.cut({ direction: "toClient", afterBytes, how: "rst" }))

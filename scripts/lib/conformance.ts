@@ -13,7 +13,7 @@ export interface Behaviour {
   readonly area: string
 }
 
-/** What a test can declare about a behaviour. */
+/** The states that a test can declare of a behaviour. */
 export const declared = ["as stated", "better", "overridden by this design", "not applicable"] as const
 export type Declared = (typeof declared)[number]
 
@@ -39,7 +39,7 @@ interface Test {
   readonly declarations: ReadonlyArray<Declaration>
 }
 
-/** What a later release brings. */
+/** Rows of an area that comes with a later release. */
 const laterAreas = ["sentinel"]
 
 const isLater = ({ area }: Behaviour) => laterAreas.includes(area)

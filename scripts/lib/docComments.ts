@@ -132,7 +132,7 @@ function exportedBy(
   })
 }
 
-/** What is wrong with the doc comment of one export, `undefined` when nothing is. */
+/** The fault of the doc comment of one export, `undefined` when nothing is. */
 const judge = (source: Source, group: ReadonlyArray<Exported>): string | undefined => {
   const docs = group.map(({ at }) => docBefore(source, at)).filter((doc) => doc !== undefined)
   const name = group[0]?.name

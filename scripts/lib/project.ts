@@ -28,7 +28,7 @@ export const projectUrl = repositoryUrl.replace(/^git\+/, "").replace(/\.git$/, 
 /** Where a file of the project is shown. */
 export const urlOf = (path: string): string => `${projectUrl}/tree/main/${path}`
 
-/** What the manifest of a package says of the project. */
+/** The fields of a package's manifest that are about the project. */
 export const metadataOf = ({ folder }: Package) => ({
   homepage: `${urlOf(folder)}#readme`,
   bugs: `${projectUrl}/issues`,

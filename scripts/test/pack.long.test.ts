@@ -38,7 +38,7 @@ const modulesOf = ({ folder }: Package) =>
     .filter((name) => name !== "index")
     .toSorted()
 
-/** What the packages stand on comes from there. */
+/** The place where the dependencies of the packages come from. */
 const hasRegistry = spawnSync("npm", ["ping"], { timeout: 20_000 }).status === 0
 
 const tarballs = new Map<string, string>()

@@ -1,4 +1,4 @@
-/** What keeps packages from leaving in a wrong state. */
+/** Keeps packages from leaving in a wrong state. */
 import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"

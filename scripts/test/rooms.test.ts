@@ -19,7 +19,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** What the linter says of a file in `room` that imports `from`. */
+/** The linter's messages about a file in `room` that imports `from`. */
 const lint = (room: string, from: string): string => {
   const inside = Path.join(folder, "packages/core/src/internal", room)
   mkdirSync(inside, { recursive: true })

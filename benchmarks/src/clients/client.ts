@@ -68,7 +68,7 @@ export const variantNames = [
 /** One of {@link variantNames}. */
 export type VariantName = (typeof variantNames)[number]
 
-/** What an option of ours costs: shown in `get-500` alone, and not in the quick run. */
+/** Shows the cost of an option of ours: in `get-500` alone, and not in the quick run. */
 export const optionNames: ReadonlyArray<string> = [
   "relive-no-timeout",
   "relive-spans",

@@ -61,7 +61,7 @@ const make = Effect.gen(function* () {
   return calls
 })
 
-/** What a client brings: the three modules. */
+/** The parts of a client: the three modules. */
 export type Modules = RateLimiter.RateLimiter | PersistedQueue.PersistedQueueFactory | Persistence.Persistence
 
 /** Effect's own stores over Effect's Redis. */

@@ -37,7 +37,7 @@ const connect = async (target: Target) => {
   return { calls, close: () => client.close() }
 }
 
-/** It answers a hash with rows of field and value. */
+/** It returns a hash as rows of field and value. */
 const rowsOf = (reply: unknown): Iterable<readonly [unknown, unknown]> =>
   plainBatch(reply).map((row) => {
     if (typeof row !== "object" || row === null || !("field" in row) || !("value" in row)) {

@@ -5,7 +5,7 @@ import { promiseDriver } from "../loops.ts"
 import type { Client, Connection, Subscribe, Target } from "./client.ts"
 import { roundRobin } from "./roundRobin.ts"
 
-/** What differs between the two ways in which ioredis takes part. */
+/** The difference between the two ways in which ioredis takes part. */
 export interface Settings {
   readonly enableAutoPipelining: boolean
 }
@@ -52,7 +52,7 @@ const connect = async (target: Target, settings: Settings) => {
   return { calls, close, subscribe }
 }
 
-/** It answers a batch with pairs of error and value. */
+/** It returns a batch as pairs of error and value. */
 const valuesOf = (reply: unknown): ReadonlyArray<unknown> =>
   plainBatch(reply).map((pair) => {
     const [error, value] = plainBatch(pair)

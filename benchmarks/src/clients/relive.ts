@@ -16,7 +16,7 @@ import type { Client, Connection, Subscribe, Target } from "./client.ts"
 type Command = ReadonlyArray<string>
 type Reply = Effect.Effect<unknown, unknown, unknown>
 
-/** What a call may say about itself. */
+/** The settings of a call of its own. */
 interface Options {
   readonly decode?: "bytes"
   readonly schema?: Schema.Schema<string>
@@ -67,7 +67,7 @@ export const callsOf = (redis: RedisApi): Calls<Reply> => ({
   }
 })
 
-/** Builds `layer`, waits until it answers, and runs the calls of `Redis` in it. */
+/** Builds `layer`, waits until it replies, and runs the calls of `Redis` in it. */
 export const openLayer = async (
   layerOf: (redis: RedisApi) => Layer.Layer<unknown, unknown> | Promise<Layer.Layer<unknown, unknown>>,
   calls: (redis: RedisApi) => Calls<Reply> = callsOf

@@ -66,7 +66,7 @@ const load = (
   return [...Array.from({ length: WRITERS }, (_, index) => writer(index)), producer(), worker()]
 }
 
-/** What one run shows, in milliseconds and counts. */
+/** The figures of one run, in milliseconds and counts. */
 interface Outcome {
   /**
    * From the agreement to the end of the longest time without an acknowledged write that the final primary has, of those that had

@@ -21,7 +21,7 @@ export interface Subject {
   readonly pop: (key: string) => Promise<unknown>
   /** The same, into another list. */
   readonly move: (from: string, to: string) => Promise<unknown>
-  /** What an error is, in a word or two. */
+  /** Names an error in a word or two. */
   readonly kindOf: (error: unknown) => string
   readonly close: () => Promise<unknown>
 }

@@ -1,4 +1,4 @@
-/** What happens to a group under Sentinels, and what its clients are told of it before. */
+/** The faults of a group under Sentinels, and what its clients are told before. */
 import { FakeServer, RedisSentinel, type RedisServer } from "@relive/testing"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

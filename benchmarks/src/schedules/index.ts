@@ -1,4 +1,4 @@
-/** What is shown under faults, beside the peers, rather than timed in rounds: `--scenario NAME`. */
+/** The scenarios: behaviour under faults, beside the peers, rather than times: `--scenario NAME`. */
 import { failover } from "./failover.ts"
 import { pubsub } from "./pubsub.ts"
 

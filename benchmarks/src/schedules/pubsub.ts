@@ -98,7 +98,7 @@ class Publisher {
 
 // ----------------------------------------------------------------------------------------------------------- subscribers
 
-/** What one subscriber heard: numbers, and -1 for a gap that it was told. */
+/** The messages that one subscriber heard: numbers, and -1 for a gap that it was told. */
 class Ear {
   readonly channel: string
   readonly heard: Array<number> = []

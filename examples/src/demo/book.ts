@@ -85,7 +85,7 @@ export class Book {
     this.ledger = ledger
   }
 
-  /** How many calls have not settled yet. */
+  /** The number of calls that have not settled yet. */
   get waiting(): number {
     const { acknowledged, refused, sent, unknown, unsent } = this.counts
     return sent - acknowledged - refused - unsent - unknown

@@ -7,7 +7,7 @@ import * as Logger from "effect/Logger"
 
 const KEPT = 200
 
-/** The last lines that were logged, and whoever wants each of them at once. */
+/** The last lines that were logged, and those who want each of them at once. */
 export class Logs {
   readonly lines: Array<string> = []
   onLine: ((line: string) => void) | undefined = undefined

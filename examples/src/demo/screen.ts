@@ -8,7 +8,7 @@ import { type Line, type Piece, type Style } from "./frame.ts"
 export interface Screen {
   /** Whether the view is redrawn in place. */
   readonly live: boolean
-  /** How many lines a frame can have. */
+  /** The number of lines that a frame can have. */
   readonly rows: number
   /** Puts lines above the view, for good. */
   readonly print: (lines: ReadonlyArray<Line>) => void

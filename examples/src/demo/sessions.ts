@@ -11,7 +11,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 export interface Sessions {
   /** The connection is ready. */
   readonly ready: boolean
-  /** How many ready sessions have ended. */
+  /** The number of ready sessions that have ended. */
   readonly ended: number
 }
 

@@ -8,11 +8,11 @@ import { parseArgs } from "node:util"
 export interface Settings {
   /** How long things are broken, in seconds. */
   readonly seconds: number
-  /** How many faults are tried in that time. */
+  /** The number of faults that are tried in that time. */
   readonly faults: number
-  /** How many of them must have ended a session that was ready, or the demo fails. */
+  /** The number of them that must have ended a session that was ready, or the demo fails. */
   readonly minimumFaults: number
-  /** How many calls must have been made, or the demo fails. */
+  /** The number of calls that must have been made, or the demo fails. */
   readonly minimumCalls: number
 }
 

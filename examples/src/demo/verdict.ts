@@ -24,7 +24,7 @@ export interface Verdict {
 const probe = ({ id, key, kind }: UnknownWrite): ReadonlyArray<RedisServer.Argument> =>
   kind === "RPUSH" ? ["LPOS", key, id] : ["HGET", key, id]
 
-/** How many of the writes that failed as unknown have run. */
+/** The number of writes that failed as unknown and have run. */
 const countRun = (server: RedisServer.RedisServer, writes: ReadonlyArray<UnknownWrite>) =>
   writes.length === 0
     ? Effect.succeed(0)

@@ -473,7 +473,7 @@ export const replies: Readonly<Record<string, Replies>> = {
   SMEMBERS: p.set(p.text),
   SUNION: p.set(p.text),
 
-  // What the schema leaves open.
+  // Arguments that the schema leaves open.
   MIGRATE: p.literal("OK", "NOKEY"),
   "CLUSTER BUMPEPOCH": p.word,
   "CLUSTER MIGRATION": p.plain,

@@ -94,7 +94,7 @@ const lines = (info: CommandInfo): ReadonlyArray<string> => [
 const tableOf = (text: ReadonlyArray<string>): Map<string, string> =>
   new Map(text.filter((line) => line !== "").map((line) => [line.slice(0, line.indexOf(" ")), line]))
 
-/** What either says of a command: the flags of both, keys and policy of the first. */
+/** The facts that either has of a command: the flags of both, keys and policy of the first. */
 const merged = (first: string, second: string): string => {
   const [name, flags = "", keys, tips] = first.split(" ")
   const all = [...new Set([...flags, ...(second.split(" ")[1] ?? "")])].filter((letter) => letter !== "-")

@@ -141,7 +141,7 @@ export type BytesOptions = CallOptions & { readonly decode: "bytes" }
 export interface ScanOptions extends CallOptions {
   /** A glob pattern: only what matches it. */
   readonly match?: string | Uint8Array | undefined
-  /** How many elements the server looks at per page (default 10). */
+  /** The number of elements that the server looks at per page (default 10). */
   readonly count?: number | undefined
   /** Keys of this type only, such as `"hash"` (`scan` alone). */
   readonly type?: string | undefined

@@ -39,7 +39,7 @@ import type * as Resp from "./Resp.ts"
  * A connection, live: its fields say what is now, each time they are read.
  *
  * - `accepting`: it takes calls in; not while it refuses them at once (`failed`, closing, down with `whenDown: "fail"`)
- * - `queued`, `inFlight`: how many commands are not written yet; written and not answered yet
+ * - `queued`, `inFlight`: how many commands are not written yet; written and without a reply yet
  * - `downSince`: since when there is no ready session, in milliseconds of `now`; `undefined` while there is one
  *
  * @category models
@@ -77,7 +77,7 @@ export interface RedisConnection {
   readonly endSession: (detail: string) => void
   /** The same for this connection alone. */
   readonly redial: (detail: string) => void
-  /** Ends the present session, if there is one, when all that was written is answered: nothing is lost by it. A lease is not handed out again. */
+  /** Ends the present session, if there is one, when all that was written has its replies: nothing is lost by it. A lease is not handed out again. */
   readonly leave: (detail: string) => void
   /** Where the session is, or the last one was; the label of the resolver before there was one. */
   readonly address: string
@@ -98,7 +98,7 @@ export interface RedisConnection {
  * - `dialDelayMillis`: how long to wait before a dial, on top of the backoff
  * - `onRefused`: a routed call that its service follows has been refused: it belongs to nobody now. Hand it to a connection
  *   (`accept`), keep it for a while (`hold`), or fail it.
- * - `keepsReplica`: whether a session goes on although its server has become a replica (it answers `READONLY`). Default
+ * - `keepsReplica`: whether a session goes on although its server has become a replica (it says `READONLY`). Default
  *   false: it is dialled again, in case another server has its name.
  * - `onPush`: a push of the server (RESP3), in its place among the replies. It is told before any caller is resumed whose reply
  *   came in the same read: what a resumed caller sees may be older than the push. Messages of pub/sub come elsewhere.
@@ -117,7 +117,7 @@ export interface Hooks {
 }
 
 /**
- * How many leases are out, how many are kept for the next one, and how many callers wait for one.
+ * The numbers of leases that are out, of those kept for the next caller, and of callers that wait for one.
  *
  * @category models
  * @since 0.1.0

@@ -173,15 +173,15 @@ export interface Options {
   readonly healthCheckInterval?: Duration.Input | "infinite" | undefined
   /** Sessions that were ready for less than this, one after the other, are dialled `backoffInitial` apart. Default 10 seconds. */
   readonly stableAfter?: Duration.Input | undefined
-  /** How many commands may be queued. Default 65536. */
+  /** The number of commands that may be queued. Default 65536. */
   readonly mailboxCommands?: number | undefined
-  /** How many bytes of commands may be queued. Default 64 MiB. */
+  /** The number of bytes of commands that may be queued. Default 64 MiB. */
   readonly mailboxBytes?: number | undefined
   /** A call that finds the queue full waits for room, within its deadline, or fails at once. Default `"suspend"`. */
   readonly whenFull?: "suspend" | "fail" | undefined
-  /** How many commands may be sent and unanswered. Default 16384. */
+  /** The number of commands that may be sent and without a reply. Default 16384. */
   readonly inFlightCommands?: number | undefined
-  /** How many bytes of commands may be sent and unanswered. Default 64 MiB. */
+  /** The number of bytes of commands that may be sent and without a reply. Default 64 MiB. */
   readonly inFlightBytes?: number | undefined
   /** A call made while there is no session waits for the next one, within its deadline, or fails at once. Default `"wait"`. */
   readonly whenDown?: "wait" | "fail" | undefined
@@ -212,18 +212,18 @@ export interface Options {
    * `FT.*`, `TS.MRANGE`), and those that `CommandTable` does not know. Channels are no keys. Default: none.
    */
   readonly keyPrefix?: string | undefined
-  /** How many leases (connections of their own) may be out at a time. Default 32. */
+  /** The number of leases (connections of their own) that may be out at a time. Default 32. */
   readonly leases?: number | undefined
   /** How long an unused lease, or the connection for pub/sub, is kept for the next one. Default 10 seconds. */
   readonly leaseIdle?: Duration.Input | undefined
   /** How deep a reply may nest. Default 128. */
   readonly maxDepth?: number | undefined
-  /** How many elements an aggregate of a reply may have; a pair of a map counts two. Default 2^26. */
+  /** The number of elements that an aggregate of a reply may have; a pair of a map counts two. Default 2^26. */
   readonly maxElements?: number | undefined
-  /** How many bytes a string of a reply may have. Default 512 MiB. */
+  /** The number of bytes that a string of a reply may have. Default 512 MiB. */
   readonly maxBulkBytes?: number | undefined
   readonly maxReplyBytes?: number | undefined
-  /** How many digits a big number of a reply may have. Default 4096. */
+  /** The number of digits that a big number of a reply may have. Default 4096. */
   readonly maxBigNumberDigits?: number | undefined
   /** Speak TLS, as the schemes `rediss` and `valkeys` do, not on Unix sockets. Default `false`. */
   readonly tls?: boolean | Tls | undefined

@@ -77,9 +77,9 @@ export interface SubscribeOptions {
    * UTF-8 then fails the stream with a `DecodeError`.
    */
   readonly decode?: "text" | "bytes" | undefined
-  /** How many messages may wait for the subscriber (default 1024). The first bound that is met counts. */
+  /** The number of messages that may wait for the subscriber (default 1024). The first bound that is met counts. */
   readonly bufferMessages?: number | undefined
-  /** How many bytes of payloads may wait for the subscriber (default 8 MiB). One message always fits. */
+  /** The number of bytes of payloads that may wait for the subscriber (default 8 MiB). One message always fits. */
   readonly bufferBytes?: number | undefined
   /** The policy for a message that finds no room. Default `"dropOldest"`. */
   readonly whenFull?: WhenFull | undefined
@@ -174,7 +174,7 @@ export interface KeyEvent<out Key = string> {
 export type KeyspaceEvent<Key = string> = Subscribed | KeyEvent<Key> | Gap | Resubscribed
 
 /**
- * Which changes of keys to tell, and how: with the options of every subscription.
+ * The changes of keys to report, with the options of every subscription.
  *
  * - `keys`: a pattern of keys. Default: all.
  * - `events`: only events of these names. Without `keys` the server sends nothing else (it needs the flag `E` then, else `K`).

@@ -77,7 +77,7 @@ export interface LeaseOptions {
 
 /**
  * An element of a pipeline's result: the reply of its command, which may be the server's error, or why the reply could
- * not be delivered. Over several servers (a cluster) a part of a pipeline may be lost while others are answered: then the
+ * not be delivered. Over several servers (a cluster) a part of a pipeline may be lost while others get their replies: then the
  * elements of that part are what one connection fails the whole pipeline with.
  *
  * @category models
@@ -109,7 +109,7 @@ export type ConnectionState = "connecting" | "handshaking" | "ready" | "backoff"
  * The present status of a connection.
  *
  * `protocol` is the RESP version, once known; `sessions` counts the sessions so far; `queued` and `inFlight` count commands
- * (not written yet; written and not answered yet); `repeated` counts the read-only commands that were given back, to be
+ * (not written yet; written and without a reply yet); `repeated` counts the read-only commands that were given back, to be
  * written again, when a session died before their replies; `lastError` says why there is no session, while there is none. Leases
  * are connections beside it and not counted.
  *

@@ -224,14 +224,14 @@ export interface Decoder<A> {
   readonly error: ProtocolError | undefined
   /** Whether it is between replies, with nothing begun. */
   readonly idle: boolean
-  /** How many replies have come, pushes not counted. The reply that has begun has this number, from 0. */
+  /** The number of replies that have come, pushes not counted. The reply that has begun has this number, from 0. */
   readonly replies: number
   /**
    * Gives up the reply that has begun (`inReply`): what there is of it is dropped, and the rest is passed as a reply over a
    * limit is. A `ReplyFailure` takes its place. Not to be called by `nextBytes`.
    */
   readonly abandon: () => void
-  /** Has a reply begun that is not complete? A push is none, nor is an attribute, which may precede a push. */
+  /** Whether a reply has begun that is not complete. A push is none, nor is an attribute, which may precede a push. */
   readonly inReply: boolean
   /** Bytes read so far. */
   readonly position: number

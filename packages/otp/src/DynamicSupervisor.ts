@@ -20,11 +20,11 @@ import type * as Duration from "effect/Duration"
  * @category models
  */
 export interface Options {
-  /** How many restarts are allowed within the period, over all children; an integer. 3 when absent. */
+  /** The number of restarts that are allowed within the period, over all children; an integer. 3 when absent. */
   readonly intensity?: number | undefined
   /** The period; 5 seconds when absent. */
   readonly period?: Duration.Input | undefined
-  /** How many children there may be, restarting ones included; an integer. No limit when absent. */
+  /** The number of children that there may be, restarting ones included; an integer. No limit when absent. */
   readonly maxChildren?: number | undefined
 }
 

@@ -1035,7 +1035,7 @@ export interface Inspection {
   readonly inHand: { readonly what: string; readonly millis: number } | undefined
   /** How many messages wait. */
   readonly depth: number
-  /** How many calls have been handled and not replied to. */
+  /** The number of calls that have been handled and not replied to. */
   readonly openCalls: number
   /** How many casts were lost because the mailbox was full. */
   readonly lostCasts: number

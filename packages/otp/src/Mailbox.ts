@@ -163,7 +163,7 @@ export class Mailbox<A extends Entry<A>> {
     this.onAdmit = options.onAdmit
   }
 
-  /** How many messages are in the queue or wait for room. */
+  /** The number of messages that are in the queue or wait for room. */
   get depth(): number {
     return this.queue.count + this.waiting.count
   }

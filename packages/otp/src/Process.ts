@@ -77,7 +77,7 @@ export interface Process {
   readonly id: string
   /** The ids from the root of the tree to this process, joined by `/`. */
   readonly path: string
-  /** Which start of its child spec this instance is: 1, 2, 3, … */
+  /** The number of this start of its child spec: 1, 2, 3, … */
   readonly generation: number
   /** A number that no other process of the program has. */
   readonly serial: number
@@ -100,7 +100,7 @@ export interface Process {
    * that traps exits gets an `Exit` with `noproc`; for others it is the error {@link NoProcess}.
    */
   readonly link: Effect.Effect<void, internal.NoProcess, Self>
-  /** Undoes a link, whoever made it. */
+  /** Undoes a link, no matter which side made it. */
   readonly unlink: Effect.Effect<void, never, Self>
   /** Watches this process: the calling process gets one `Down` per call, at once with `noproc` when it is gone. */
   readonly monitor: Effect.Effect<MonitorRef, never, Self>
@@ -179,13 +179,13 @@ export interface Info {
   /** The process that supervises it. */
   readonly supervisor: Process | undefined
   readonly links: ReadonlyArray<Process>
-  /** Whom it watches. */
+  /** The process that it watches. */
   readonly monitors: ReadonlyArray<Process>
   /** The processes that watch it. */
   readonly monitoredBy: ReadonlyArray<Process>
   /** How many messages wait. */
   readonly mailboxDepth: number
-  /** How many timers are armed. */
+  /** The number of timers that are armed. */
   readonly timers: number
   /**
    * The message that it is handling, in words without payload (`call Add`), and since how many milliseconds its handler

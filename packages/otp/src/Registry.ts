@@ -259,7 +259,7 @@ export const register = <A>(
 
 /**
  * Removes the entries of the calling process under the name; returns normally also when there was none. With `local`
- * keys it removes the name whoever owns it, and fails with {@link BadName} when it is free.
+ * keys it removes the name no matter who owns it, and fails with {@link BadName} when it is free.
  *
  * @since 0.1.0
  * @category combinators
@@ -353,7 +353,7 @@ export const values = <A>(name: Name<A>, process: Process): Effect.Effect<Readon
   )
 
 /**
- * How many entries there are.
+ * The number of entries.
  *
  * @since 0.1.0
  * @category accessors

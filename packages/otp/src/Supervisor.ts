@@ -71,7 +71,7 @@ export type AutoShutdown = "never" | "anySignificant" | "allSignificant"
  * @category models
  */
 export interface Settings {
-  /** How many restarts are allowed within the period before the supervisor gives up; an integer. 1 when absent. */
+  /** The number of restarts that are allowed within the period before the supervisor gives up; an integer. 1 when absent. */
   readonly intensity?: number | undefined
   /** The period; 5 seconds when absent. */
   readonly period?: Duration.Input | undefined

@@ -70,7 +70,7 @@ export {
  * @category models
  */
 export interface Options {
-  /** How many tasks may run at a time; further ones are refused. No limit when absent. */
+  /** The number of tasks that may run at a time; further ones are refused. No limit when absent. */
   readonly maxTasks?: number | undefined
   /**
    * How long a shutdown lets tasks finish before it ends those that are left, in milliseconds when a number. New tasks are

@@ -75,7 +75,7 @@ export interface Options {
 }
 
 /**
- * Which endpoint was asked.
+ * The endpoint that was asked.
  *
  * @category models
  * @since 0.1.0

@@ -60,7 +60,7 @@ export const TypeId: "~@relive/pool/RedisPool" = internal.TypeId
 /**
  * A member, live: its fields say what is now, each time they are read.
  *
- * `index` is its place, from 0. `queued` and `inFlight` count commands: not written yet; written and not answered yet.
+ * `index` is its place, from 0. `queued` and `inFlight` count commands: not written yet; written and without a reply yet.
  *
  * @category models
  * @since 0.1.0

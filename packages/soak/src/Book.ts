@@ -73,7 +73,7 @@ export interface Spec<A> {
   readonly untroubled?: boolean | undefined
   /** The deadline it is given by `run`, in milliseconds, where that is not the connection's. */
   readonly deadlineMillis?: number | undefined
-  /** Is this failure, by which nothing ran, a right answer? `LOADING` always is. */
+  /** Whether this failure, by which nothing ran, is a right reply. `LOADING` always is. */
   readonly refusal?: ((error: RedisError) => boolean) | undefined
   /** The fault of the reply, if it has one. */
   readonly check?: ((reply: A, ids: ReadonlyArray<number>) => string | undefined) | undefined

@@ -146,7 +146,7 @@ export interface Plan {
   readonly durationMillis: number
   readonly network: ReadonlyArray<FaultSchedule.Schedule<NetworkFault>>
   readonly server: FaultSchedule.Schedule<ServerFault>
-  /** Which connection is closed, and for how long there is none. */
+  /** The connection that is closed, and for how long there is none. */
   readonly closes: FaultSchedule.Schedule<number>
 }
 
@@ -236,7 +236,7 @@ export class Player {
     this.onBroken = onBroken
   }
 
-  /** The world is well again: each connection must be ready and answer calls, soon. */
+  /** The world is well again: each connection must be ready and serve calls, soon. */
   readonly recovery: Effect.Effect<void> = Effect.suspend(() => {
     const startedAt = this.history.now()
     const recovers = (lane: Lane) =>
@@ -317,7 +317,7 @@ export class Player {
 
   /**
    * Corruption ends the session by itself. One that went on was silent for its callers, until the health check (or, with
-   * nothing else to end it, nobody) ended it. It may also have hit none but leases; but then the connection answers.
+   * nothing else to end it, nobody) ended it. It may also have hit none but leases; but then the connection replies.
    *
    * Over TLS silence is right where the length of a record was changed: the rest of that record is waited for.
    */
@@ -328,7 +328,7 @@ export class Player {
     const isSilenced = (this.silencedUntil.get(lane) ?? 0) > injectedAt
     const othersDid = lane.life !== life || this.serverTroubleUntil > injectedAt || isSilenced || !serverWorks
     const wentOn = at > injectedAt ? at > hitAt && kind === "health-check" : lane.answeredAt < hitAt + SILENT_MILLIS
-    // Calls of the others were answered meanwhile: so neither the server nor our own event loop was held up all the time.
+    // Calls of the others had replies meanwhile: so neither the server nor our own event loop was held up all the time.
     if (othersDid || !wentOn || this.history.heldUpSince(hitAt) > HELD_UP_MILLIS) return
     this.onBroken(lane, "wrongReplies", "the session went on after a corruption, and answered nothing")
   }

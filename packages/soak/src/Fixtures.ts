@@ -1,4 +1,4 @@
-/** Values that are there all the while: whoever reads one knows what the reply must be. */
+/** Values that are there all the while: a reader knows what the reply must be. */
 
 export interface Fixture {
   readonly key: string

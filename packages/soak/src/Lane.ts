@@ -50,7 +50,7 @@ export class Lane {
   /** Why and when the last of them has. */
   lastEnd = { kind: "", at: 0 }
   longestOutageMillis = 0
-  /** When the shared connection last answered a call. */
+  /** When a call last had its reply on the shared connection. */
   answeredAt = 0
   /** Reads written again, by the connections before this one. */
   private repeatedBefore = 0

@@ -86,7 +86,7 @@ export class Queue {
   private wasCleanlyGivenUp(settled: Settled<Reply>, startedAt: number): Effect.Effect<boolean> {
     if (settled._tag !== "Interrupted") return Effect.succeed(false)
     const { lane, server } = this.work
-    // The server has seen the end of the other connection when it answers on one that came after it.
+    // The server has seen the end of the other connection when it replies on one that came after it.
     const seen = Effect.match(server.command(["PING"]), { onFailure: () => false, onSuccess: () => true })
     return Effect.sleep(GRACE_MILLIS).pipe(
       Effect.andThen(seen),

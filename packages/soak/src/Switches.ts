@@ -18,7 +18,7 @@ export const servers: Effect.Effect<RedisSentinel.RedisSentinel, RedisServer.Red
   RedisSentinel.make({ replicas: 2 })
 
 const WRITERS = 4
-/** What is acknowledged more than this after the Sentinels agreed must be there. */
+/** The delay after the Sentinels agreed from which on whatever is acknowledged must be there. */
 const LATE_MILLIS = 250
 const SETTLED_MILLIS = 1_000
 

@@ -1,6 +1,6 @@
 /**
  * Faults that need a server of their own, since they must not happen to all at once: each is a trial that is repeated all the
- * while, with a question at its end that a client that holds the laws can answer.
+ * while, with a check at its end that a client that holds the laws passes.
  *
  * - `freeze`: this process is stopped (SIGSTOP) while calls are in flight, until after their deadlines. Their replies came in
  *   time: they must be handed out when it goes on, and nothing that was popped may be lost. Everything else in the process,
@@ -76,7 +76,7 @@ const isUnsent = (exit: Exit.Failure<unknown, RedisError.RedisError>): boolean =
   return fail !== undefined && "delivery" in fail.error.reason && fail.error.reason.delivery === "unsent"
 }
 
-/** The server answers nobody for a while: what is asked now is answered when this process stands still. */
+/** The server replies to nobody for a while: the replies to what is asked now come when this process stands still. */
 const frozenOnce = ({ counted, onBroken }: Trials, server: RedisServer.RedisServer) =>
   Effect.gen(function* () {
     yield* Redis.command(["PING"])

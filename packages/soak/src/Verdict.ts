@@ -46,7 +46,7 @@ export const badCounts = [
   "leakedFibers"
 ] as const satisfies ReadonlyArray<keyof Report>
 
-/** Which of them are not. */
+/** Those of them that are not. */
 export const broken = (report: Report): ReadonlyArray<string> =>
   badCounts.filter((name) => report[name] !== 0).map((name) => `${name} ${report[name]}`)
 

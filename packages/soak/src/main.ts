@@ -60,7 +60,7 @@ if (typeof settings === "string") {
 } else {
   // Each ended session is a line of the supervisor's log; here they are all meant to end.
   NodeRuntime.runMain(Effect.provideService(program(settings), References.MinimumLogLevel, "None"), {
-    // Whatever a broken client has left behind does not keep the process: the exit code is known.
+    // Leftovers of a broken client must not keep the process: the exit code is known.
     teardown: (exit, onExit) =>
       onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : Exit.hasInterrupts(exit) ? 130 : 70)
   })

@@ -42,7 +42,7 @@ export interface Certificates {
 }
 
 /**
- * Which certificates to make.
+ * The certificates to make.
  *
  * @since 0.1.0
  * @category models

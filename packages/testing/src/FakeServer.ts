@@ -319,7 +319,7 @@ export const array = (...items: ReadonlyArray<string>): string => `*${items.leng
 const MAX_LOG_ENTRIES = 10_000
 const MAX_LOGGED_BYTES = 64 * 1024 * 1024
 
-/** Which script a connection gets: none at all, when the test takes the connections itself. */
+/** The script of a connection: none at all, when the test takes the connections itself. */
 interface Plan<R> {
   readonly scripted: boolean
   readonly scriptOf: (index: number) => Script<R> | undefined

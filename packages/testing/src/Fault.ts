@@ -3,7 +3,7 @@
  *
  * *Loss faults* are what networks and servers do: bytes come late, not at all, or the connection ends. *Corruption
  * faults* are what a broken middle-man or a bug does: a byte of a reply is changed where every decoder must notice. (A
- * changed payload byte is undetectable in RESP: TLS is the answer to that, not a client.) An *interjection* is what a peer
+ * changed payload byte is undetectable in RESP: TLS helps there, not a client.) An *interjection* is what a peer
  * does that is no Redis, or a proxy that thinks for itself: replies that are well formed and not those of their commands.
  *
  * `cut`, `halfClose`, `corrupt` and `interject` strike once, or `times` times, at most once per connection; the others last
@@ -17,7 +17,7 @@
 // -----------------------------------------------------------------------------
 
 /**
- * Which way bytes flow: commands flow `toServer`, replies `toClient`.
+ * The direction of bytes: commands flow `toServer`, replies `toClient`.
  *
  * @since 0.1.0
  * @category models

@@ -201,7 +201,7 @@ const readLine = (line: string): Line => {
   return { id, flags: flags.split(","), primary, epoch, ranges, open }
 }
 
-/** Who has which slots, by what right, and which slots are open: the same for all nodes that agree, but for open ones. */
+/** The owners of the slots, by what right, and which slots are open: the same for all nodes that agree, but for open ones. */
 const claimsOf = (lines: ReadonlyArray<Line>): string =>
   lines
     .filter(({ ranges }) => ranges.length > 0)

@@ -1,5 +1,5 @@
 /**
- * Real Redis (or Valkey) servers for tests: started on a free port, ready when they answer, killed at the end.
+ * Real Redis (or Valkey) servers for tests: started on a free port, ready when they reply, killed at the end.
  *
  * Each server has a directory, a port and a process of its own, so any number of them run side by side. A server keeps
  * its port and its data when it is stopped or killed and started again; that is what a reconnecting client needs.
@@ -177,13 +177,13 @@ export interface RedisServer {
   readonly directory: string
   /** The process id; `undefined` while the server is down. */
   readonly pid: Effect.Effect<number | undefined>
-  /** Starts the server again, on the same port with the same data, and waits until it answers. */
+  /** Starts the server again, on the same port with the same data, and waits until it replies. */
   readonly start: Effect.Effect<void, RedisServerError>
   /** Ends the server in good order (SIGTERM), also from a pause, and waits for it; after 10 s it is killed. */
   readonly stop: Effect.Effect<void>
   /** Ends the server as a crash does (SIGKILL) and waits for it. */
   readonly kill: Effect.Effect<void>
-  /** Freezes the server (SIGSTOP): the kernel still accepts connections and bytes, but nothing answers. */
+  /** Freezes the server (SIGSTOP): the kernel still accepts connections and bytes, but nothing replies. */
   readonly pause: Effect.Effect<void>
   /** Lets a frozen server go on (SIGCONT). */
   readonly resume: Effect.Effect<void>
@@ -233,7 +233,7 @@ export class RedisServerError extends Schema.TaggedError<RedisServerError>()("Re
 // -----------------------------------------------------------------------------
 
 /**
- * Starts a server that lives until the scope closes, and waits until it answers. Use it for several servers in one
+ * Starts a server that lives until the scope closes, and waits until it replies. Use it for several servers in one
  * test; `layer` is the same as a service. Fails with kind `no-binary` or `start`.
  *
  * When the scope closes with a failure the last log lines go to standard error, and always when the server ended by
@@ -424,7 +424,7 @@ class Server implements RedisServer {
     })
   }
 
-  /** Asks until the server answers a PING; `LOADING` is an answer that says to wait. */
+  /** Asks until the server replies to a PING; `LOADING` says to wait. */
   private awaitReady(process: ServerProcess): Effect.Effect<void, RedisServerError> {
     const ask: Effect.Effect<void> = Effect.matchEffect(this.exchange([["PING"]]), {
       onFailure: () =>

@@ -1,5 +1,5 @@
 /**
- * Which view of the cluster wins.
+ * The choice between views of the cluster.
  *
  * A view is what one node says. It is adopted when it covers as many slots as the table in force, when a second node says
  * the same, or at the third try in a row: so neither a node that was just met nor one that is cut off takes the table over,

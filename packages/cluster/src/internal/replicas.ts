@@ -1,5 +1,5 @@
 /**
- * Which node of a shard a read goes to. Pure.
+ * The choice of the node of a shard for a read. Pure.
  *
  * @internal
  */

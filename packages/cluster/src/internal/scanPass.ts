@@ -1,5 +1,5 @@
 /**
- * What a scan over a cluster has walked, and which node it walks next: a pure machine.
+ * The progress of a scan over a cluster, and the node that it walks next: a pure machine.
  *
  * A walk is `SCAN` over one node, from its first page to its last. With each page the node says, in one transaction, which
  * slots it has: so it is known for each page which of the node's keys clients could reach there at that moment.
@@ -26,7 +26,7 @@ import { SLOTS } from "./slots.ts"
 
 // ------------------------------------------------------------------------------------------------ what a node says
 
-/** What a node has to do with a slot. */
+/** The relation of a node to a slot. */
 const NONE = 0
 const OWNED = 1
 /** It owns the slot, and hands its keys to another node. */
@@ -106,7 +106,7 @@ export const readAddress = (text: string, id: string): Address | undefined => {
 
 // ------------------------------------------------------------------------------------------------------------ a walk
 
-/** What a walk has seen of a slot so far. */
+/** The part of a slot that a walk has seen so far. */
 const UNSEEN = 0
 /** It was owned on all pages. */
 const HELD = 1
@@ -120,7 +120,7 @@ const CAME = 4
 const ELSEWHERE = 5
 const BROKEN = 6
 
-/** What is seen after one more page, in all cases but those of a slot that is leaving. */
+/** The part that is seen after one more page, in all cases but those of a slot that is leaving. */
 const after: ReadonlyArray<ReadonlyArray<number>> = [
   // NONE, OWNED, LEAVING, ARRIVING
   [ELSEWHERE, HELD, LEFT, TAKEN], // UNSEEN
@@ -173,7 +173,7 @@ class Walk {
 
 interface Half extends Way {
   readonly from: string
-  /** What the walk over `to` has seen, from its end until `from` has confirmed that nothing has come back. */
+  /** The part that the walk over `to` has seen, from its end until `from` has confirmed that nothing has come back. */
   seenAt: number | undefined
 }
 

@@ -271,7 +271,7 @@ export class ClusterService implements Service, RedisConnection.Submitter {
     }
     const replies = (units: ReadonlyArray<Unit>): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> => {
       const first = units[0]?.reply
-      // With nothing answered at all it has failed as a pipeline of one connection does.
+      // Without a single reply it has failed as a pipeline of one connection does.
       if (isLost(first) && units.every((unit) => isLost(unit.reply)))
         return Effect.fail(new RedisError({ reason: first }))
       const out: Array<PipelineReply> = []

@@ -666,7 +666,7 @@ export class ClusterState {
     this.topologyBell.ring()
   }
 
-  /** Which places to start and which to end now. Returns when to look again, too. */
+  /** The places to start and those to end now, and when to look again. */
   reconcile(now: number): { readonly start: Array<Place>; readonly end: Array<Place>; readonly next: number } {
     const start: Array<Place> = []
     const end: Array<Place> = []

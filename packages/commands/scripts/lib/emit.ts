@@ -255,7 +255,7 @@ const optional = (field: Field, expression: string): ReadonlyArray<string> => {
   return [`if (${test}) {`, ...append(field, expression), "}"]
 }
 
-/** What of the parts can stand in the array that the words begin with. */
+/** The parts that can stand in the array that the words begin with. */
 const initial = (
   parts: ReadonlyArray<Part>
 ): { readonly words: ReadonlyArray<string>; readonly rest: ReadonlyArray<Part> } => {

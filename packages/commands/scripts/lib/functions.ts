@@ -122,7 +122,7 @@ const left = new Set([...overrides.refused, ...overrides.containers, ...override
 export const allFunctions = (): ReadonlyArray<Function> =>
   [...allFacts().values()].filter(({ name }) => !left.has(name)).map(functionOf)
 
-/** What in the overrides has no effect any more. */
+/** The overrides that have no effect any more. */
 export const idleOverrides = (): ReadonlyArray<string> => {
   const facts = readFacts()
   const unknown = [

@@ -33,7 +33,7 @@ export interface Field {
   readonly group?: number | undefined
   /** The number before several values: of them, or of their words. */
   readonly count?: "items" | "words" | undefined
-  /** What is sent when it is not given. */
+  /** The text that is sent when it is not given. */
   readonly fallback?: string | undefined
   /** Its own name, where `name` is that of the word before it. */
   readonly own: string

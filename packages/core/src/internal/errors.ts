@@ -66,7 +66,7 @@ export class SharedFailure {
     return (this.unknownExit ??= Exit.fail(connectionError(this.failed, "unknown")))
   }
 
-  /** Of a pipeline that was answered in part: it has an error of its own. */
+  /** Of a pipeline that had a part of its replies: it has an error of its own. */
   cut(received: number): Exit.Exit<never, RedisError> {
     return Exit.fail(connectionError({ ...this.failed, received }, "unknown"))
   }

@@ -12,7 +12,7 @@ import * as Persistence from "effect/persistence/Persistence"
 import { clear, keysWith } from "./keys.ts"
 import { allOf } from "./pipeline.ts"
 
-/** So that no id is the beginning of another's keys. */
+/** Keeps an id from being the beginning of another's keys. */
 const namespaceOf = (storeId: string): string =>
   `${storeId.replace(/[%:]/g, (letter) => (letter === "%" ? "%25" : "%3A"))}:`
 

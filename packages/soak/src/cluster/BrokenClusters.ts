@@ -13,7 +13,7 @@ const kit = "packages/core/src/internal/service/routedCalls.ts"
 export interface ClusterMutant extends Mutant {
   readonly schedule: ScheduleName
   readonly more?: ReadonlyArray<string>
-  /** What the soak must say is broken: one of these. */
+  /** The laws of which the soak must find one broken. */
   readonly seenAs: ReadonlyArray<string>
 }
 

@@ -63,7 +63,7 @@ export class Lane {
   private awaitsDrain = false
   private sourceEnded = false
   private wasCorrupted = false
-  /** What is said to this connection out of turn; `undefined` where nothing is, or nothing any more. */
+  /** The line that is said to this connection out of turn, until it is said. */
   private interjection: Interjection | undefined = undefined
   /** Bytes go nowhere from now on. */
   private swallows = false

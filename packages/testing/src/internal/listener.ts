@@ -17,7 +17,7 @@ export class Listener {
   readonly host = host
   readonly port: number
   readonly path: string | undefined
-  /** Whom an accepted socket is given to. Set before `open`. */
+  /** Takes an accepted socket. Set before `open`. */
   onConnection: (socket: Net.Socket) => void = (socket) => socket.destroy()
   private server: Net.Server | undefined = undefined
 

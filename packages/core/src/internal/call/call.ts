@@ -79,9 +79,9 @@ export class Call<A = unknown> extends Parked<A, RedisError> implements Entry<Ca
   /** In whole milliseconds of the monotonic clock; 0 for none. */
   readonly deadline: number
 
-  /** How many replies are expected in all. */
+  /** The number of replies that are expected in all. */
   expected: number
-  /** How many replies have come. */
+  /** The number of replies that have come. */
   received = 0
   /** Index of its first reply among all replies of its session: set when it is written. */
   firstReply = 0

@@ -156,7 +156,7 @@ export class TransactionReducer implements ReplyReducer<ReadonlyArray<Element>> 
 
 /**
  * `CLIENT REPLY OFF`, the commands, `CLIENT REPLY ON`, and a `PING` with a text that nobody knows: two replies, `OK` and that
- * text. When the first is refused, all are answered, and the commands have run. Should anything else come (a proxy that lets
+ * text. When the first is refused, all get replies, and the commands have run. Should anything else come (a proxy that lets
  * `CLIENT REPLY` pass for done, say), the next caller would be given another's reply: so the session ends.
  */
 export class NoReplyReducer implements ReplyReducer<void> {
@@ -182,7 +182,7 @@ export class NoReplyReducer implements ReplyReducer<void> {
   private begin(call: Call, first: Element): Outcome<void> | undefined {
     this.replies = [first]
     if (first === "OK") return undefined
-    // Inside of a MULTI all of it is queued, and what EXEC is answered then cannot be told from what is not.
+    // Inside of a MULTI all of it is queued, and then the replies of EXEC cannot be told from others.
     call.broken = !(first instanceof Resp.ReplyError)
     call.expected = isHeld(first) ? this.names.length + 3 : 1
     return isHeld(first) ? undefined : failure(ranOutside(notSilent, []))

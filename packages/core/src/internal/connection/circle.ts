@@ -57,7 +57,7 @@ export class Circle {
   }
 
   /**
-   * Tells all who are members now, and not those who join meanwhile: they come to the server as it is. When whoever tells it
+   * Tells all who are members now, and not those who join meanwhile: they come to the server as it is. When the one who tells it
    * has done its own work: a member may resume callers.
    */
   tell(from: Member, finding: Finding): void {

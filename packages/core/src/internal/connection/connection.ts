@@ -156,7 +156,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   private lastError: RedisError | undefined = undefined
   /** Why calls are refused at once, while they are. */
   refusing: Exit.Exit<never, RedisError> | undefined = undefined
-  /** How many sessions in a row have ended without a byte from the server. */
+  /** The number of sessions in a row that have ended without a byte from the server. */
   silentSessions = 0
   private closing = false
   private closeBy = Infinity
@@ -439,7 +439,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     if (saysNotServing(error)) return servesNothing
     // A client has unblocked it: that says nothing of the server.
     if (error.code === "UNBLOCKED" && !saysLetGo(error)) return undefined
-    // It was sought as a replica: whoever wrote to it is told.
+    // It was sought as a replica: the caller who wrote to it is told.
     if (session.sought === "replica") return undefined
     // Where the server is found for each session, its role is asked for before it is used: the next one is never this one.
     if (this.options.readonly || (this.isYoung(session) && this.options.resolver === undefined)) return undefined

@@ -7,7 +7,7 @@
  *
  * A reply is believed only if it has the shape that its command's has. Else a peer that says a line before it is asked would
  * shift all replies by one, and the first caller would get another's. The text that `PING` carries is known to nobody
- * before: when it comes back, nothing before it was left over. Proxies that answer `PING` themselves say `PONG` all the same;
+ * before: when it comes back, nothing before it was left over. Proxies that reply to `PING` themselves say `PONG` all the same;
  * then the shapes of the replies before it are the proof, and where there are none, an `ECHO`. Should the text come after all,
  * the `PONG` was one out of turn, and the session ends before anybody is given the text.
  *

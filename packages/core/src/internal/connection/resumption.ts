@@ -3,7 +3,7 @@
  *
  * With one group client and server take turns: each waits while the other works. With two, the server works on one while we
  * work on the other, at the price of one more write. A third saves nothing more, since two already keep the slower side busy.
- * So the only question is *one or two*, and it is asked of the *population*: the calls that were answered just now, and those
+ * So the only question is *one or two*, and it is asked of the *population*: the calls that had their replies just now, and those
  * still in flight. A batch that is a half already is not divided again, so whatever a write costs, there are never more
  * than two for a population.
  *
@@ -33,7 +33,7 @@ export const SMALLEST_POPULATION = 8
 type Groups = 1 | 2
 
 export class Resumption {
-  /** How many groups there are while nothing is tried. */
+  /** The number of groups while nothing is tried. */
   groups: Groups = 1
   /** How many are tried now. */
   private trial: Groups | undefined = undefined
@@ -50,13 +50,13 @@ export class Resumption {
   private writes = 0
   private busy = 0
 
-  /** How many callers are resumed before what they have submitted is written. */
+  /** The number of callers that are resumed before what they have submitted is written. */
   part(population: number): number {
     return (this.trial ?? this.groups) === 1 ? population : Math.ceil(population / 2)
   }
 
   /**
-   * A batch was answered: so many `calls` of a `population`. Before it nothing was to be done for `waited`. Its callers took
+   * A batch had its replies: so many `calls` of a `population`. Before it nothing was to be done for `waited`. Its callers took
    * `busy`, and its `writes` took `wrote`.
    */
   learn(calls: number, population: number, waited: number, wrote: number, writes: number, busy: number): void {

@@ -99,7 +99,7 @@ export interface SessionHooks {
 
 /**
  * How far a session is. It only goes on in this order. While it is `leaving` nothing more is written, and it ends when all that was
- * written is answered; an input that breaks the protocol makes it leave for the rest of one turn.
+ * written has its replies; an input that breaks the protocol makes it leave for the rest of one turn.
  */
 export type Phase = "dial" | "tls" | "handshake" | "ready" | "leaving" | "ended"
 
@@ -146,7 +146,7 @@ export class Session {
   retired = false
   /** Its state is its holder's, who may be in the middle of a `MULTI`: nothing of ours is written in between. */
   keepsState = false
-  /** How many bytes have come in. */
+  /** The number of bytes that have come in. */
   received = 0
   /** The first byte that the server sent: it tells what speaks there, when it is not Redis. */
   firstByte = -1
@@ -154,7 +154,7 @@ export class Session {
   unwanted: string | undefined = undefined
   /** Of a session that has subscriptions. */
   readonly feed: Inbound | undefined
-  /** How many frames of the present array are taken. */
+  /** The number of frames of the present array that are taken. */
   dispatched = 0
   /** It is not read on purpose, so the server's silence means nothing. */
   resting = false
@@ -257,7 +257,7 @@ export class Session {
 
   /**
    * Writes all that is there, and heeds the socket's back-pressure. Taking calls and handing them to the socket is one step, so
-   * that "written" means just that; callers whose time was over are told after it. It runs in the turn of whoever submits: a fiber
+   * that "written" means just that; callers whose time was over are told after it. It runs in the turn of the caller who submits: a fiber
    * that waits for something to write costs memory while it waits, and each lone call a resumption.
    */
   private flush(): void {
@@ -643,7 +643,7 @@ export class Session {
   // ----------------------------------------------------------------------------------------------------------- end
 
   /**
-   * Ends when what was written is answered, and writes nothing more. What blocks may do so for ever: it ends at once, but for what
+   * Ends when what was written has its replies, and writes nothing more. What blocks may do so for ever: it ends at once, but for what
    * has come in already (the server lets go of blocked calls by itself when it becomes a replica).
    */
   leave(end: SessionEnd): void {

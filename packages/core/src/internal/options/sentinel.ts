@@ -182,7 +182,7 @@ const readMap = (value: unknown): MapAddress => {
   return (announced) => table.get(RedisUrl.addressOf({ _tag: "Tcp", ...announced })) ?? announced
 }
 
-/** What the function of a user has returned, checked. */
+/** Checks what the function of a user has returned. */
 const reachable = (address: unknown): Address => {
   const checked = isPlain(address) ? toAddress(address) : undefined
   if (checked === undefined) throw new TypeError(`it must return { host, port } or undefined, not ${describe(address)}`)

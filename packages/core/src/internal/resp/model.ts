@@ -89,7 +89,7 @@ const scripts = /^(EVAL|FCALL)/
  * - `code`: its first word when that is upper case (`WRONGTYPE`), else `ERR`, the server's generic code.
  * - `message`: the server's text with the code. Where the server repeats arguments (`…, with args beginning with: …`)
  *   it is cut, so that no value gets into a log. Bytes that are not UTF-8 are shown as U+FFFD.
- * - `command`: the name of the command that was answered, where that is known.
+ * - `command`: the name of the command whose reply it is, where that is known.
  * - `delivery: "unknown"`, with the `replies` of the commands: the server refused what should have enclosed them (`MULTI`,
  *   `CLIENT REPLY OFF`), so they ran without it.
  *

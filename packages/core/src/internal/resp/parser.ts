@@ -97,7 +97,7 @@ export interface ParserOptions {
   readonly limits: Limits
   /** Whether strings are `Uint8Array`. */
   readonly bytes: boolean
-  /** Is the memory of a chunk used again after `push`? Then nothing of it is kept. */
+  /** Whether the memory of a chunk is used again after `push`. Then nothing of it is kept. */
   readonly volatile: boolean
 }
 
@@ -162,7 +162,7 @@ export class Parser<V> {
     return this.offset
   }
 
-  /** How many replies have come, failed ones and those that nobody waits for among them. The reply that has begun has this number. */
+  /** The number of replies that have come, failed ones and those that nobody waits for among them. The reply that has begun has this number. */
   get replies(): number {
     return this.assembly.count
   }

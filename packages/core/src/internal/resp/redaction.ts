@@ -1,5 +1,5 @@
 /**
- * What servers repeat of the commands that they were sent is cut from their errors, since arguments are secrets: the list behind
+ * Cuts from the errors of servers what they repeat of the commands that they were sent, since arguments are secrets: the list behind
  * `with args beginning with:`, and what stands in quotes, as in `Error in ACL SETUSER modifier '>password'`.
  *
  * @internal

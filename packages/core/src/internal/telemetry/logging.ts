@@ -6,7 +6,7 @@
  *
  * An outage is told once, again when its cause changes, and after that once a minute. A connection that flaps tells five
  * outages in ten seconds; the others are counted in the next line, and the last one is told when the ten seconds are over, if
- * it still holds. A line that says "reconnected" always answers one that said "disconnected".
+ * it still holds. A line that says "reconnected" always follows one that said "disconnected".
  *
  * @internal
  */

@@ -127,7 +127,7 @@ export class ProcessImpl implements Process {
   exitReason: ExitReason.ExitReason | undefined = undefined
   /** The terminate callback; known when the start has been acknowledged. */
   private terminate: Terminate | undefined = undefined
-  /** Whether the end was caused by a signal that a process which does not trap exits cannot answer. */
+  /** Whether the end was caused by a signal that a process which does not trap exits cannot handle. */
   private struck = false
   /** The reason that the process was asked to end with. */
   private requested: ExitReason.ExitReason | undefined = undefined
