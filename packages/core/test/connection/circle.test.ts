@@ -29,6 +29,13 @@ const set = ["SET", "k", "v"] as const
 
 const onLease = Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.command(set)))
 
+/** Waits until the server holds back the reply of one connection. */
+const awaitBlocked = (server: RedisServer.RedisServer) =>
+  Effect.repeat(
+    Effect.map(server.command(["INFO", "clients"]), (info) => /blocked_clients:(\d+)/.exec(String(info))?.[1]),
+    { until: (count) => count === "1" }
+  )
+
 /** Older than `stableAfter`. */
 const grown = Effect.sleep(stableAfter + 50)
 
@@ -210,10 +217,7 @@ describe("a blocking call whose connection is killed", () => {
     Effect.gen(function* () {
       const server = yield* RedisServer.make()
       const kill = server.command(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-      const blocked = Effect.repeat(
-        Effect.map(server.command(["INFO", "clients"]), (info) => /blocked_clients:(\d+)/.exec(String(info))?.[1]),
-        { until: (count) => count === "1" }
-      )
+      const blocked = awaitBlocked(server)
       yield* Effect.gen(function* () {
         const read = yield* submit(Redis.command(["XREAD", "BLOCK", 0, "STREAMS", "stream", "$"]))
         yield* blocked
@@ -256,7 +260,7 @@ describe("another address", () => {
       const lease = yield* service.lease()
       assert.strictEqual(yield* lease.command(["PING"]), "PONG")
       const pop = yield* submit(outcomeOf(service.command(["BLPOP", "jobs", 0])))
-      yield* Effect.sleep(50)
+      yield* awaitBlocked(server)
       connection.endSession("the primary is elsewhere")
       assert.deepStrictEqual(yield* Fiber.join(pop), ["disconnected", "unknown"])
       assert.match(String((yield* Effect.flip(lease.command(["PING"]))).message), /the primary is elsewhere/)
