@@ -172,6 +172,13 @@ export const awaitState = (...states: ReadonlyArray<ConnectionState>) =>
     })
   )
 
+/** Waits until the server holds back the reply of one connection. */
+export const awaitBlocked = (server: RedisServer.RedisServer) =>
+  Effect.repeat(
+    Effect.map(server.command(["INFO", "clients"]), (info) => /blocked_clients:(\d+)/.exec(String(info))?.[1]),
+    { until: (count) => count === "1" }
+  )
+
 /** Starts a call at once, so that it is submitted when this returns. */
 export const submit = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 

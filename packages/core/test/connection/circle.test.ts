@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Net from "node:net"
-import { awaitState, eager, outcomeOf, reasonOf, serving, submit } from "../behaviours/support.ts"
+import { awaitBlocked, awaitState, eager, outcomeOf, reasonOf, serving, submit } from "../behaviours/support.ts"
 
 const stableAfter = 200
 
@@ -28,13 +28,6 @@ const twoServers = Effect.gen(function* () {
 const set = ["SET", "k", "v"] as const
 
 const onLease = Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.command(set)))
-
-/** Waits until the server holds back the reply of one connection. */
-const awaitBlocked = (server: RedisServer.RedisServer) =>
-  Effect.repeat(
-    Effect.map(server.command(["INFO", "clients"]), (info) => /blocked_clients:(\d+)/.exec(String(info))?.[1]),
-    { until: (count) => count === "1" }
-  )
 
 /** Older than `stableAfter`. */
 const grown = Effect.sleep(stableAfter + 50)

@@ -16,7 +16,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import * as Readline from "node:readline"
-import { eager, outcomeOf, submit } from "../behaviours/support.ts"
+import { awaitBlocked, eager, outcomeOf, submit } from "../behaviours/support.ts"
 
 /** Nobody else runs meanwhile. */
 const block = (millis: number): void => {
@@ -83,7 +83,7 @@ describe("law 1: a reply that came in time is handed out, whatever held the prog
           }
           assert.strictEqual(yield* Redis.command(["GET", "n"]), "4")
           const worker = yield* submit(Effect.exit(Redis.command(["BLPOP", "jobs", 5], { timeout: 900 })))
-          yield* Effect.sleep(50)
+          yield* awaitBlocked(server)
           other.write("DEBUG SLEEP 0.1\r\nRPUSH jobs job\r\n")
           yield* Effect.sleep(1)
           yield* hold(enter, 1200)
