@@ -20,6 +20,7 @@ const handshake = "packages/core/src/internal/connection/handshake.ts"
 const inbox = "packages/core/src/internal/pubsub/inbox.ts"
 const subscriber = "packages/core/src/internal/pubsub/subscriber.ts"
 const subscription = "packages/core/src/internal/pubsub/subscription.ts"
+const subscriptions = "packages/core/src/internal/pubsub/subscriptions.ts"
 const service = "packages/core/src/internal/service/service.ts"
 const session = "packages/core/src/internal/connection/session.ts"
 const transport = "packages/core/src/internal/transport/dial.ts"
@@ -124,6 +125,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: subscriber,
     from: "for (const subscription of this.subscriptions) subscription.lost(feed.provenAt, cause)",
     to: "for (const subscription of this.subscriptions) subscription.lost(feed.connection.clock.currentTimeMillisUnsafe(), cause)"
+  },
+  {
+    name: "early-resubscribed",
+    breaks: "a subscription counts as whole when the first of its names is confirmed",
+    file: subscriptions,
+    from: "if (member.missing === 0) member.confirmed()",
+    to: "member.confirmed()"
   },
   {
     name: "told-again",

@@ -38,13 +38,14 @@ export const kinds = [
   "freeze",
   "failover",
   "elsewhere",
+  "resubscribe",
   "switch"
 ] as const
 
 export type Kind = (typeof kinds)[number]
 
 /** Those that are trials with servers of their own, and in no plan. */
-export const trials: ReadonlySet<Kind> = new Set<Kind>(["freeze", "failover", "elsewhere", "switch"])
+export const trials: ReadonlySet<Kind> = new Set<Kind>(["freeze", "failover", "elsewhere", "resubscribe", "switch"])
 
 /** A fault of a proxy. Established connections do not feel a refusal, so it comes with a cut. */
 interface NetworkFault {

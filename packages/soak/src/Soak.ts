@@ -31,6 +31,7 @@ import * as Queues from "./Queues.ts"
 import * as Registers from "./Registers.ts"
 import * as Seeded from "./Seeded.ts"
 import { connections, enough, type Settings } from "./Settings.ts"
+import * as Resubscribing from "./Resubscribing.ts"
 import * as Switches from "./Switches.ts"
 import { Traces } from "./Traces.ts"
 import type { Report } from "./Verdict.ts"
@@ -89,7 +90,7 @@ export const run = (settings: Settings): Effect.Effect<Outcome, RedisServer.Redi
     const proxies = yield* Effect.forEach(connections, (_, index) =>
       FaultProxy.make(server, { seed: settings.seed * 17 + index })
     )
-    const trialServers = yield* Trials.servers
+    const trialServers = { ...(yield* Trials.servers), resubscribing: yield* Resubscribing.servers }
     const group = settings.seconds < enough.longSeconds ? undefined : yield* Switches.servers
     leaks.start()
     yield* Effect.addFinalizer(() => Effect.sync(() => leaks.stop()))
@@ -119,7 +120,7 @@ const soak = (
   book: Book,
   lanes: ReadonlyArray<Lane>,
   server: RedisServer.RedisServer,
-  trialServers: Trials.Servers,
+  trialServers: Trials.Servers & { readonly resubscribing: Resubscribing.Servers },
   group: RedisSentinel.RedisSentinel | undefined
 ): Effect.Effect<Soaked, RedisServer.RedisServerError> =>
   Effect.gen(function* () {
@@ -159,6 +160,7 @@ const soak = (
         Trials.freezes(trials, trialServers),
         Trials.failovers(trials, trialServers),
         Trials.refusedSelects(trials, trialServers),
+        Resubscribing.resubscribes(trials, trialServers.resubscribing),
         ...(group === undefined ? [] : [Switches.switches(trials, group)])
       ],
       (trial) =>
