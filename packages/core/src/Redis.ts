@@ -685,9 +685,10 @@ export const zscan: Calls<RedisService>["zscan"] = calls.zscan
  * Subscribes to channels: a stream of events. `Subscribed` comes first: every message that is published on the channels from
  * then on comes as a `Message`, in order, or a `Gap` says that some may be missing; `Resubscribed` that it is whole again.
  *
- * Ending or interrupting the stream unsubscribes. While the server is away the stream waits: it survives any number of
- * failed dials. It fails when the server refuses a channel (`ReplyError`), when it refuses the connection before the first
- * `Subscribed`, when a message cannot be decoded (`DecodeError`), and with kind `shutdown` when the service closes.
+ * Ending or interrupting the stream unsubscribes. `Subscribed` must come within the option `timeout` (by default that of the
+ * connection), else the stream fails with `TimeoutError`; from then on it waits while the server is away, and
+ * survives any number of failed dials. It also fails when the server refuses a channel (`ReplyError`), when it refuses the
+ * connection before `Subscribed`, when a message cannot be decoded (`DecodeError`), and with kind `shutdown` when the service closes.
  *
  * Messages wait in a buffer of the subscription's own (1024 messages, 8 MiB): a slow subscriber holds up nobody. What happens
  * when it is full says the option `whenFull`, see `RedisPubSub.SubscribeOptions`.

@@ -19,6 +19,7 @@
  *
  * @since 0.1.0
  */
+import type * as Duration from "effect/Duration"
 import type * as Stream from "effect/Stream"
 import type { RedisError } from "./RedisError.ts"
 
@@ -83,6 +84,12 @@ export interface SubscribeOptions {
   readonly bufferBytes?: number | undefined
   /** The policy for a message that finds no room. Default `"dropOldest"`. */
   readonly whenFull?: WhenFull | undefined
+  /**
+   * How long the server may take to confirm all names for the first time: then the stream fails with `TimeoutError`. Default: the
+   * `timeout` of the connection. `"infinite"` waits as long as it takes. A subscription that was `Subscribed` once has no
+   * deadline: it waits through any loss.
+   */
+  readonly timeout?: Duration.Input | "infinite" | undefined
 }
 
 /**
@@ -197,7 +204,8 @@ export interface KeyspaceOptions extends SubscribeOptions {
  * bytes, and a channel's name is bytes where it is not UTF-8.
  *
  * Ending or interrupting the stream unsubscribes. It fails when the server refuses a name (`ReplyError`), when it refuses the
- * connection before the first `Subscribed`, when an option is wrong, and with kind `shutdown` when the service is closed.
+ * connection before the first `Subscribed`, when there is no `Subscribed` within `timeout` (`TimeoutError`), when an option is
+ * wrong, and with kind `shutdown` when the service is closed.
  *
  * @category models
  * @since 0.1.0

@@ -54,7 +54,9 @@ const resubscribesOn = (
 ): Effect.Effect<never, unknown> =>
   Effect.gen(function* () {
     const events = yield* Queue.unbounded<RedisPubSub.Event>()
-    const listen = Stream.runForEach(Redis.subscribe(names), (event) => Queue.offer(events, event))
+    const listen = Stream.runForEach(Redis.subscribe(names, { timeout: "infinite" }), (event) =>
+      Queue.offer(events, event)
+    )
     const ended = Effect.andThen(listen, Effect.die(new Error("the subscription has ended by itself")))
     let published = 0
 

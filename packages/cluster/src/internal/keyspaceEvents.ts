@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ClusterNode } from "./node.ts"
+import { Patience } from "./patience.ts"
 import type { ClusterState } from "./state.ts"
 
 type Any = Event<string | Uint8Array, Name>
@@ -32,11 +33,13 @@ export const isKeyspace = ({ kind, names }: Wanted): boolean =>
 class Together {
   private readonly names: ReadonlyArray<Name>
   private missing = 0
+  private readonly patience: Patience
   private wasSubscribed = false
   private inGap = false
 
-  constructor(names: ReadonlyArray<Name>) {
+  constructor(names: ReadonlyArray<Name>, patience: Patience) {
     this.names = names
+    this.patience = patience
   }
 
   /** A node is listened to from now on, once it says so. */
@@ -77,19 +80,25 @@ class Together {
     if (this.missing > 0 || (this.wasSubscribed && !this.inGap)) return []
     const _tag = this.wasSubscribed ? "Resubscribed" : "Subscribed"
     this.wasSubscribed = true
+    this.patience.confirmed()
     this.inGap = false
     return [{ _tag, channels: this.names }]
   }
 }
 
-/** The events of these channels at every primary. `at` subscribes to them at one. */
+/**
+ * The events of these channels at every primary. `at` subscribes to them at one; all together have `timeout` milliseconds for the
+ * first confirmation.
+ */
 export const everywhere = (
   state: ClusterState,
   wanted: Wanted,
-  at: (service: Service) => Stream.Stream<Any, RedisError>
+  timeout: number,
+  at: (service: Service, patience: Patience) => Stream.Stream<Any, RedisError>
 ): Stream.Stream<Any, RedisError> =>
   Stream.suspend(() => {
-    const together = new Together(wanted.names)
+    const patience = new Patience(state, timeout)
+    const together = new Together(wanted.names, patience)
     const followed = new Map<ClusterNode, Service>()
 
     /** One node's, until it is no primary any more. */
@@ -105,7 +114,7 @@ export const everywhere = (
         followed.delete(node)
         return together.left(isIn, since)
       })
-      const told = at(service).pipe(
+      const told = at(service, patience).pipe(
         Stream.map((event) => {
           if (event._tag === "Subscribed" || event._tag === "Resubscribed") isIn = true
           if (event._tag === "Gap" && event.reason === "disconnected") isIn = false
@@ -119,7 +128,7 @@ export const everywhere = (
     }
 
     /** The primaries that are not listened to yet, as they come. */
-    const next: Effect.Effect<ReadonlyArray<readonly [ClusterNode, Service]>> = Effect.suspend(() => {
+    const next: Effect.Effect<ReadonlyArray<readonly [ClusterNode, Service]>, RedisError> = Effect.suspend(() => {
       const fresh: Array<readonly [ClusterNode, Service]> = []
       for (const node of state.ownersNow) {
         const service = node.primary.running?.service
@@ -127,6 +136,7 @@ export const everywhere = (
         followed.set(node, service)
         fresh.push([node, service])
       }
+      if (fresh.length === 0 && patience.isLate) return Effect.fail(patience.error("PSUBSCRIBE"))
       return fresh.length > 0 || state.closing ? Effect.succeed(fresh) : Effect.andThen(Effect.sleep(LOOK_MILLIS), next)
     })
 

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { everywhere, isKeyspace } from "./keyspaceEvents.ts"
 import type { ClusterNode } from "./node.ts"
+import { Patience } from "./patience.ts"
 import { slotOf } from "./slots.ts"
 import type { ClusterState } from "./state.ts"
 
@@ -31,7 +32,13 @@ interface Memory {
 
 export const subscribeTo = (state: ClusterState): Subscribe => {
   const subscribe = (wanted: Wanted, options?: SubscribeOptions): Stream.Stream<Any, RedisError> => {
-    if (isKeyspace(wanted)) return everywhere(state, wanted, (service) => serviceStream(service, wanted, options))
+    const timeout = state.calls.timeoutMillis({ timeout: options?.timeout })
+    if (typeof timeout !== "number") return Stream.fail(timeout)
+    if (isKeyspace(wanted)) {
+      return everywhere(state, wanted, timeout, (service, patience) =>
+        serviceStream(service, wanted, patience.at(options))
+      )
+    }
     if (wanted.kind !== "shard" || !Array.isArray(wanted.names) || wanted.names.length === 0) {
       return sharedStream(state, wanted, options)
     }
@@ -42,7 +49,7 @@ export const subscribeTo = (state: ClusterState): Subscribe => {
       names.push(name)
       bySlot.set(slot, names)
     }
-    const streams = [...bySlot].map(([slot, names]) => slotStream(state, slot, names, options))
+    const streams = [...bySlot].map(([slot, names]) => slotStream(state, slot, names, options, timeout))
     const [first] = streams
     return streams.length === 1 && first !== undefined ? first : together(streams, wanted.names)
   }
@@ -82,7 +89,8 @@ const closed = (): RedisError =>
 /** The owner of a slot, as soon as it can be subscribed at. */
 const ownerOf = (
   state: ClusterState,
-  slot: number
+  slot: number,
+  patience: Patience
 ): Effect.Effect<{ readonly node: ClusterNode; readonly service: Service }, RedisError> =>
   Effect.suspend(() => {
     if (state.closing) return Effect.fail(closed())
@@ -90,7 +98,8 @@ const ownerOf = (
     const node = state.table.ownerOf(slot)
     const service = node?.primary.running?.service
     if (node !== undefined && service !== undefined) return Effect.succeed({ node, service })
-    return Effect.andThen(Effect.sleep(LOOK_MILLIS), ownerOf(state, slot))
+    if (patience.isLate) return Effect.fail(patience.error("SSUBSCRIBE"))
+    return Effect.andThen(Effect.sleep(LOOK_MILLIS), ownerOf(state, slot, patience))
   })
 
 /** Ends when the slot has another owner, or its owner another connection. */
@@ -107,15 +116,18 @@ const slotStream = (
   state: ClusterState,
   slot: number,
   names: ReadonlyArray<Name>,
-  options: SubscribeOptions | undefined
+  options: SubscribeOptions | undefined,
+  timeout: number
 ): Stream.Stream<Any, RedisError> =>
   Stream.suspend(() => {
+    const patience = new Patience(state, timeout)
     const memory: Memory = { wasSubscribed: false, inGap: false, hops: 0 }
     const note = (event: Any): Any => {
       if (event._tag === "Gap" && event.reason === "disconnected") memory.inGap = true
       if (event._tag !== "Subscribed" && event._tag !== "Resubscribed") return event
       const isFirst = !memory.wasSubscribed
       memory.wasSubscribed = true
+      patience.confirmed()
       memory.inGap = false
       memory.hops = 0
       return isFirst ? event : { ...event, _tag: "Resubscribed" }
@@ -141,8 +153,8 @@ const slotStream = (
       )
     const attempt = (): Stream.Stream<Any, RedisError> =>
       Stream.unwrap(
-        Effect.map(ownerOf(state, slot), ({ node, service }) =>
-          serviceStream(service, { kind: "shard", names }, options).pipe(
+        Effect.map(ownerOf(state, slot, patience), ({ node, service }) =>
+          serviceStream(service, { kind: "shard", names }, patience.at(options)).pipe(
             Stream.map(note),
             Stream.interruptWhen(leaves(state, slot, node, service)),
             Stream.concat(Stream.suspend(() => (state.closing ? Stream.fail(closed()) : next(undefined, 0)))),

@@ -5,14 +5,13 @@
  */
 import * as CommandTable from "@relive/core/CommandTable"
 import { fromReply } from "@relive/core/PlainReply"
-import { LeaseTimeout, RedisError, TimeoutError } from "@relive/core/RedisError"
+import { LeaseTimeout, RedisError } from "@relive/core/RedisError"
 import type { CallOptions, Service } from "@relive/core/RedisService"
 import type { Reply } from "@relive/core/Resp"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -117,30 +116,13 @@ const makeSubscribe =
       const settled = yield* Deferred.make<void>()
       const fail = (error: RedisError) => Effect.andThen(Queue.fail(queue, toTheirs(error)), settle)
       const settle = Deferred.succeed(settled, undefined)
-      const events = service.subscribe({ kind: "channel", names: [channel] })
+      const events = service.subscribe({ kind: "channel", names: [channel] }, { timeout })
       const pump = Stream.runForEach(events, (event) => {
         if (event._tag === "Message") return Queue.offer(queue, { channel: event.channel, message: event.payload })
         return event._tag === "Subscribed" ? settle : Effect.void
       })
-      const pumping = yield* Effect.forkScoped(Effect.catch(pump, fail), { startImmediately: true })
-      const millis =
-        timeout === "infinite"
-          ? Infinity
-          : Duration.toMillis(Duration.fromInputUnsafe(timeout ?? service.timeoutMillis))
-      const tooLate = Effect.andThen(
-        Fiber.interrupt(pumping),
-        fail(
-          new RedisError({
-            reason: new TimeoutError({
-              phase: "queued",
-              delivery: "unsent",
-              command: "SUBSCRIBE",
-              timeoutMillis: millis
-            })
-          })
-        )
-      )
-      yield* Effect.timeoutOrElse(Deferred.await(settled), { duration: millis, orElse: () => tooLate })
+      yield* Effect.forkScoped(Effect.catch(pump, fail), { startImmediately: true })
+      yield* Deferred.await(settled)
       return queue
     })
 

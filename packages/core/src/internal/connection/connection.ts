@@ -76,7 +76,7 @@ const KEPT_CHANGES = 64
 const LOOK_CALLS = 16_384
 
 /** The failure, and its place, in a few words. */
-const failureOf = ({ reason }: RedisError): string =>
+export const failureOf = ({ reason }: RedisError): string =>
   reason._tag === "ConnectionError" ? `${reason.detail}, at ${reason.address}` : reason.message
 
 /** The errors of calls that are given up together: one for all that differ in nothing. */

@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import type { RedisError } from "../../RedisError.ts"
 import type { Event, Name, Subscribe, SubscribeOptions, Wanted, WhenFull } from "../../RedisPubSub.ts"
 import { encoder } from "../call/encoding.ts"
+import { callTimeoutMillis } from "../call/options.ts"
 import { argumentError } from "../errors.ts"
 import { ArgumentFailure } from "../resp/encoder.ts"
 import { bytesForm, textForm } from "./batch.ts"
@@ -23,7 +24,14 @@ const DEFAULT_BYTES = 8 * 1024 * 1024
 
 const policies: ReadonlySet<WhenFull> = new Set<WhenFull>(["dropOldest", "dropNewest", "fail", "suspend"])
 
-const optionNames: ReadonlySet<string> = new Set(["decode", "bufferMessages", "bufferBytes", "whenFull", "schema"])
+const optionNames: ReadonlySet<string> = new Set([
+  "decode",
+  "bufferMessages",
+  "bufferBytes",
+  "whenFull",
+  "timeout",
+  "schema"
+])
 
 const isRecord = (options: unknown): boolean => Predicate.isObject(options)
 
@@ -86,7 +94,9 @@ const run = <Payload, Channel>(
       if (isError(inbox)) return yield* Effect.fail(inbox)
       const names = namesOf(wanted)
       if (isError(names)) return yield* Effect.fail(names)
-      const subscription = new Subscription({ kind: wanted.kind, names: [...wanted.names] }, names, inbox)
+      const timeout = callTimeoutMillis({ timeout: options.timeout }, subscribers.timeoutMillis)
+      if (typeof timeout !== "number") return yield* Effect.fail(timeout)
+      const subscription = new Subscription({ kind: wanted.kind, names: [...wanted.names] }, names, inbox, timeout)
       yield* subscribers.open(subscription, inbox.whenFull === "suspend")
       return Stream.fromPull(Effect.succeed(subscription.pull(form)))
     })

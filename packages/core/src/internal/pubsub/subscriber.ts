@@ -16,11 +16,13 @@
 import { isUtf8 } from "node:buffer"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { TimeoutError } from "../../RedisError.ts"
 import type { RedisError } from "../../RedisError.ts"
 import type { Kind, Name } from "../../RedisPubSub.ts"
 import type { Answer, ReplyReducer } from "../call/call.ts"
 import { Call, INTERNAL } from "../call/call.ts"
 import { encoder } from "../call/encoding.ts"
+import { failureOf } from "../connection/connection.ts"
 import type { Connection } from "../connection/connection.ts"
 import type { Inbound, Session } from "../connection/session.ts"
 import { connectionError, failure } from "../errors.ts"
@@ -96,6 +98,8 @@ export class Subscriber {
   readonly set = new Subscriptions<Subscription>()
   private readonly audiences = new Audiences()
   private readonly subscriptions = new Set<Subscription>()
+  /** Those with a deadline, until it has passed. */
+  private readonly pressed = new Set<Subscription>()
   private connection: Connection | undefined = undefined
   private feed: Feed | undefined = undefined
   /** Why it takes no more subscriptions. */
@@ -137,6 +141,7 @@ export class Subscriber {
     const refused = this.closed ?? this.connection?.refusing
     if (refused !== undefined) return subscription.end(refused)
     this.subscriptions.add(subscription)
+    if (subscription.deadline !== Infinity) this.pressed.add(subscription)
     for (const name of subscription.names) {
       subscription.topics.push(this.set.want(subscription.wanted.kind, name, subscription))
     }
@@ -147,6 +152,7 @@ export class Subscriber {
 
   remove(subscription: Subscription): void {
     if (!this.subscriptions.delete(subscription)) return
+    this.pressed.delete(subscription)
     for (const topic of subscription.topics) this.set.unwant(topic, subscription)
     subscription.topics = []
     this.changed()
@@ -157,6 +163,29 @@ export class Subscriber {
   private fail(subscription: Subscription, exit: Exit.Exit<never, RedisError>): void {
     subscription.end(exit)
     this.remove(subscription)
+  }
+
+  /** Ends those that have waited for their first confirmation for too long. Returns when to look again. */
+  sweep(now: number): number {
+    let next = Infinity
+    for (const subscription of this.pressed) {
+      if (!subscription.isWaiting) this.pressed.delete(subscription)
+      else if (now < subscription.deadline) next = Math.min(next, subscription.wakeBy)
+      else this.fail(subscription, failure(this.tooLate(subscription)))
+    }
+    // Not inside of the sweep: it runs the code of subscribers.
+    if (this.awake.length > 0) queueMicrotask(() => this.flush())
+    return next
+  }
+
+  private tooLate({ timeoutMillis, wanted }: Subscription): TimeoutError {
+    const command = verbs[wanted.kind].subscribe
+    if (this.feed !== undefined) {
+      return new TimeoutError({ phase: "written", delivery: "unknown", command, timeoutMillis })
+    }
+    const error = this.connection?.status.lastError
+    const lastFailure = error === undefined ? {} : { lastFailure: failureOf(error) }
+    return new TimeoutError({ phase: "queued", delivery: "unsent", command, timeoutMillis, ...lastFailure })
   }
 
   /** Ends when it has been without subscriptions for as long as it is kept; takes no more then. */

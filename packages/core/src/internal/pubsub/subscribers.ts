@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { RedisError } from "../../RedisError.ts"
 import { Annex } from "../connection/annex.ts"
-import type { Connection } from "../connection/connection.ts"
+import type { Companion, Connection } from "../connection/connection.ts"
 import { connectionError } from "../errors.ts"
 import { Subscriber } from "./subscriber.ts"
 import type { Subscription } from "./subscription.ts"
@@ -18,7 +18,7 @@ import type { Subscription } from "./subscription.ts"
 /** The child spec of one connection for pub/sub. */
 export type SubscriberSpec = (subscriber: Subscriber) => ChildSpec.ChildSpec<unknown, Registry>
 
-export class Subscribers {
+export class Subscribers implements Companion {
   private readonly owner: Connection
   private readonly spec: SubscriberSpec
   private all: Set<Subscriber> | undefined = undefined
@@ -29,6 +29,19 @@ export class Subscribers {
   constructor(owner: Connection, spec: SubscriberSpec) {
     this.owner = owner
     this.spec = spec
+    owner.attach(this)
+  }
+
+  /** How long a subscription that does not say it may wait for its first confirmation, in milliseconds. */
+  get timeoutMillis(): number {
+    return this.owner.options.timeoutMillis
+  }
+
+  /** Ends the subscriptions that have waited for too long. Returns when to look again. */
+  sweep(now: number): number {
+    let next = Infinity
+    for (const subscriber of this.all ?? []) next = Math.min(next, subscriber.sweep(now))
+    return next
   }
 
   /** All subscriptions end. */
@@ -56,6 +69,9 @@ export class Subscribers {
           ;(this.all ??= new Set()).add(subscriber)
         }
         const chosen = subscriber
+        // Never early: both moments are whole milliseconds.
+        subscription.deadline = this.owner.now() + Math.ceil(subscription.timeoutMillis) + 1
+        this.owner.deadlines.watch(subscription.wakeBy)
         chosen.add(subscription)
         yield* Effect.addFinalizer(() => Effect.sync(() => chosen.remove(subscription)))
         if (isNew) {

@@ -40,6 +40,10 @@ export class Subscription implements Member, Listener {
   phase: "waiting" | "live" | "gap" = "waiting"
   /** Why nothing more comes. */
   ended: Exit.Exit<never, RedisError> | undefined = undefined
+  /** How long it may wait for its first confirmation, in milliseconds. */
+  readonly timeoutMillis: number
+  /** The moment until which it may, in milliseconds of a connection's `now`. */
+  deadline = Infinity
   private readonly options: InboxOptions
   private host: Host | undefined = undefined
   private waiter: (() => void) | undefined = undefined
@@ -50,16 +54,27 @@ export class Subscription implements Member, Listener {
   /** Told when something was taken out. */
   onTaken: (() => void) | undefined = undefined
 
-  constructor(wanted: Wanted, names: ReadonlyArray<Name>, options: InboxOptions) {
+  constructor(wanted: Wanted, names: ReadonlyArray<Name>, options: InboxOptions, timeoutMillis: number) {
     this.wanted = wanted
     this.names = names
     this.options = options
     this.inbox = new Inbox(options)
+    this.timeoutMillis = timeoutMillis
   }
 
   /** It is a part of a connection from now on. */
   attach(host: Host): void {
     this.host = host
+  }
+
+  /** Whether it still waits for its first confirmation. */
+  get isWaiting(): boolean {
+    return this.phase === "waiting" && this.ended === undefined
+  }
+
+  /** The latest moment at which a passed deadline must have been noticed, as that of a call. */
+  get wakeBy(): number {
+    return this.deadline + Math.max(4, Math.floor(this.timeoutMillis * 0.01))
   }
 
   // ---------------------------------------------------------------------------------------------------------- being told

@@ -46,7 +46,7 @@ const watchSpec = (group: SentinelGroup, node: SentinelNode, subscribe: Subscrib
     id: "watch",
     backoff: Schedule.spaced(WATCH_AGAIN_MILLIS),
     logEnds: false,
-    run: Stream.runForEach(subscribe({ kind: "channel", names: channels }), (event) =>
+    run: Stream.runForEach(subscribe({ kind: "channel", names: channels }, { timeout: "infinite" }), (event) =>
       event._tag === "Message"
         ? group.told(node, event.channel, event.payload)
         : event._tag === "Gap"
