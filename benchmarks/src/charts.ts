@@ -37,6 +37,7 @@ const colours: Readonly<Record<AnyName, string>> = {
   "node-redis-no-timeout": "#9dbbd8",
   ioredis: "#5b8c85",
   "ioredis-auto": "#5b8c85",
+  "ioredis-in-effect": "#9cbdb8",
   glide: "#7d6b9e",
   bare: "#b5b5b5",
   "effect-floor": "#d6d6d6"

@@ -316,11 +316,15 @@ export const scenarios: ReadonlyArray<Scenario> = [
 /** Where the price of a waiting fiber shows. */
 const floored: ReadonlySet<string> = new Set(["get-500", "set-500", "mixed-1k", "sequential", "allocation"])
 
+/** Where collections of the whole heap are a large part of the time. */
+const collected: ReadonlySet<string> = new Set(["large-value", "large-value-bytes"])
+
 /** Whether a client takes part in a scenario. */
 export const takesPart = (scenario: Scenario, name: AnyName): boolean => {
   const ours: ReadonlyArray<ClientName> = ["relive", "relive-pool"]
   if (ours.some((our) => our === name)) return name === scenario.ours
   if (optionNames.includes(name)) return scenario.name === subject.name
   if (name === "effect-floor") return floored.has(scenario.name)
+  if (name === "ioredis-in-effect") return collected.has(scenario.name)
   return !scenario.without.includes(name)
 }

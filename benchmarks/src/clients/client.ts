@@ -59,6 +59,7 @@ export type ClientName = (typeof clientNames)[number]
 /** Settings that are worth a figure of their own beside the one that counts. */
 export const variantNames = [
   "effect-floor",
+  "ioredis-in-effect",
   "relive-no-timeout",
   "relive-spans",
   "relive-metrics",
@@ -90,6 +91,7 @@ const loaders: Readonly<Record<AnyName, () => Promise<{ readonly client: Client 
   "relive-schema": () => import("./reliveSchema.ts"),
   ioredis: () => import("./ioredis.ts"),
   "ioredis-auto": () => import("./ioredisAuto.ts"),
+  "ioredis-in-effect": () => import("./ioredisInEffect.ts"),
   glide: () => import("./glide.ts"),
   bare: () => import("./bare.ts"),
   "effect-floor": () => import("./effectFloor.ts")
