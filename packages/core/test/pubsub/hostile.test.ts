@@ -280,27 +280,39 @@ describe("10 000 subscribers", () => {
     (state) => Effect.sync(() => void (state.isOver = true))
   )
 
-  it.live("start and stop at once, and hold up nobody", () =>
-    Effect.gen(function* () {
-      const size = 10_000
-      const live = yield* Deferred.make<void>()
-      let subscribed = 0
-      const fibers: Array<Fiber.Fiber<void, RedisError.RedisError>> = []
-      yield* Redis.command(["PING"])
-      const turn = yield* longestTurn
-      for (let i = 0; i < size; i++) {
-        const told = Stream.runForEach(Redis.subscribe(`c${i}`, { timeout: "infinite" }), ({ _tag }) =>
-          _tag === "Subscribed" && ++subscribed === size ? Deferred.succeed(live, undefined) : Effect.void
-        )
-        fibers.push(yield* Effect.forkScoped(told))
-      }
-      yield* Deferred.await(live)
-      yield* Effect.forEach(fibers, (fiber) => Effect.sync(() => fiber.interruptUnsafe()), { discard: true })
-      yield* Effect.forEach(fibers, Fiber.await, { discard: true })
-      yield* awaitKnown([])
-      assert.isBelow(turn.longest, 50)
-    }).pipe(Effect.provide(withServer()))
-  )
+  for (const [title, nameOf] of [
+    ["of a channel each", (i: number) => `c${i}`],
+    ["of one channel", () => "c0"]
+  ] as const) {
+    it.live(`${title} start, are told something, and stop at once, and hold up nobody`, () =>
+      Effect.gen(function* () {
+        const size = 10_000
+        const live = yield* Deferred.make<void>()
+        const told = yield* Deferred.make<void>()
+        let subscribed = 0
+        let heard = 0
+        const fibers: Array<Fiber.Fiber<void, RedisError.RedisError>> = []
+        yield* Redis.command(["PING"])
+        const turn = yield* longestTurn
+        for (let i = 0; i < size; i++) {
+          const listening = Stream.runForEach(Redis.subscribe(nameOf(i), { timeout: "infinite" }), ({ _tag }) => {
+            if (_tag === "Subscribed" && ++subscribed === size) return Deferred.succeed(live, undefined)
+            return _tag === "Message" && ++heard === size ? Deferred.succeed(told, undefined) : Effect.void
+          })
+          fibers.push(yield* Effect.forkScoped(listening))
+        }
+        yield* Deferred.await(live)
+        const names = [...new Set(Array.from({ length: size }, (_, i) => nameOf(i)))]
+        yield* Redis.pipeline(names.map((name) => ["PUBLISH", name, "1"]))
+        yield* Deferred.await(told)
+        yield* Effect.forEach(fibers, (fiber) => Effect.sync(() => fiber.interruptUnsafe()), { discard: true })
+        yield* Effect.forEach(fibers, Fiber.await, { discard: true })
+        yield* awaitKnown([])
+        assert.strictEqual(heard, size)
+        assert.isBelow(turn.longest, 50)
+      }).pipe(Effect.provide(withServer()))
+    )
+  }
 })
 
 describe("a close", () => {

@@ -32,6 +32,7 @@ import { redactQuotedArguments } from "../commands/redaction.ts"
 import type { Decoded } from "../transport/wire.ts"
 import { sessionEnd } from "../transport/sessionEnd.ts"
 import type { SessionEnd } from "../transport/sessionEnd.ts"
+import { queueMicrotask, setImmediate } from "../turns.ts"
 import { Audiences } from "./audience.ts"
 import { Delivery } from "./batch.ts"
 import { verbs } from "./names.ts"
@@ -84,6 +85,9 @@ const partOf = (value: unknown): unknown =>
 
 const isName = (value: unknown): value is Name => typeof value === "string" || value instanceof Uint8Array
 
+/** Waking one costs some microseconds, and what its own code does. */
+const WAKES_IN_A_TURN = 1024
+
 export interface SubscriberOptions {
   /** The child's id. */
   readonly id: string
@@ -105,7 +109,12 @@ export class Subscriber {
   /** Why it takes no more subscriptions. */
   private closed: Exit.Exit<never, RedisError> | undefined = undefined
   private retired = false
+  /** Those that are to be woken, from `nextAwake` on. */
   private awake: Array<Subscription> = []
+  private nextAwake = 0
+  /** More of them are woken in the next turn. */
+  private goesOn = false
+  private onAllAwake: (() => void) | undefined = undefined
   private reconciling = false
   /** Whether a subscriber is to have a turn before more comes. */
   crowded = false
@@ -265,7 +274,9 @@ export class Subscriber {
       subscription.lost(this.feed?.provenAt ?? 0, error)
       this.fail(subscription, closed)
     }
-    this.flush()
+    // Now, all of them: their scope may close.
+    this.audiences.closeAll()
+    this.wakeUp(Infinity)
   }
 
   // ----------------------------------------------------------------------------------------------------------- the server
@@ -323,15 +334,48 @@ export class Subscriber {
     for (const subscription of this.subscriptions) subscription.skipped(feed.provenAt)
   }
 
-  /** Resumes the subscribers that were told something. Their code runs in here. */
+  /** Resumes the subscribers that were told something: so many in a turn, so that they hold up nobody. Their code runs in here. */
   flush(): void {
     this.audiences.closeAll()
-    while (this.awake.length > 0) {
-      const { awake } = this
-      this.awake = []
-      for (const subscription of awake) subscription.wake()
-    }
+    if (!this.goesOn) this.wakeUp(WAKES_IN_A_TURN)
   }
+
+  private wakeUp(most: number): void {
+    for (let left = most; left > 0; left--) {
+      const subscription = this.awake[this.nextAwake]
+      if (subscription === undefined) return this.allAwake()
+      this.nextAwake++
+      subscription.wake()
+    }
+    this.awake = this.awake.slice(this.nextAwake)
+    this.nextAwake = 0
+    if (this.awake.length === 0) return this.allAwake()
+    this.goesOn = true
+    setImmediate(() => {
+      this.goesOn = false
+      this.wakeUp(WAKES_IN_A_TURN)
+    })
+  }
+
+  private allAwake(): void {
+    this.awake = []
+    this.nextAwake = 0
+    this.onAllAwake?.()
+  }
+
+  /** A turn for those whose buffer is full: they have been woken after it. */
+  readonly turn: Effect.Effect<void> = Effect.suspend(() => {
+    if (!this.goesOn) return Effect.yieldNow
+    return Effect.callback<void>((resume) => {
+      this.onAllAwake = () => {
+        this.onAllAwake = undefined
+        resume(Effect.yieldNow)
+      }
+      return Effect.sync(() => {
+        this.onAllAwake = undefined
+      })
+    })
+  })
 }
 
 /** Refusals that the server will not repeat for long. */
@@ -502,7 +546,7 @@ export class Feed implements Inbound {
   get turn(): Effect.Effect<void> {
     this.subscriber.crowded = false
     const { only } = this.subscriber.options
-    return only === undefined ? Effect.yieldNow : this.released(only)
+    return only === undefined ? this.subscriber.turn : this.released(only)
   }
 
   private released(only: Subscription): Effect.Effect<void> {
