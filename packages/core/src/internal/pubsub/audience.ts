@@ -37,11 +37,6 @@ export class Audience {
     return this.batch !== undefined
   }
 
-  /** The number of messages in the open batch. */
-  get size(): number {
-    return this.batch?.size ?? 0
-  }
-
   /** Begins a batch. None of its members is part of another one. */
   open(): void {
     this.batch = new Batch()
@@ -58,24 +53,34 @@ export class Audience {
   add(delivery: Delivery): void {
     const { batch } = this
     if (batch === undefined) return
+    // A large one goes alone, so that no buffer holds it for the sake of a small one.
+    if (delivery.bytes >= BATCH_BYTES && batch.size > 0) {
+      this.close()
+      this.open()
+      return this.add(delivery)
+    }
     batch.add(delivery)
     if (batch.size >= this.mostMessages || batch.bytes >= this.mostBytes) this.close()
   }
 
   /** Offers the open batch, if there is one, to all of them. */
   close(): void {
-    const { batch, members } = this
+    const { batch } = this
     if (batch === undefined) return
     this.batch = undefined
-    for (const member of members) {
+    this.offer(batch)
+  }
+
+  /** Offers a batch to all of them. They are part of no open one. */
+  offer(batch: Batch): void {
+    for (const member of this.members) {
       member.audience = undefined
       member.offer(batch)
     }
   }
 
-  hasSameMembersAs(other: Audience): boolean {
-    const { members } = this
-    return members.length === other.members.length && members.every((member, i) => member === other.members[i])
+  hasMembers(members: ReadonlyArray<Listener>): boolean {
+    return members.length === this.members.length && members.every((member, i) => member === this.members[i])
   }
 }
 
@@ -91,14 +96,21 @@ export class Audiences {
   private opened: Array<Audience> = []
 
   deliver(topic: Told, delivery: Delivery): void {
-    let audience = (topic.audience ??= new Audience(topic.members))
-    if (!audience.isOpen) audience = topic.audience = this.open(audience)
-    // A large one goes alone, so that no buffer holds it for the sake of a small one.
-    if (delivery.bytes >= BATCH_BYTES && audience.size > 0) {
-      audience.close()
+    const audience = (topic.audience ??= new Audience(topic.members))
+    if (audience.isOpen) return audience.add(delivery)
+    const other = this.makeWay(audience)
+    if (other === undefined) {
       audience.open()
+      this.opened.push(audience)
+      return audience.add(delivery)
     }
-    audience.add(delivery)
+    // The topics of the same subscriptions share a batch, in which their messages may alternate.
+    if (other.isOpen) {
+      topic.audience = other
+      return other.add(delivery)
+    }
+    // Where others come in between a batch would most likely be cut again.
+    audience.offer(new Batch([delivery]))
   }
 
   /** Offers everything that is not offered yet. */
@@ -109,16 +121,18 @@ export class Audiences {
     for (const audience of opened) audience.close()
   }
 
-  /** Opens an audience; or returns one that is open, where that has the same members. */
-  private open(audience: Audience): Audience {
-    for (const { audience: other } of audience.members) {
+  /**
+   * Closes the batches of others that its members are part of. Returns one of them, if there was one: open still, when that has the
+   * same members.
+   */
+  private makeWay({ members }: Audience): Audience | undefined {
+    let found: Audience | undefined = undefined
+    for (const { audience: other } of members) {
       if (other === undefined) continue
-      // The topics of the same subscriptions share a batch, in which their messages may alternate.
-      if (other.hasSameMembersAs(audience)) return other
+      if (other.hasMembers(members)) return other
       other.close()
+      found = other
     }
-    audience.open()
-    this.opened.push(audience)
-    return audience
+    return found
   }
 }
