@@ -1,8 +1,8 @@
 /** What was promised of clusters, row by row, with scripted nodes. */
 import { assert, describe, it } from "@effect/vitest"
 import { RedisCluster } from "@relive/cluster"
-import { CommandTable, Redis } from "@relive/core"
-import type { RedisError, RedisService, Resp } from "@relive/core"
+import { CommandTable, Redis, RedisError } from "@relive/core"
+import type { RedisService, Resp } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -421,8 +421,25 @@ describe("the map", () => {
       const status = yield* RedisCluster.status
       assert.strictEqual(status.uncovered, 8192)
       assert.strictEqual(yield* Redis.command(["GET", "hello"]), "hello of A")
-      const reason = yield* reasonOf(Redis.command(["GET", "x"], { timeout: 100 }))
-      assert.ok(reason._tag === "TimeoutError" && reason.delivery === "unsent")
+      const get = ["GET", "x"]
+      for (const call of [
+        Redis.command(get, { timeout: 100 }),
+        Redis.transaction([get], { timeout: 100 }),
+        Redis.pipeline([get, get], { timeout: 100 }),
+        Redis.command(["BLPOP", "x", 1], { timeout: 100 })
+      ]) {
+        const reason = yield* reasonOf<unknown, RedisService>(call)
+        assert.ok(reason._tag === "ClusterError", reason.message)
+        assert.deepStrictEqual([reason.kind, reason.delivery, reason.slot], ["uncovered", "unsent", 16_287])
+      }
+      const mixed = yield* Redis.pipeline([get, ["GET", "hello"]], { timeout: 100 })
+      assert.ok(mixed[0] instanceof RedisError.ClusterError)
+      assert.strictEqual(mixed[1], "hello of A")
+      // It goes on when somebody has it again.
+      const waiting = yield* Effect.forkChild(Redis.command(get, { timeout: 5_000 }), { startImmediately: true })
+      cluster.map = [[0, 16_383, "A"]]
+      yield* client.refresh
+      assert.strictEqual(yield* Fiber.join(waiting), "x of A")
     })
   )
 

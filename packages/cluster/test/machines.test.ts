@@ -410,4 +410,20 @@ describe("a reply that is no topology", () => {
     for (const reply of [null, [1], [["slots", [0], "nodes", []]], [["slots", [0, 1], "nodes", []]]])
       assert.isString(readTopology("SHARDS", reply, asked))
   })
+
+  it("leaves out a replica that cannot be dialled, and keeps the rest", () => {
+    const asked = { host: "h", tls: false }
+    const slots = readTopology("SLOTS", [[0, 16_383, ["h", 1, "a"], ["h", 0, "b"], null, ["h", 3, "c"]]], asked)
+    const node = (id: string, role: string, port: number) => ["id", id, "port", port, "role", role, "health", "online"]
+    const nodes = [node("a", "master", 1), node("b", "replica", 0), node("c", "replica", 3)]
+    const shards = readTopology("SHARDS", [["slots", [0, 16_383], "nodes", nodes]], asked)
+    for (const view of [slots, shards]) {
+      assert.ok(typeof view !== "string")
+      assert.deepStrictEqual(
+        view.shards.map(({ primary, replicas }) => [primary.id, ...replicas.map(({ id }) => id)]),
+        [["a", "c"]]
+      )
+    }
+    assert.isString(readTopology("SLOTS", [[0, 16_383, ["h", 0, "a"]]], asked))
+  })
 })

@@ -7,7 +7,7 @@ import { makeFakes } from "./fakeCluster.ts"
 describe("a cluster of sixty nodes", () => {
   it.live("is ready soon, and asks for no table when nothing has changed", () =>
     Effect.gen(function* () {
-      const names = Array.from({ length: 60 }, (_, i) => `N${i}`)
+      const names = Array.from({ length: 60 }, (_, i) => `N${i}-`)
       const width = Math.ceil(16_384 / 60)
       const map = names.map((name, i) => [i * width, Math.min(16_383, (i + 1) * width - 1), name] as const)
       const cluster = yield* makeFakes(names, map)
@@ -17,6 +17,7 @@ describe("a cluster of sixty nodes", () => {
       const replies = yield* client.service.pipeline(keys.map((key) => ["GET", key]))
       assert.isBelow(performance.now() - began, 2_000)
       assert.isTrue(replies.every((reply) => typeof reply === "string"))
+      assert.strictEqual((yield* client.status).shards.length, 60)
       const before = (yield* client.status).refreshes.adopted
       for (let i = 0; i < 5; i++) yield* client.refresh
       assert.strictEqual((yield* client.status).refreshes.adopted, before)

@@ -19,7 +19,7 @@ import type { ClusterNode } from "./node.ts"
 import { singleKeys } from "./parts.ts"
 import type { CommandPart, Split } from "./parts.ts"
 import type { Refusal } from "./redirect.ts"
-import { clusterError } from "./state.ts"
+import { clusterError, uncoveredWay } from "./state.ts"
 import type { ClusterState, Held, Rerouted, Way } from "./state.ts"
 
 const { Flags } = CommandTable
@@ -215,6 +215,12 @@ export class Gather {
   private submit(batch: Batch, { atReplica, node, units }: Group): void {
     const call = batch.part?.call
     if (call === undefined) return
+    if (node === undefined && this.state.topology !== undefined) {
+      call.takeBack()
+      this.state.trigger("uncovered")
+      for (const unit of units) unit.way = uncoveredWay
+      return this.resend(units)
+    }
     this.batches.add(batch)
     for (const unit of units) {
       unit.at = node
@@ -230,7 +236,6 @@ export class Gather {
   private wait(call: RoutedCall): void {
     const { refusing, shared, topology } = this.state
     if (refusing !== undefined && topology === undefined) return call.fail(refusing)
-    if (topology !== undefined) this.state.trigger("uncovered")
     shared.waiting.accept(call, false)
   }
 
@@ -239,7 +244,7 @@ export class Gather {
     const made = this.make(units)
     if (made instanceof RedisError) {
       // It was encoded before: nothing can be wrong with it but the time.
-      for (const unit of units) this.settle(unit, lostOf(made, unit))
+      for (const unit of units) this.settle(unit, lostOf(made, unit, this.timeoutMillis))
       return this.check()
     }
     for (const [batch, group] of made) this.submit(batch, group)
@@ -330,7 +335,7 @@ export class Gather {
       unit.way = undefined
       return false
     }
-    this.settle(unit, lostOf(error, unit))
+    this.settle(unit, lostOf(error, unit, this.timeoutMillis))
     return true
   }
 
@@ -421,12 +426,12 @@ const lostReason = (reason: RedisError["reason"]): Lost =>
     ? reason
     : unreachable
 
-/** The error of a group as that of one of its commands. */
-const lostOf = (error: RedisError, unit: Unit): PipelineReply => {
+/** The error of a group as that of one of its commands. `timeoutMillis`: of all of it, since a group has what is left. */
+const lostOf = (error: RedisError, unit: Unit, timeoutMillis: number): PipelineReply => {
   const { reason } = error
   if (reason instanceof TimeoutError) {
     const delivery = unit.wasRepeated ? "unknown" : reason.delivery
-    return new TimeoutError({ phase: reason.phase, delivery, command: unit.name, timeoutMillis: reason.timeoutMillis })
+    return new TimeoutError({ phase: reason.phase, delivery, command: unit.name, timeoutMillis })
   }
   if (reason instanceof ConnectionError) {
     const { address, cause, delivery, detail, kind } = reason

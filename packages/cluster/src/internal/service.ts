@@ -367,7 +367,8 @@ export class ClusterService implements Service, RedisConnection.Submitter {
       const service = node?.primary.running?.service
       if (node !== undefined && service !== undefined) return Effect.succeed({ node, service })
       if (state.now() >= deadline || state.closing) {
-        return Effect.fail(clusterError("down", { command, slot, hops: 0, last: undefined, closing: state.closing }))
+        const tag = node === undefined && state.topology !== undefined ? "uncovered" : "down"
+        return Effect.fail(clusterError(tag, { command, slot, hops: 0, last: undefined, closing: state.closing }))
       }
       return Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), this.nodeOf(slot, deadline, command))
     })

@@ -34,13 +34,22 @@ import type { RefreshReason } from "./refresher.ts"
 import { SLOTS } from "./slots.ts"
 import { SlotTable } from "./table.ts"
 
+/** Why a call waits: a server has refused it, or no node is known to have its slot. */
+export type WaitTag = Refusal["_tag"] | "uncovered"
+
 /** Where a refused command goes, and how long it waits before. Without `to` it is the owner by the table of then. */
 export interface Way {
   readonly to: ClusterNode | undefined
   readonly asking: boolean
   readonly wait: number
-  readonly tag: Refusal["_tag"]
+  readonly tag: WaitTag
 }
+
+/** A command whose slot nobody has looks again so often. */
+const UNCOVERED_MILLIS = 20
+
+/** The way of a command whose slot nobody has. */
+export const uncoveredWay: Way = { to: undefined, asking: false, wait: UNCOVERED_MILLIS, tag: "uncovered" }
 
 /** A call or a part that waits a little after a refusal. */
 export interface Held {
@@ -48,7 +57,7 @@ export interface Held {
   /** When its deadline must have been noticed, and what it is. */
   readonly wakeBy: number
   readonly deadline: number
-  readonly tag: Refusal["_tag"] | undefined
+  readonly tag: WaitTag | undefined
   readonly isSettled: boolean
   readonly go: () => void
   readonly expire: () => void
@@ -165,7 +174,10 @@ export class ClusterState {
     const connection = node?.connection
     if (connection !== undefined) return connection.accept(call, false)
     if (this.refusing !== undefined && this.topology === undefined) return call.fail(this.refusing)
-    if (node === undefined && this.topology !== undefined) this.trigger("uncovered")
+    if (node === undefined && this.topology !== undefined) {
+      this.trigger("uncovered")
+      return this.hold(call, uncoveredWay)
+    }
     this.shared.waiting.accept(call, false)
   }
 
@@ -230,7 +242,7 @@ export class ClusterState {
   }
 
   /** The failure of a call whose time is over while no server has it. */
-  private expired(call: RoutedCall, tag: Refusal["_tag"]): RedisError {
+  private expired(call: RoutedCall, tag: WaitTag): RedisError {
     const { command, hops, refusal, slot, timeoutMillis } = call
     if (call.mayHaveRun) {
       return new RedisError({
@@ -833,7 +845,7 @@ const statusOf = (node: ClusterNode, place: Place): NodeStatus => {
 
 /** The failure of a call that was refused until its time was over. */
 export const clusterError = (
-  tag: Refusal["_tag"],
+  tag: WaitTag,
   told: {
     readonly command: string
     readonly slot: number
@@ -842,16 +854,16 @@ export const clusterError = (
     readonly closing?: boolean
   }
 ): RedisError => {
-  const isDown = tag === "down"
-  const detail =
-    told.closing === true
-      ? "the cluster's client was closed while servers refused it"
-      : isDown
-        ? "the cluster served nothing for its slot within its deadline"
-        : "its slot was on the move within all of its deadline"
+  const kind = tag === "down" || tag === "uncovered" ? tag : "moving"
+  const details = {
+    down: "the cluster served nothing for its slot within its deadline",
+    uncovered: "no node was known to have its slot within its deadline",
+    moving: "its slot was on the move within all of its deadline"
+  }
+  const detail = told.closing === true ? "the cluster's client was closed while it waited" : details[kind]
   return new RedisError({
     reason: new ClusterError({
-      kind: isDown ? "down" : "moving",
+      kind,
       delivery: "unsent",
       slot: told.slot,
       hops: told.hops,

@@ -100,6 +100,16 @@ const nodeOf = (asked: Asked, announced: Announced): Node => {
 /** Whether a host is a name, not an address. */
 export const isName = (host: string): boolean => host !== "" && !host.includes(":") && /[a-z]/i.test(host)
 
+/** A replica that cannot be dialled is left out: it is no reason to know nothing of all others. */
+const ifSound = (make: () => Node): ReadonlyArray<Node> => {
+  try {
+    return [make()]
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return []
+    throw thrown
+  }
+}
+
 // ------------------------------------------------------------------------------------------------------------- SLOTS
 
 const slotsNode = (asked: Asked, value: Resp.Reply | undefined, role: Node["role"]): Node => {
@@ -126,8 +136,7 @@ const readSlots = (asked: Asked, reply: ReadonlyArray<Resp.Reply>): ReadonlyArra
     shards.set(node.id, shard)
     shard.ranges.push(rangeOf(from, to))
     for (const replica of replicas) {
-      const other = slotsNode(asked, replica, "replica")
-      shard.replicas.set(other.id, other)
+      for (const other of ifSound(() => slotsNode(asked, replica, "replica"))) shard.replicas.set(other.id, other)
     }
   }
   return [...shards.values()].map((shard) => ({ ...shard, replicas: [...shard.replicas.values()] }))
@@ -137,6 +146,8 @@ const readSlots = (asked: Asked, reply: ReadonlyArray<Resp.Reply>): ReadonlyArra
 
 const healthOf = (text: string): Node["health"] =>
   text.startsWith("fail") ? "fail" : text === "loading" ? "loading" : "online"
+
+const isPrimary = (node: Resp.Reply): boolean => /^(master|primary)$/.test(textOf(entriesOf(node).get("role")))
 
 const shardsNode = (asked: Asked, value: Resp.Reply): Node => {
   const told = entriesOf(value)
@@ -150,7 +161,7 @@ const shardsNode = (asked: Asked, value: Resp.Reply): Node => {
     ip: textOf(told.get("ip")),
     hostname: textOf(told.get("hostname")),
     port: asked.tls ? (secure ?? plain) : (plain ?? secure),
-    role: /^(master|primary)$/.test(textOf(told.get("role"))) ? "primary" : "replica",
+    role: isPrimary(value) ? "primary" : "replica",
     health: healthOf(textOf(told.get("health"))),
     offset: typeof offset === "number" ? offset : undefined
   })
@@ -159,7 +170,9 @@ const shardsNode = (asked: Asked, value: Resp.Reply): Node => {
 const readShards = (asked: Asked, reply: ReadonlyArray<Resp.Reply>): ReadonlyArray<Shard> =>
   reply.flatMap((row) => {
     const told = entriesOf(row)
-    const nodes = arrayOf(told.get("nodes"), "the nodes of a shard").map((node) => shardsNode(asked, node))
+    const nodes = arrayOf(told.get("nodes"), "the nodes of a shard").flatMap((node) =>
+      isPrimary(node) ? [shardsNode(asked, node)] : ifSound(() => shardsNode(asked, node))
+    )
     const numbers = arrayOf(told.get("slots") ?? [], "the slots of a shard")
     const ranges: Array<Range> = []
     for (let i = 0; i < numbers.length; i += 2) ranges.push(rangeOf(numbers[i], numbers[i + 1]))

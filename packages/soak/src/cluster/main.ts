@@ -265,7 +265,11 @@ const brokenBy = (figures: Report): ReadonlyArray<string> => {
   }
   if (schedule === "storm") must(errors === 0 && figures.clusterSlots <= 15, "CLUSTER SLOTS")
   if (schedule === "grow") must(errors === 0 && figures.lost === 0, "errors")
-  if (schedule === "manual") must(errors === 0 && figures.healthyGapMillis <= 500, "errors")
+  if (schedule === "manual") {
+    must(errors === 0, "errors")
+    // Servers stop their clients until the replica has all of it, which takes them long on a busy machine.
+    must(figures.healthyGapMillis <= Math.max(200, (figures.ownRecoveryMillis ?? 0) + 100), "gap")
+  }
   if (schedule === "kill" || schedule === "pause") {
     must(figures.readErrors === 0 && healthyErrors === 0, "errors")
     must(errors <= 64, "errors of writes")

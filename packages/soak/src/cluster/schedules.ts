@@ -107,20 +107,25 @@ const lose =
       return { faults: 1, victim: 1, ownRecoveryMillis: own, lostAfter }
     })
 
-const manual = ({ cluster, millis }: Stage): Ran =>
+const manual = ({ cluster, millis, places }: Stage): Ran =>
   Effect.gen(function* () {
     let faults = 0
+    let slowest = 0
     for (const name of ["A", "B", "C", "A", "B", "C"]) {
       yield* Effect.sleep(millis / 8)
       const shard = cluster.nodes.filter((node) => node.name.startsWith(name))
       const primaries = yield* cluster.primaries
       const replica = shard.find((node) => !primaries.includes(node))
-      if (replica === undefined) continue
-      yield* cluster.failover(replica)
+      const primary = shard.find((node) => primaries.includes(node))
+      const tag = places.find((place) => place.shard === "ABC".indexOf(name))?.tag ?? ""
+      if (replica === undefined || primary === undefined) continue
+      const serves = ownRecovery(cluster, primary, tag, performance.now())
+      const [own] = yield* Effect.all([serves, cluster.failover(replica)], { concurrency: 2 })
+      slowest = Math.max(slowest, own)
       faults++
     }
     yield* Effect.sleep(millis / 8)
-    return { ...quiet, faults }
+    return { ...quiet, faults, ownRecoveryMillis: slowest }
   })
 
 /** Requests pass, replies are lost, and then the connection. */
