@@ -65,7 +65,7 @@ export type Shutdown = Duration.Input | "brutalKill" | "infinity"
  */
 export interface Started<out Info = unknown, out R = never> {
   readonly _tag: "Started"
-  /** The body; the child ends when it does. A shutdown interrupts it. */
+  /** The body; the child ends when it does. A shutdown interrupts it. `Effect.never`, for a child that only holds something, costs no fiber. */
   readonly run: Effect.Effect<unknown, unknown, R>
   /** Handed to the caller that started the child. */
   readonly info: Info
