@@ -179,9 +179,9 @@ export interface Options {
   readonly mailboxBytes?: number | undefined
   /** A call that finds the queue full waits for room, within its deadline, or fails at once. Default `"suspend"`. */
   readonly whenFull?: "suspend" | "fail" | undefined
-  /** The number of commands that may be sent and without a reply. Default 16384. */
+  /** The number of commands that may be under way, sent and without a reply yet. Default 16384. */
   readonly inFlightCommands?: number | undefined
-  /** The number of bytes of commands that may be sent and without a reply. Default 64 MiB. */
+  /** The number of bytes of commands that may be under way, sent and without a reply yet. Default 64 MiB. */
   readonly inFlightBytes?: number | undefined
   /** A call made while there is no session waits for the next one, within its deadline, or fails at once. Default `"wait"`. */
   readonly whenDown?: "wait" | "fail" | undefined

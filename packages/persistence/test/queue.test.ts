@@ -387,7 +387,7 @@ const none = { duration: "400 millis", orElse: () => Effect.succeed("none") } as
 const hour = Duration.hours(1)
 const zero = Duration.zero
 
-/** The number of scripts the server that has run. */
+/** The number of scripts that the server has run. */
 const scripts = Effect.map(ask("INFO", "commandstats"), (stats) =>
   Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(stats))?.[1] ?? 0)
 )

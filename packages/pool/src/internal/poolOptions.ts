@@ -16,7 +16,7 @@ import type { Input, Options, Strategy } from "../RedisPool.ts"
 
 const MAX_SIZE = 10_000
 
-/** The number of connections a pool that has by default. */
+/** The number of connections that a pool has by default. */
 const DEFAULT_SIZE = 5
 
 const strategies = ["leastInFlight", "random", "roundRobin", "hash"] as const

@@ -53,7 +53,7 @@ export class BodyBuffer {
   /** Bytes so far. */
   received = 0
   private pieces: Array<Uint8Array> = []
-  /** The number of them that are in the final buffer already, and of their bytes. */
+  /** The number of them that are in the final buffer already, and that of their bytes. */
   private moved = 0
   private movedBytes = 0
   /** Where small pieces are copied together; the free part of the current segment. */

@@ -49,7 +49,7 @@ export class TimerImpl {
   }
 }
 
-/** The number of keys there that are at least when keys of timers that are over are looked for. */
+/** The least number of keys from which on those of timers that are over are looked for. */
 const FEW_KEYS = 32
 
 /** The timers of a process. */

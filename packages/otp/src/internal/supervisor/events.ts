@@ -10,7 +10,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { LastCrash, SupervisorEvent } from "../../Supervisor.ts"
 
-/** The number of events wait for a slow listener before the oldest that are dropped. */
+/** The number of events that wait for a slow listener before the oldest are dropped. */
 const CAPACITY = 4096
 
 export class EventHub {
