@@ -8,7 +8,8 @@ import * as Fiber from "effect/Fiber"
 import { TestClock } from "effect/testing"
 import { submit } from "../behaviours/support.ts"
 
-const MANY = 100_000
+/** More than a call may have arguments, too. */
+const MANY = 200_000
 
 /** So many may be encoded in one turn. */
 const MOST = 20_000
