@@ -217,9 +217,8 @@ export const schedules: Readonly<Record<string, Schedule>> = {
       return [fake, ...group.sentinels]
     },
     fault: async (group) => {
-      const at = performance.now()
       await cutClients(await run(group.currentPrimary))
-      return { at }
+      return { at: performance.now() }
     }
   },
   /** All Sentinels are away while the connections to the primary are cut; then they are back. */
