@@ -411,6 +411,48 @@ describe("a pipeline over several nodes", () => {
   )
 })
 
+describe("a pipeline with a command that blocks", () => {
+  const commands = [
+    ["RPUSH", "hello", 1],
+    ["BLPOP", "hello", 1],
+    ["GET", "hello"]
+  ]
+  /** The lines of a pipeline that arrived there. */
+  const linesOf = (cluster: FakeCluster, name: string) =>
+    cluster.node(name).lines.filter((line) => /^(ASKING|RPUSH|BLPOP|GET)/.test(line))
+
+  fake("follows MOVED as a whole", (cluster) =>
+    Effect.gen(function* () {
+      cluster.node("A").answer = () => `-MOVED 866 127.0.0.1:${cluster.node("B").port}\r\n`
+      assert.deepStrictEqual(yield* Redis.pipeline(commands), ["OK", "OK", "hello of B"])
+      assert.deepStrictEqual(linesOf(cluster, "B"), ["RPUSH hello 1", "BLPOP hello 1", "GET hello"])
+    })
+  )
+
+  fake("sends on only what was refused, with ASKING before each", (cluster) =>
+    Effect.gen(function* () {
+      cluster.node("A").answer = ([word]) =>
+        word === "RPUSH" ? ":1\r\n" : `-ASK 866 127.0.0.1:${cluster.node("B").port}\r\n`
+      assert.deepStrictEqual(yield* Redis.pipeline(commands), [1, "OK", "hello of B"])
+      assert.deepStrictEqual(linesOf(cluster, "B"), ["ASKING", "BLPOP hello 1", "ASKING", "GET hello"])
+    })
+  )
+
+  fake("tells of what is refused until its deadline, beside what has run", (cluster) =>
+    Effect.gen(function* () {
+      cluster.node("A").answer = ([word]) =>
+        word === "RPUSH" ? ":1\r\n" : "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
+      const [pushed, ...refused] = yield* Redis.pipeline(commands, { timeout: 150 })
+      assert.strictEqual(pushed, 1)
+      for (const reply of refused) {
+        assert.ok(reply instanceof RedisError.ClusterError)
+        assert.deepStrictEqual([reply.kind, reply.delivery, reply.slot], ["moving", "unsent", 866])
+      }
+      assert.strictEqual(cluster.node("A").lines.filter((line) => line.startsWith("RPUSH")).length, 1)
+    })
+  )
+})
+
 describe("the map", () => {
   fake("CLU-127 forgets slots that a node no longer has, once it is believed", (cluster) =>
     Effect.gen(function* () {

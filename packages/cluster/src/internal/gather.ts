@@ -30,6 +30,10 @@ export type Lost = ConnectionError | TimeoutError | ClusterError
 export const isLost = (reply: PipelineReply | undefined): reply is Lost =>
   reply instanceof ConnectionError || reply instanceof TimeoutError || reply instanceof ClusterError
 
+/** Whether the reason of a failed call can stand in the place of one element. */
+export const isLostReason = (reason: RedisError["reason"]): reason is Lost =>
+  reason instanceof ConnectionError || reason instanceof TimeoutError || reason instanceof ClusterError
+
 /** One command of it: where it belongs, and what has become of it. */
 export class Unit {
   readonly command: Resp.Command
@@ -421,10 +425,7 @@ const unreachable = new ConnectionError({
   detail: "the call ended without a reason"
 })
 
-const lostReason = (reason: RedisError["reason"]): Lost =>
-  reason instanceof ConnectionError || reason instanceof TimeoutError || reason instanceof ClusterError
-    ? reason
-    : unreachable
+const lostReason = (reason: RedisError["reason"]): Lost => (isLostReason(reason) ? reason : unreachable)
 
 /** The error of a group as that of one of its commands. `timeoutMillis`: of all of it, since a group has what is left. */
 const lostOf = (error: RedisError, unit: Unit, timeoutMillis: number): PipelineReply => {

@@ -23,7 +23,7 @@ import * as Stream from "effect/Stream"
 import type { ShardView } from "../RedisCluster.ts"
 import { withLess } from "./blocking.ts"
 import { scanCluster } from "./clusterScan.ts"
-import { Gather, isLost, Unit } from "./gather.ts"
+import { Gather, isLost, isLostReason, Unit } from "./gather.ts"
 import type { ChooseReader } from "./gather.ts"
 import { ClusterNode } from "./node.ts"
 import { splitCommand } from "./parts.ts"
@@ -35,7 +35,7 @@ import { CROSSING, crossing, crossingAll, KEYLESS, slotOfAll, slotOfCommand } fr
 import { subscribeTo } from "./shardChannels.ts"
 import { slotOf } from "./slots.ts"
 import { clusterError } from "./state.ts"
-import type { ClusterState } from "./state.ts"
+import type { ClusterState, Way } from "./state.ts"
 
 const { Flags } = CommandTable
 
@@ -354,23 +354,24 @@ export class ClusterService implements Service, RedisConnection.Submitter {
 
   // ------------------------------------------------------------------------------------------------------------- leasing
 
-  /** The owner of a slot, or any primary, once it has a service; within `deadline`. */
+  /** `to`, or the owner of a slot, or any primary, once it has a service; within `deadline`. */
   private nodeOf(
     slot: number,
     deadline: number,
-    command: string
+    command: string,
+    to?: ClusterNode | undefined
   ): Effect.Effect<{ readonly node: ClusterNode; readonly service: Service }, RedisError> {
     return Effect.suspend(() => {
       const { state } = this
       if (state.refusing !== undefined && state.topology === undefined) return Effect.fail(state.refusing)
-      const node = slot >= 0 ? state.table.ownerOf(slot) : state.anyPrimary()
+      const node = to ?? (slot >= 0 ? state.table.ownerOf(slot) : state.anyPrimary())
       const service = node?.primary.running?.service
       if (node !== undefined && service !== undefined) return Effect.succeed({ node, service })
       if (state.now() >= deadline || state.closing) {
         const tag = node === undefined && state.topology !== undefined ? "uncovered" : "down"
         return Effect.fail(clusterError(tag, { command, slot, hops: 0, last: undefined, closing: state.closing }))
       }
-      return Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), this.nodeOf(slot, deadline, command))
+      return Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), this.nodeOf(slot, deadline, command, to))
     })
   }
 
@@ -446,8 +447,80 @@ export class ClusterService implements Service, RedisConnection.Submitter {
         )
       )
     }
-    return this.withDeadline(options, (deadline) =>
-      Effect.flatMap(this.nodeOf(slot, deadline, "PIPELINE"), ({ service }) => service.pipeline(commands, options))
+    const own = slot === KEYLESS && options?.route !== undefined ? slotOf(options.route) : slot
+    return this.withDeadline(options, (deadline) => this.sendWhole(commands, own, deadline, options))
+  }
+
+  /** What is refused of it has not run, and is sent on together: in order, after what has run. */
+  private sendWhole(
+    commands: ReadonlyArray<Resp.Command>,
+    slot: number,
+    deadline: number,
+    options: CallOptions | undefined
+  ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
+    const { state } = this
+    const { route: _route, ...given } = options ?? {}
+    const done: Array<PipelineReply> = commands.map(() => null)
+    const round = (
+      indexes: ReadonlyArray<number>,
+      hops: number,
+      way: Way | undefined
+    ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> =>
+      Effect.flatMap(this.nodeOf(slot, deadline, "PIPELINE", way?.to), ({ node, service }) => {
+        const asks = way?.asking === true
+        const sent = indexes.flatMap((index) => {
+          const command = commands[index] ?? []
+          return asks ? [["ASKING"], command] : [command]
+        })
+        const left: CallOptions =
+          options?.timeout === undefined ? given : { ...given, timeout: Math.max(1, deadline - state.now()) }
+        // ASKING is for the connection, which must be nobody else's.
+        const run = asks
+          ? Effect.scoped(
+              Effect.flatMap(service.lease({ timeout: left.timeout }), (lease) => lease.pipeline(sent, left))
+            )
+          : service.pipeline(sent, left)
+        const some = Effect.catch(run, (error) => {
+          const { reason } = error
+          // The others have their replies.
+          if (indexes.length === commands.length || !isLostReason(reason)) return Effect.fail(error)
+          return Effect.succeed<ReadonlyArray<PipelineReply>>(sent.map(() => reason))
+        })
+        return Effect.flatMap(some, (replies) => {
+          const refused: Array<number> = []
+          let next: Way | undefined
+          for (const [at, index] of indexes.entries()) {
+            const reply = replies[asks ? at * 2 + 1 : at] ?? null
+            const name = nameOf(commands[index] ?? [])
+            const refusal =
+              reply instanceof Resp.ReplyError && !state.closing
+                ? state.refusalOf(reply, name, slot, node, true)
+                : undefined
+            done[index] = reply
+            if (refusal === undefined) continue
+            refused.push(index)
+            next ??= state.follow(refusal, node, slot, hops + 1)
+          }
+          if (next === undefined) return Effect.succeed(done)
+          const following = next
+          if (state.now() + following.wait >= deadline) {
+            for (const index of refused) {
+              const last = done[index] instanceof Resp.ReplyError ? done[index] : undefined
+              const told = { command: nameOf(commands[index] ?? []), slot, hops: hops + 1, last }
+              const { reason } = clusterError(following.tag, told)
+              if (isLostReason(reason)) done[index] = reason
+            }
+            return Effect.succeed(done)
+          }
+          if (following.to !== undefined) state.need(following.to)
+          const again = Effect.suspend(() => round(refused, hops + 1, following))
+          return following.wait > 0 ? Effect.andThen(Effect.sleep(following.wait), again) : again
+        })
+      })
+    return round(
+      commands.map((_, index) => index),
+      0,
+      undefined
     )
   }
 
