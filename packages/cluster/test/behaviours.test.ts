@@ -411,6 +411,42 @@ describe("a pipeline over several nodes", () => {
   )
 })
 
+describe("a command that has blocked for longer than other calls may take", () => {
+  const late = (cluster: FakeCluster): void => {
+    cluster.node("A").answer = ([word]) =>
+      word === "BLPOP"
+        ? Effect.delay(Effect.succeed(`-MOVED 866 127.0.0.1:${cluster.node("B").port}\r\n`), 300)
+        : undefined
+  }
+
+  fake(
+    "goes on at a node that no connection leads to yet",
+    (cluster) =>
+      Effect.gen(function* () {
+        late(cluster)
+        assert.strictEqual(yield* Redis.command(["BLPOP", "hello", 10]), "OK")
+        assert.deepStrictEqual(cluster.node("B").lines.at(-1)?.split(" ").slice(0, 2), ["BLPOP", "hello"])
+      }),
+    { timeout: 150 }
+  )
+
+  fake(
+    "does so in a pipeline, too",
+    (cluster) =>
+      Effect.gen(function* () {
+        late(cluster)
+        assert.deepStrictEqual(
+          yield* Redis.pipeline([
+            ["BLPOP", "hello", 10],
+            ["GET", "{hello}"]
+          ]),
+          ["OK", "{hello} of A"]
+        )
+      }),
+    { timeout: 150 }
+  )
+})
+
 describe("a pipeline with a command that blocks", () => {
   const commands = [
     ["RPUSH", "hello", 1],

@@ -34,7 +34,7 @@ import type { Policy } from "./replicas.ts"
 import { CROSSING, crossing, crossingAll, KEYLESS, slotOfAll, slotOfCommand } from "./routes.ts"
 import { subscribeTo } from "./shardChannels.ts"
 import { slotOf } from "./slots.ts"
-import { clusterError } from "./state.ts"
+import { clusterError, ENDLESS_MILLIS } from "./state.ts"
 import type { ClusterState, Way } from "./state.ts"
 
 const { Flags } = CommandTable
@@ -53,6 +53,9 @@ const noReplica = (command: string, slot: number): ClusterError =>
     command,
     detail: "no replica of its slot can be read from now; use preferReplica to fall back to the primary"
   })
+
+/** A command that has blocked for so long before it was refused was served by the server. */
+const SERVED_MILLIS = 1_000
 
 /** The wait before a place is looked at again that has no connection, in milliseconds. */
 const LOOK_AGAIN_MILLIS = 10
@@ -396,6 +399,9 @@ export class ClusterService implements Service, RedisConnection.Submitter {
     const name = nameOf(command)
     const own = slot === KEYLESS && options?.route !== undefined ? slotOf(options.route) : slot
     return this.withDeadline(options, (deadline, asked) => {
+      let refusedSince: number | undefined
+      // It may have blocked for long before it has to look for a node again.
+      const until = () => (options?.timeout === undefined ? this.state.now() + (deadline - asked) : deadline)
       const attempt = (
         hops: number,
         pinned: ClusterNode | undefined,
@@ -403,10 +409,11 @@ export class ClusterService implements Service, RedisConnection.Submitter {
       ): Effect.Effect<Resp.Reply, RedisError> =>
         Effect.flatMap(
           pinned?.primary.running === undefined
-            ? this.nodeOf(own, deadline, name)
+            ? this.nodeOf(own, until(), name, pinned)
             : Effect.succeed({ node: pinned, service: pinned.primary.running.service }),
           ({ node, service }) => {
-            const elapsed = this.state.now() - asked
+            const began = this.state.now()
+            const elapsed = began - asked
             const less = withLess(command, elapsed)
             const left: CallOptions =
               options?.timeout === undefined
@@ -419,7 +426,12 @@ export class ClusterService implements Service, RedisConnection.Submitter {
               const refusal = this.state.refusalOf(error.reason, name, own, node, true)
               if (refusal === undefined) return Effect.fail(error)
               const way = this.state.follow(refusal, node, own, hops + 1)
-              if (options?.timeout !== undefined && this.state.now() + way.wait >= deadline) {
+              const now = this.state.now()
+              // One that has blocked for a while was served meanwhile.
+              if (refusedSince === undefined || now - began >= SERVED_MILLIS) refusedSince = now
+              const isOver =
+                options?.timeout === undefined ? now - refusedSince >= ENDLESS_MILLIS : now + way.wait >= deadline
+              if (isOver) {
                 return Effect.fail(
                   clusterError(way.tag, { command: name, slot: own, hops: hops + 1, last: error.reason })
                 )
@@ -448,7 +460,9 @@ export class ClusterService implements Service, RedisConnection.Submitter {
       )
     }
     const own = slot === KEYLESS && options?.route !== undefined ? slotOf(options.route) : slot
-    return this.withDeadline(options, (deadline) => this.sendWhole(commands, own, deadline, options))
+    return this.withDeadline(options, (deadline, asked) =>
+      this.sendWhole(commands, own, deadline, deadline - asked, options)
+    )
   }
 
   /** What is refused of it has not run, and is sent on together: in order, after what has run. */
@@ -456,67 +470,75 @@ export class ClusterService implements Service, RedisConnection.Submitter {
     commands: ReadonlyArray<Resp.Command>,
     slot: number,
     deadline: number,
+    timeoutMillis: number,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> {
     const { state } = this
     const { route: _route, ...given } = options ?? {}
+    // Without a timeout of its own it may block for long; then it is refused for as long as any call may be.
+    let until = options?.timeout === undefined ? Infinity : deadline
     const done: Array<PipelineReply> = commands.map(() => null)
     const round = (
       indexes: ReadonlyArray<number>,
       hops: number,
       way: Way | undefined
     ): Effect.Effect<ReadonlyArray<PipelineReply>, RedisError> =>
-      Effect.flatMap(this.nodeOf(slot, deadline, "PIPELINE", way?.to), ({ node, service }) => {
-        const asks = way?.asking === true
-        const sent = indexes.flatMap((index) => {
-          const command = commands[index] ?? []
-          return asks ? [["ASKING"], command] : [command]
-        })
-        const left: CallOptions =
-          options?.timeout === undefined ? given : { ...given, timeout: Math.max(1, deadline - state.now()) }
-        // ASKING is for the connection, which must be nobody else's.
-        const run = asks
-          ? Effect.scoped(
-              Effect.flatMap(service.lease({ timeout: left.timeout }), (lease) => lease.pipeline(sent, left))
-            )
-          : service.pipeline(sent, left)
-        const some = Effect.catch(run, (error) => {
-          const { reason } = error
-          // The others have their replies.
-          if (indexes.length === commands.length || !isLostReason(reason)) return Effect.fail(error)
-          return Effect.succeed<ReadonlyArray<PipelineReply>>(sent.map(() => reason))
-        })
-        return Effect.flatMap(some, (replies) => {
-          const refused: Array<number> = []
-          let next: Way | undefined
-          for (const [at, index] of indexes.entries()) {
-            const reply = replies[asks ? at * 2 + 1 : at] ?? null
-            const name = nameOf(commands[index] ?? [])
-            const refusal =
-              reply instanceof Resp.ReplyError && !state.closing
-                ? state.refusalOf(reply, name, slot, node, true)
-                : undefined
-            done[index] = reply
-            if (refusal === undefined) continue
-            refused.push(index)
-            next ??= state.follow(refusal, node, slot, hops + 1)
-          }
-          if (next === undefined) return Effect.succeed(done)
-          const following = next
-          if (state.now() + following.wait >= deadline) {
-            for (const index of refused) {
-              const last = done[index] instanceof Resp.ReplyError ? done[index] : undefined
-              const told = { command: nameOf(commands[index] ?? []), slot, hops: hops + 1, last }
-              const { reason } = clusterError(following.tag, told)
-              if (isLostReason(reason)) done[index] = reason
+      Effect.flatMap(
+        this.nodeOf(slot, Math.min(until, state.now() + timeoutMillis), "PIPELINE", way?.to),
+        ({ node, service }) => {
+          const asks = way?.asking === true
+          const sent = indexes.flatMap((index) => {
+            const command = commands[index] ?? []
+            return asks ? [["ASKING"], command] : [command]
+          })
+          const left: CallOptions =
+            options?.timeout === undefined ? given : { ...given, timeout: Math.max(1, deadline - state.now()) }
+          // ASKING is for the connection, which must be nobody else's.
+          const run = asks
+            ? Effect.scoped(
+                Effect.flatMap(service.lease({ timeout: left.timeout }), (lease) => lease.pipeline(sent, left))
+              )
+            : service.pipeline(sent, left)
+          const some = Effect.catch(run, (error) => {
+            const { reason } = error
+            // The others have their replies.
+            if (indexes.length === commands.length || !isLostReason(reason)) return Effect.fail(error)
+            return Effect.succeed<ReadonlyArray<PipelineReply>>(sent.map(() => reason))
+          })
+          return Effect.flatMap(some, (replies) => {
+            const refused: Array<number> = []
+            let next: Way | undefined
+            for (const [at, index] of indexes.entries()) {
+              const reply = replies[asks ? at * 2 + 1 : at] ?? null
+              const name = nameOf(commands[index] ?? [])
+              const refusal =
+                reply instanceof Resp.ReplyError && !state.closing
+                  ? state.refusalOf(reply, name, slot, node, true)
+                  : undefined
+              done[index] = reply
+              if (refusal === undefined) continue
+              refused.push(index)
+              next ??= state.follow(refusal, node, slot, hops + 1)
             }
-            return Effect.succeed(done)
-          }
-          if (following.to !== undefined) state.need(following.to)
-          const again = Effect.suspend(() => round(refused, hops + 1, following))
-          return following.wait > 0 ? Effect.andThen(Effect.sleep(following.wait), again) : again
-        })
-      })
+            if (next === undefined) return Effect.succeed(done)
+            const following = next
+            const now = state.now()
+            if (until === Infinity) until = now + timeoutMillis
+            if (now + following.wait >= until) {
+              for (const index of refused) {
+                const last = done[index] instanceof Resp.ReplyError ? done[index] : undefined
+                const told = { command: nameOf(commands[index] ?? []), slot, hops: hops + 1, last }
+                const { reason } = clusterError(following.tag, told)
+                if (isLostReason(reason)) done[index] = reason
+              }
+              return Effect.succeed(done)
+            }
+            if (following.to !== undefined) state.need(following.to)
+            const again = Effect.suspend(() => round(refused, hops + 1, following))
+            return following.wait > 0 ? Effect.andThen(Effect.sleep(following.wait), again) : again
+          })
+        }
+      )
     return round(
       commands.map((_, index) => index),
       0,

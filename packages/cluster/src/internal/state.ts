@@ -85,7 +85,7 @@ const GRACE_MILLIS = 2_000
 /** Calls that go on without a refusal for so long after a CLUSTERDOWN say that it is over. */
 const RECOVERED_MILLIS = 15
 /** Without a deadline a call is refused for so long at most. */
-const ENDLESS_MILLIS = 10_000
+export const ENDLESS_MILLIS = 10_000
 /** The interval at which those that wait for a node that is being started look again. */
 const STARTING_MILLIS = 5
 /** A MOVED so soon after a view that has undone one which said the same contradicts that view. */
