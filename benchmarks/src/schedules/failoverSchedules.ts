@@ -60,22 +60,28 @@ const { bulk } = FakeServer
 
 const list = (texts: ReadonlyArray<string>): string => `*${texts.length}\r\n${texts.join("")}`
 
-/** A Sentinel that will name this server for ever, and knows of nothing else. */
+/** A Sentinel that will name this server for ever, and knows of nothing else, in either protocol. */
 const stale = ({ host, port }: Place, group: string): FakeServer.Script => {
-  const named = { name: group, ip: host, port: String(port), flags: "master", "config-epoch": "0" }
-  const described = list(Object.entries(named).flat().map(bulk))
-  const replies: Readonly<Record<string, string>> = {
-    "get-master-addr-by-name": list([bulk(host), bulk(String(port))]),
-    master: described,
-    masters: list([described]),
-    myid: bulk("0".repeat(40))
+  const fields = { name: group, ip: host, port: String(port), flags: "master", "config-epoch": "0" }
+  const texts = Object.entries(fields).flat().map(bulk)
+  return (connection) => {
+    let isNew = false
+    const replyOf = (what: string): string => {
+      if (what === "get-master-addr-by-name") return list([bulk(host), bulk(String(port))])
+      if (what === "master") return isNew ? `%${texts.length / 2}\r\n${texts.join("")}` : list(texts)
+      return what === "myid" ? bulk("0".repeat(40)) : "*0\r\n"
+    }
+    const sentinel: FakeServer.Handler = ([name = "", what = ""]) => {
+      if (/^HELLO$/i.test(name)) isNew = what === "3"
+      if (/^P?SUBSCRIBE$/i.test(name)) {
+        return `${isNew ? ">" : "*"}3\r\n${bulk(name.toLowerCase())}${bulk(what)}:1\r\n`
+      }
+      return /^SENTINEL$/i.test(name) ? replyOf(what.toLowerCase()) : undefined
+    }
+    const others: FakeServer.Handler = ([name = ""]) =>
+      /^PING$/i.test(name) ? "+PONG\r\n" : "-ERR unknown command\r\n"
+    return connection.serve(sentinel, FakeServer.handshake, others)
   }
-  return (connection) =>
-    connection.serve(FakeServer.handshake, ([name = "", what = ""]) => {
-      if (/^P?SUBSCRIBE$/i.test(name)) return list([bulk(name.toLowerCase()), bulk(what), ":1\r\n"])
-      if (/^SENTINEL$/i.test(name)) return replies[what.toLowerCase()] ?? "*0\r\n"
-      return /^PING$/i.test(name) ? "+PONG\r\n" : "-ERR unknown command\r\n"
-    })
 }
 
 /** Lets names lead to the Sentinels of a group, at this address. */

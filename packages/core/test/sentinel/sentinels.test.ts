@@ -375,6 +375,14 @@ describe("Sentinels", () => {
         yield* Effect.repeat(who, { until: (name) => name === "replica" })
       })
       yield* Effect.provide(program, under([sentinel], {}, { role: "preferReplica" }))
+      known.replicas = [{ port: replica.port, link: "err" }]
+      const quiet = Effect.gen(function* () {
+        assert.strictEqual(yield* who, "primary")
+        // Without an event.
+        known.replicas = [{ port: replica.port }]
+        yield* Effect.repeat(Effect.delay(who, 20), { until: (name) => name === "replica" })
+      })
+      yield* Effect.provide(quiet, under([sentinel], {}, { role: "preferReplica" }))
       known.replicas = [{ port: gone }, { port: other.port }, { port: gone }]
       for (let times = 0; times < 10; times++) {
         assert.strictEqual(yield* Effect.provide(who, under([sentinel], {}, { role: "replica" })), "other")

@@ -314,6 +314,13 @@ export class SentinelGroup implements Resolver {
       }
     })
 
+  /** No event tells that a replica is in sync again: what is at the primary for want of one is looked after. */
+  readonly reconsider: Effect.Effect<void> = Effect.suspend(() => {
+    const { primary } = this.roster
+    const isThere = (place: string | undefined) => primary !== undefined && place === nameOf(primary)
+    return [...this.connections.values()].some(isThere) ? Effect.ignore(this.find(this.prefer)) : Effect.void
+  })
+
   /** When the group has another primary now, what points elsewhere ends at once, and is dialled where it belongs. */
   private believed(view: View, before: Address | undefined): void {
     const { group, role } = this.options

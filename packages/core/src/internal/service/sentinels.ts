@@ -9,7 +9,8 @@
  *   │       ├─ look     worker: looks at what it knows as soon as it can be asked
  *   │       ├─ events…  what a subscription needs, and its connection
  *   │       └─ watch    worker: reads the events
- *   └─ roster (worker: starts what is needed for Sentinels that the others name)
+ *   ├─ roster (worker: starts what is needed for Sentinels that the others name)
+ *   └─ prefer (worker, where replicas are preferred: looks for one while there is none)
  * ```
  *
  * @internal
@@ -36,6 +37,9 @@ interface Makers {
   readonly makeShared: (options: Resolved) => Effect.Effect<Shared, never, Scope.Scope>
   readonly memberSpec: (options: ChildOptions) => ChildSpec.ChildSpec<RedisConnection, Registry.Registry>
 }
+
+/** How often a replica is looked for while there is none, and one is preferred. */
+const RECONSIDER_MILLIS = 3_000
 
 /** How long until a Sentinel's events are subscribed to again, after it has refused. */
 const WATCH_AGAIN_MILLIS = 1000
@@ -113,10 +117,15 @@ const sentinelsSpec = (group: SentinelGroup, options: Resolved, makers: Makers) 
       ChildSpec.started({ run: Effect.forever(Effect.flatMap(Queue.take(group.learned), start)) })
     )
   })
+  const preferSpec = ChildSpec.effect({
+    id: "prefer",
+    run: Effect.forever(Effect.andThen(Effect.sleep(RECONSIDER_MILLIS), group.reconsider))
+  })
+  const children = [nodesSpec, rosterSpec, ...(group.options.role === "preferReplica" ? [preferSpec] : [])]
   return ChildSpec.make({
     id: "sentinels",
     type: "supervisor",
-    start: Supervisor.init(Supervisor.make({ strategy: "oneForAll", children: [nodesSpec, rosterSpec] }))
+    start: Supervisor.init(Supervisor.make({ strategy: "oneForAll", children }))
   })
 }
 
