@@ -466,6 +466,39 @@ describe("a proxy that closes the connection at a command it does not know", () 
   )
 })
 
+describe("a handshake in unusual shapes", () => {
+  const proto = "%1\r\n+proto\r\n:3\r\n"
+  const hellos: ReadonlyArray<readonly [what: string, reply: string]> = [
+    ["behind an attribute", `|1\r\n+a\r\n+b\r\n${proto}`],
+    ["with an attribute inside", "%2\r\n+x\r\n|1\r\n+a\r\n:1\r\n+y\r\n+proto\r\n:3\r\n"],
+    ["between pushes", `>2\r\n+invalidate\r\n*1\r\n+k\r\n${proto}>3\r\n+message\r\n+a\r\n+b\r\n`],
+    ["with its protocol as text", "%1\r\n=9\r\ntxt:proto\r\n$1\r\n3\r\n"],
+    ["with its protocol as a big number", "%1\r\n$5\r\nproto\r\n(3\r\n"],
+    ["with its protocol as a double", "*2\r\n$5\r\nproto\r\n,3\r\n"],
+    ["as a stream", "%?\r\n+proto\r\n:3\r\n.\r\n"]
+  ]
+  for (const [what, hello] of hellos) {
+    it.live(`is one, and byte by byte: HELLO ${what}`, () =>
+      Effect.gen(function* () {
+        const says: FakeServer.Handler = ([name = "", text = ""]) => {
+          if (name === "HELLO") return hello
+          if (name === "SELECT") return "|1\r\n+a\r\n+b\r\n+OK\r\n"
+          return name === "PING" ? `=${text.length + 4}\r\ntxt:${text}\r\n` : asRedis([name, text])
+        }
+        const fake = yield* FakeServer.make((connection) => connection.serve(says))
+        const proxy = yield* FaultProxy.make(fake)
+        for (const port of [fake.port, proxy.port]) {
+          yield* proxy.inject(Fault.slowLoris(1))
+          yield* Effect.gen(function* () {
+            assert.strictEqual(yield* Redis.command(["GET", "k"]), "own")
+            assert.strictEqual((yield* Redis.status).protocol, 3)
+          }).pipe(Effect.provide(Redis.layer({ port, database: 1 })))
+        }
+      }).pipe(Effect.scoped)
+    )
+  }
+})
+
 describe("a server that says why it refuses us, and closes at once", () => {
   const cases: ReadonlyArray<readonly [said: string, state: ConnectionState, kind: string]> = [
     ["-NOAUTH Authentication required.", "failed", "handshake"],
