@@ -411,6 +411,30 @@ describe("a pipeline over several nodes", () => {
   )
 })
 
+describe("a command for every primary", () => {
+  fake(
+    "runs once at each, and at the successor of one that refuses it",
+    (cluster) =>
+      Effect.gen(function* () {
+        cluster.node("B").answer = ([word]) => {
+          if (word !== "FLUSHALL") return undefined
+          cluster.map = [
+            [0, 8_191, "A"],
+            [8_192, 16_383, "C"]
+          ]
+          return "-READONLY You can't write against a read only replica.\r\n"
+        }
+        assert.strictEqual(yield* Redis.command(["FLUSHALL"]), "OK")
+        const counts = ["A", "B", "C"].map((name) => cluster.node(name).lines.filter((l) => l === "FLUSHALL").length)
+        assert.deepStrictEqual([counts[0], counts[2]], [1, 1])
+        cluster.node("C").answer = () => "-LOADING Redis is loading the dataset in memory\r\n"
+        const reason = yield* reasonOf(Redis.command(["FLUSHALL"], { timeout: 150 }))
+        assert.match(reason.message, /^LOADING/)
+      }),
+    { map: halves }
+  )
+})
+
 describe("a command that has blocked for longer than other calls may take", () => {
   const late = (cluster: FakeCluster): void => {
     cluster.node("A").answer = ([word]) =>

@@ -29,6 +29,7 @@ import { ClusterNode } from "./node.ts"
 import { splitCommand } from "./parts.ts"
 import { aggregateOf } from "./policies.ts"
 import type { Aggregate } from "./policies.ts"
+import { waitMillis } from "./redirect.ts"
 import { chooseReader } from "./replicas.ts"
 import type { Policy } from "./replicas.ts"
 import { CROSSING, crossing, crossingAll, KEYLESS, slotOfAll, slotOfCommand } from "./routes.ts"
@@ -167,15 +168,48 @@ export class ClusterService implements Service, RedisConnection.Submitter {
     })
   }
 
+  /**
+   * A command at each primary, once each. One that refuses it has lost its slots, or is loading: it, or whoever has them then,
+   * is asked again.
+   */
   private onEvery(
     command: Resp.Command,
     flags: number,
     options: CallOptions | undefined
   ): Effect.Effect<ReadonlyArray<Unit>, RedisError> {
-    const make = () => this.state.ownersNow.map((node) => new Unit(command, KEYLESS, flags, 0, node))
+    const { state } = this
+    const name = nameOf(command)
+    const isRefused = ({ pinned, reply }: Unit): boolean =>
+      reply instanceof Resp.ReplyError &&
+      pinned !== undefined &&
+      state.refusalOf(reply, name, KEYLESS, pinned)?._tag === "down"
+    const round = (
+      done: ReadonlyArray<Unit>,
+      tries: number,
+      deadline: number
+    ): Effect.Effect<ReadonlyArray<Unit>, RedisError> =>
+      Effect.suspend(() => {
+        const nodes = state.ownersNow.filter((node) => !done.some(({ pinned }) => pinned === node))
+        const make = () => nodes.map((node) => new Unit(command, KEYLESS, flags, 0, node))
+        const left = { ...options, ...(deadline === Infinity ? {} : { timeout: Math.max(1, deadline - state.now()) }) }
+        return Effect.flatMap(this.gather(make, tries === 0 ? options : left), (units) => {
+          const wait = waitMillis("down", tries + 1, state.random())
+          const all = [...done, ...units]
+          if (state.closing || !units.some(isRefused) || state.now() + wait >= deadline) return Effect.succeed(all)
+          state.trigger("down")
+          return Effect.delay(
+            round(
+              all.filter((unit) => !isRefused(unit)),
+              tries + 1,
+              deadline
+            ),
+            wait
+          )
+        })
+      })
     return Effect.andThen(
       this.known(options),
-      Effect.suspend(() => this.gather(make, options))
+      this.withDeadline(options, (deadline) => round([], 0, deadline))
     )
   }
 
