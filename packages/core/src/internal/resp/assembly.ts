@@ -23,7 +23,7 @@ import { type DecodeError, type Limits, Push, ReplyFailure, ReplyLimitError } fr
 import { Skipper } from "./skipper.ts"
 
 /** The most entries that the engine's `Map` and `Set` hold; with one more they throw. */
-const largestCollection = 2 ** 24
+const LARGEST_COLLECTION = 2 ** 24
 
 /** The placeholder of a reply that nobody waits for: nobody sees it. */
 const unwanted = new ReplyLimitError("maxReplyBytes", 0)
@@ -178,7 +178,7 @@ export class Assembly<V> {
   /** The head of an aggregate, a pair counting two elements. False when it cannot even be passed. */
   open(kind: number, elements: number): boolean {
     if (!this.skipping) this.checkHead(elements)
-    if (elements > largestCollection && !this.skipping) this.checkCollection(kind, elements)
+    if (elements > LARGEST_COLLECTION && !this.skipping) this.checkCollection(kind, elements)
     if (!this.skipping) {
       this.openLevel(kind, elements)
       return true
@@ -214,8 +214,8 @@ export class Assembly<V> {
   private checkCollection(kind: number, elements: number): void {
     const container = this.containerOf(kind)
     const entries = container === MapContainer ? elements / 2 : container === SetContainer ? elements : 0
-    if (entries <= largestCollection) return
-    this.fail(new ReplyLimitError(container === MapContainer ? "Map" : "Set", largestCollection))
+    if (entries <= LARGEST_COLLECTION) return
+    this.fail(new ReplyLimitError(container === MapContainer ? "Map" : "Set", LARGEST_COLLECTION))
   }
 
   private openLevel(kind: number, left: number): void {
@@ -296,15 +296,15 @@ export class Assembly<V> {
     const max = this.limits.maxElements
     const { top } = this
     if (top.count > max) this.fail(new ReplyLimitError("maxElements", max), true)
-    else if (top.container === SetContainer && top.count > largestCollection - 1)
+    else if (top.container === SetContainer && top.count > LARGEST_COLLECTION - 1)
       this.checkFull("Set", top.members.size)
-    else if (top.container === MapContainer && top.count > largestCollection - 1)
+    else if (top.container === MapContainer && top.count > LARGEST_COLLECTION - 1)
       this.checkFull("Map", top.entries.size)
   }
 
   /** A streamed collection is full: the next entry would make the engine throw. */
   private checkFull(limit: "Map" | "Set", size: number): void {
-    if (size >= largestCollection) this.fail(new ReplyLimitError(limit, largestCollection), true)
+    if (size >= LARGEST_COLLECTION) this.fail(new ReplyLimitError(limit, LARGEST_COLLECTION), true)
   }
 
   // ---------------------------------------------------------------------------------------------------------------

@@ -14,18 +14,18 @@
 import { Buffer } from "node:buffer"
 
 /** The final buffer is at most so many times what was received. */
-const ahead = 8
+const AHEAD = 8
 
 /** Values up to this size get their buffer at once. Pieces below it are copied together. */
-const small = 16 * 1024
+const SMALL = 16 * 1024
 
 const empty = new Uint8Array(0)
 
 /** The largest memory that is kept for the next value. */
-const largestSpare = 4 * 1024 * 1024
+const LARGEST_SPARE = 4 * 1024 * 1024
 
 /** The largest beginning that is put together in one piece, as a piece is moved at once. */
-const largestHead = largestSpare / ahead
+const LARGEST_HEAD = LARGEST_SPARE / AHEAD
 
 /**
  * Memory for texts and for beginnings, which are copied out of it: a fresh buffer costs more than the copy. One for all
@@ -45,7 +45,7 @@ const borrow = (length: number): Uint8Array | undefined => {
 const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
 
 const giveBack = ({ buffer }: Uint8Array): void => {
-  if (buffer.byteLength > spare.length && buffer.byteLength <= largestSpare) spare = new Uint8Array(buffer)
+  if (buffer.byteLength > spare.length && buffer.byteLength <= LARGEST_SPARE) spare = new Uint8Array(buffer)
 }
 
 /** The parts of one value. */
@@ -70,8 +70,8 @@ export class BodyBuffer {
    */
   add(chunk: Uint8Array, from: number, to: number, length: number, kept: boolean, text: boolean): void {
     const size = to - from
-    if (text && this.received === 0 && length > small) this.whole = borrow(length)
-    if (this.whole === undefined && length >= 0 && (length <= small || (this.received + size) * ahead >= length)) {
+    if (text && this.received === 0 && length > SMALL) this.whole = borrow(length)
+    if (this.whole === undefined && length >= 0 && (length <= SMALL || (this.received + size) * AHEAD >= length)) {
       this.closeSegment()
       this.segment = empty
       this.whole = allocate(length)
@@ -80,7 +80,7 @@ export class BodyBuffer {
     if (this.whole !== undefined) {
       if (!this.isInPlace(this.whole, piece)) this.whole.set(piece, this.received)
       this.move(this.whole, size)
-    } else if (size >= small && kept) this.addPiece(piece)
+    } else if (size >= SMALL && kept) this.addPiece(piece)
     else this.copy(piece, length)
     this.received += size
   }
@@ -132,7 +132,7 @@ export class BodyBuffer {
     while (from < piece.length) {
       if (this.used === this.segment.length) {
         this.closeSegment()
-        this.segment = this.lend(length, piece.length) ?? allocate(small)
+        this.segment = this.lend(length, piece.length) ?? allocate(SMALL)
       }
       const size = Math.min(piece.length - from, this.segment.length - this.used)
       this.segment.set(piece.subarray(from, from + size), this.used)
@@ -143,9 +143,9 @@ export class BodyBuffer {
 
   /** Memory for all that comes before the final buffer is made, if that is spare or not too much for what has come. */
   private lend(length: number, size: number): Uint8Array | undefined {
-    const most = Math.ceil(length / ahead)
-    if (length < 0 || most > largestHead || this.lent !== undefined) return undefined
-    this.lent = borrow(most) ?? (most <= (this.received + size) * ahead ? allocate(most) : undefined)
+    const most = Math.ceil(length / AHEAD)
+    if (length < 0 || most > LARGEST_HEAD || this.lent !== undefined) return undefined
+    this.lent = borrow(most) ?? (most <= (this.received + size) * AHEAD ? allocate(most) : undefined)
     return this.lent
   }
 

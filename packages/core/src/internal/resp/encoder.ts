@@ -70,19 +70,19 @@ export class ArgumentFailure {
 }
 
 /** Texts and byte arrays from this size on are parts, and chunks, of their own. */
-const large = 4096
+const LARGE = 4096
 
 /** Byte arrays above this size are not copied: the caller must not change them before they are written. */
-const byReference = 16 * 1024
+const BY_REFERENCE = 16 * 1024
 
 /**
  * Text of many arguments becomes bytes in parts of this size or a little more. Megabytes at once, in the writer, would hold the
  * event loop, and all the pieces that the text is made of would live until then; and a string has a longest length.
  */
-const textPart = 64 * 1024
+const TEXT_PART = 64 * 1024
 
 /** Up to this length a loop over the units is faster than asking for the length in UTF-8. */
-const loopLength = 8
+const LOOP_LENGTH = 8
 
 const header = (length: number): string => `\r\n$${length}\r\n`
 
@@ -179,7 +179,7 @@ export class Encoder {
       const argument: Argument = command[index]
       text = typeof argument === "string" ? this.addText(text, argument, index) : this.addOther(text, argument, index)
       if (this.failure !== undefined) return ""
-      if (text.length >= textPart) text = this.cut(text)
+      if (text.length >= TEXT_PART) text = this.cut(text)
     }
     return `${text}\r\n`
   }
@@ -215,7 +215,7 @@ export class Encoder {
       return this.fail("holds half of a surrogate pair, which is no text: give its bytes as a Uint8Array", position)
     }
     this.bytes += headerLength(bytes) + bytes
-    return bytes < large ? text + headerOf(bytes) + argument : this.addPart(text, bytes, argument)
+    return bytes < LARGE ? text + headerOf(bytes) + argument : this.addPart(text, bytes, argument)
   }
 
   private addBytes(text: string, value: Uint8Array, position: number): string {
@@ -223,7 +223,7 @@ export class Encoder {
     if (bytes === 0) return isTransferred(value) ? this.fail(transferred, position) : this.addAscii(text, "")
     this.bytes += headerLength(bytes) + bytes
     // Not `slice`: that of a `Buffer` copies nothing.
-    return this.addPart(text, bytes, bytes > byReference ? fixed(value) : new Uint8Array(value))
+    return this.addPart(text, bytes, bytes > BY_REFERENCE ? fixed(value) : new Uint8Array(value))
   }
 
   private addPart(text: string, bytes: number, part: string | Uint8Array): string {
@@ -258,7 +258,7 @@ export const isSpoiled = (payload: Payload): boolean =>
 /** Bytes of a text in UTF-8. */
 const byteLength = (text: string): number => {
   const length = text.length
-  if (length > loopLength) return Buffer.byteLength(text)
+  if (length > LOOP_LENGTH) return Buffer.byteLength(text)
   for (let index = 0; index < length; index++) {
     if (text.charCodeAt(index) > 0x7f) return Buffer.byteLength(text)
   }
@@ -299,7 +299,7 @@ export class Batch {
   }
 
   private addPart(part: string | Uint8Array): void {
-    if (part.length >= large) {
+    if (part.length >= LARGE) {
       this.close()
       this.chunks.push(part)
     } else if (typeof part === "string") {

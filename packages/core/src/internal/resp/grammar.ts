@@ -58,14 +58,14 @@ const types: ReadonlySet<number> = new Set([
 export const isType = (byte: number): boolean => types.has(byte)
 
 /** The longest content of a line, in bytes, by what it holds. */
-const maxNumberLine = 64
-const maxDoubleLine = 326
-const maxTextLine = 64 * 1024
+const MAX_NUMBER_LINE = 64
+const MAX_DOUBLE_LINE = 326
+const MAX_TEXT_LINE = 64 * 1024
 
 /** The longest content of a line of this kind. */
 export const maxLine = (kind: number): number => {
-  if (kind === SimpleString || kind === SimpleError) return maxTextLine
-  return kind === Double ? maxDoubleLine : maxNumberLine
+  if (kind === SimpleString || kind === SimpleError) return MAX_TEXT_LINE
+  return kind === Double ? MAX_DOUBLE_LINE : MAX_NUMBER_LINE
 }
 
 /** How well a line fits the grammar of its kind: see `respLine.ts`. */

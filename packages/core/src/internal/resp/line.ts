@@ -9,7 +9,7 @@
  */
 
 /** The line is complete and inside the grammar. */
-export const fits = -1
+export const FITS = -1
 
 const isDigit = (unit: number): boolean => unit >= 48 && unit <= 57
 
@@ -25,7 +25,7 @@ const afterSign = (text: string): number => (text[0] === "-" || text[0] === "+" 
 export const integerFit = (text: string): number => {
   const first = afterSign(text)
   const last = skipDigits(text, first)
-  return last < text.length || last === first ? last : fits
+  return last < text.length || last === first ? last : FITS
 }
 
 /** `digit+`, or `-1` where there is a null form, or `?` where there is a streamed form. No sign otherwise. */
@@ -33,7 +33,7 @@ export const lengthFit = (text: string, hasNull: boolean, hasStream: boolean): n
   if (hasStream && text[0] === "?") return wordFit(text, "?")
   if (hasNull && text[0] === "-") return wordFit(text, "-1")
   const last = skipDigits(text, 0)
-  return last < text.length || last === 0 ? last : fits
+  return last < text.length || last === 0 ? last : FITS
 }
 
 /** `[+-]? digit+ ( "." digit+ )? ( [eE] [+-]? digit+ )?`, or infinity or not-a-number as the C library prints them. */
@@ -55,7 +55,7 @@ export const doubleFit = (text: string): number => {
     index = skipDigits(text, exponent)
     if (index === exponent) return index
   }
-  return index < text.length ? index : fits
+  return index < text.length ? index : FITS
 }
 
 /** The number that a line inside `doubleFit` stands for. */
@@ -82,18 +82,18 @@ export const toInteger = (text: string): number | bigint | undefined => {
 export const wordFit = (text: string, word: string): number => {
   let index = 0
   while (index < text.length && index < word.length && text[index] === word[index]) index++
-  return index === word.length && index === text.length ? fits : index
+  return index === word.length && index === text.length ? FITS : index
 }
 
 /** `nan`, or `nan(` letters, digits and `_` `)`. */
 const nanFit = (text: string): number => {
   if (text.length <= 3) return wordFit(text, "nan")
   const start = wordFit(text.slice(0, 4), "nan(")
-  if (start !== fits) return start
+  if (start !== FITS) return start
   let index = 4
   while (index < text.length && /[0-9a-z_]/.test(text.charAt(index))) index++
   if (text[index] !== ")") return index
-  return index + 1 === text.length ? fits : index + 1
+  return index + 1 === text.length ? FITS : index + 1
 }
 
-const shift = (fit: number, by: number): number => (fit === fits ? fits : fit + by)
+const shift = (fit: number, by: number): number => (fit === FITS ? FITS : fit + by)

@@ -56,7 +56,7 @@ import {
   Verbatim,
   ZERO
 } from "./grammar.ts"
-import { fits, toDouble, toInteger } from "./line.ts"
+import { FITS, toDouble, toInteger } from "./line.ts"
 import { DecodeError, type Limits, ProtocolError, ReplyLimitError } from "./model.ts"
 import { exactText, latin1Text, lossyText, TextWindow } from "./text.ts"
 
@@ -70,25 +70,25 @@ const AtBodyLF = 5
 const AtStreamChunk = 6
 
 /** Where a value ends that the hot loop does not take. */
-const notTaken = 0
+const NOT_TAKEN = 0
 
 /** The most digits of a small integer, which the engine computes with fastest; longer ones are left to the slower way. */
-const smallDigits = 9
+const SMALL_DIGITS = 9
 
 /** The most digits that are exact as a number, whatever they are. */
-const exactDigits = 15
+const EXACT_DIGITS = 15
 
 /** Powers of ten that are exact as numbers: a quotient of two exact numbers is rounded once, so rightly. */
-const powersOfTen: ReadonlyArray<number> = Array.from({ length: exactDigits + 1 }, (_, exponent) => 10 ** exponent)
+const powersOfTen: ReadonlyArray<number> = Array.from({ length: EXACT_DIGITS + 1 }, (_, exponent) => 10 ** exponent)
 
 const maxElementCount = 2 ** 32 - 1
 
 /** The size that a line buffer shrinks back to when a long line is over. */
-const lineBytes = 128
-const longLineBytes = 4096
+const LINE_BYTES = 128
+const LONG_LINE_BYTES = 4096
 
 /** The rest of a body that is worth a read of its own. A shorter one is copied: its read takes along what comes after it. */
-const leastRoom = 64 * 1024
+const LEAST_ROOM = 64 * 1024
 
 const empty = new Uint8Array(0)
 
@@ -128,7 +128,7 @@ export class Parser<V> {
   /** Place of the line's content in the stream. */
   private lineOffset = 0
   /** The part that has come of a line that was cut. */
-  private line: Uint8Array = new Uint8Array(lineBytes)
+  private line: Uint8Array = new Uint8Array(LINE_BYTES)
   private lineLength = 0
   /** Digits of the big number so far, and whether it has a sign. */
   private digits = 0
@@ -168,7 +168,7 @@ export class Parser<V> {
   }
 
   get room(): Uint8Array | undefined {
-    if (this.bodyLeft < leastRoom || this.state !== InBody) return undefined
+    if (this.bodyLeft < LEAST_ROOM || this.state !== InBody) return undefined
     return this.assembly.discarding ? undefined : this.gather.room
   }
 
@@ -300,7 +300,7 @@ export class Parser<V> {
             : type === Integer
               ? this.takeInteger(chunk, pos, end)
               : this.takeOther(type, chunk, pos, end)
-        if (next !== notTaken) {
+        if (next !== NOT_TAKEN) {
           pos = next
           continue
         }
@@ -310,8 +310,8 @@ export class Parser<V> {
             ? this.passBulk(chunk, pos, end)
             : type === Integer
               ? this.passInteger(chunk, pos, end)
-              : notTaken
-        if (next !== notTaken) {
+              : NOT_TAKEN
+        if (next !== NOT_TAKEN) {
           pos = next
           continue
         }
@@ -339,7 +339,7 @@ export class Parser<V> {
       case Null:
         return this.takeNull(chunk, start, end)
       default:
-        return notTaken
+        return NOT_TAKEN
     }
   }
 
@@ -352,11 +352,11 @@ export class Parser<V> {
       length = (length * 10 + digit) | 0
       at++
     }
-    if (at === start + 1 || at - start > smallDigits) return notTaken
+    if (at === start + 1 || at - start > SMALL_DIGITS) return NOT_TAKEN
     const from = at + 2
     const to = from + length
-    if (to + 1 >= end || length > this.limits.maxBulkBytes) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return notTaken
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return NOT_TAKEN
     const { assembly } = this
     if (assembly.depth === 0) assembly.beginReply()
     if (assembly.bytes) assembly.deliver(this.builder.bulk(this.ownBytes(chunk, from, to), false))
@@ -377,10 +377,10 @@ export class Parser<V> {
       length = (length * 10 + digit) | 0
       at++
     }
-    if (at === start + 1 || at - start > smallDigits) return notTaken
+    if (at === start + 1 || at - start > SMALL_DIGITS) return NOT_TAKEN
     const to = at + 2 + length
-    if (to + 1 >= end || length > this.limits.maxBulkBytes) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return notTaken
+    if (to + 1 >= end || length > this.limits.maxBulkBytes) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF || chunk[to] !== CR || chunk[to + 1] !== LF) return NOT_TAKEN
     this.assembly.begin(Bulk)
     this.assembly.pass()
     return to + 2
@@ -391,8 +391,8 @@ export class Parser<V> {
     const first = start + 1 < end && chunk[start + 1] === MINUS ? start + 2 : start + 1
     let at = first
     while (at < end && chunk[at] >= ZERO && chunk[at] <= NINE) at++
-    if (at + 1 >= end || at === first || at - first > smallDigits) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
+    if (at + 1 >= end || at === first || at - first > SMALL_DIGITS) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return NOT_TAKEN
     this.assembly.begin(Integer)
     this.assembly.pass()
     return at + 2
@@ -400,7 +400,7 @@ export class Parser<V> {
 
   /** The null of RESP2. */
   private takeNullBulk(chunk: Uint8Array, start: number): number {
-    if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return notTaken
+    if (chunk[start + 2] !== ONE || chunk[start + 3] !== CR || chunk[start + 4] !== LF) return NOT_TAKEN
     this.assembly.deliver(this.builder.null("bulk"))
     return start + 5
   }
@@ -415,21 +415,21 @@ export class Parser<V> {
       value = (value * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === first || at - first > smallDigits) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
+    if (at + 1 >= end || at === first || at - first > SMALL_DIGITS) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return NOT_TAKEN
     this.assembly.deliver(this.builder.integer(negative ? (0 - value) | 0 : value))
     return at + 2
   }
 
   private takeOk(chunk: Uint8Array, start: number, end: number): number {
-    if (start + 4 >= end || chunk[start + 1] !== 0x4f || chunk[start + 2] !== 0x4b) return notTaken
-    if (chunk[start + 3] !== CR || chunk[start + 4] !== LF) return notTaken
+    if (start + 4 >= end || chunk[start + 1] !== 0x4f || chunk[start + 2] !== 0x4b) return NOT_TAKEN
+    if (chunk[start + 3] !== CR || chunk[start + 4] !== LF) return NOT_TAKEN
     this.assembly.deliver(this.builder.simple("OK"))
     return start + 5
   }
 
   private takeNull(chunk: Uint8Array, start: number, end: number): number {
-    if (start + 2 >= end || chunk[start + 1] !== CR || chunk[start + 2] !== LF) return notTaken
+    if (start + 2 >= end || chunk[start + 1] !== CR || chunk[start + 2] !== LF) return NOT_TAKEN
     this.assembly.deliver(this.builder.null("null"))
     return start + 3
   }
@@ -443,9 +443,9 @@ export class Parser<V> {
       count = (count * 10 + digit) | 0
       at++
     }
-    if (at + 1 >= end || at === start + 1 || at - start > smallDigits) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
-    if (type === PushType && !this.assembly.mayPush) return notTaken
+    if (at + 1 >= end || at === start + 1 || at - start > SMALL_DIGITS) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return NOT_TAKEN
+    if (type === PushType && !this.assembly.mayPush) return NOT_TAKEN
     if (this.assembly.idle) this.begunAt = this.offset + start
     this.assembly.begin(type)
     this.kind = type
@@ -468,8 +468,8 @@ export class Parser<V> {
       else break
       at++
     }
-    if (at + 1 >= end || at === first || at - first > exactDigits || dot === at - 1) return notTaken
-    if (chunk[at] !== CR || chunk[at + 1] !== LF) return notTaken
+    if (at + 1 >= end || at === first || at - first > EXACT_DIGITS || dot === at - 1) return NOT_TAKEN
+    if (chunk[at] !== CR || chunk[at + 1] !== LF) return NOT_TAKEN
     const size = dot === -1 ? value : value / powersOfTen[at - dot - 1]
     this.assembly.deliver(this.builder.double(negative ? -size : size))
     return at + 2
@@ -550,7 +550,7 @@ export class Parser<V> {
     this.pos++
     this.state = AtValue
     this.endLine(this.line, 0, this.lineLength)
-    if (this.line.length > longLineBytes) this.line = new Uint8Array(lineBytes)
+    if (this.line.length > LONG_LINE_BYTES) this.line = new Uint8Array(LINE_BYTES)
   }
 
   private readStreamChunk(): void {
@@ -631,8 +631,8 @@ export class Parser<V> {
   /** Fails at the first byte of a line that is outside the grammar of its kind. */
   private checkText(text: string, complete: boolean): void {
     const fit = fitOf(this.kind, text)
-    if (fit === fits || (fit === text.length && !complete)) return
-    const expected = fitOf(this.kind, text.slice(0, fit)) === fits ? "CR LF" : describeKind(this.kind)
+    if (fit === FITS || (fit === text.length && !complete)) return
+    const expected = fitOf(this.kind, text.slice(0, fit)) === FITS ? "CR LF" : describeKind(this.kind)
     throw this.protocolError(expected, describe(fit === text.length ? CR : text.charCodeAt(fit)), this.lineOffset + fit)
   }
 

@@ -15,7 +15,7 @@ interface OpenStream {
 }
 
 /** More than this many open streamed aggregates, or values to come, are not skipped any more. */
-const maxOpen = 2 ** 20
+const MAX_OPEN = 2 ** 20
 const maxPending = Number.MAX_SAFE_INTEGER
 
 /** The place in a reply that is skipped. */
@@ -75,7 +75,7 @@ export class Skipper {
     this.leaf()
     this.streams.push({ after: this.pending, isMap, odd })
     this.pending = 0
-    return this.streams.length <= maxOpen
+    return this.streams.length <= MAX_OPEN
   }
 
   /** Whether the innermost streamed aggregate can end here. */

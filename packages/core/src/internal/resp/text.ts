@@ -17,13 +17,13 @@ const replacement = "\uFFFD"
  * How far a window reaches: so much may be held by a text that is kept. Four times as far is a fifth faster for texts of 20 bytes in
  * an array (22 instead of 28 ns each), and holds four times as much.
  */
-const windowBytes = 256
+const WINDOW_BYTES = 256
 
 /** For so long at most no window is tried after one that was spoiled. */
-const longestPause = 16 * windowBytes
+const longestPause = 16 * WINDOW_BYTES
 
 /** Texts longer than this are decoded by themselves. */
-const longestWindowed = 256
+const LONGEST_WINDOWED = 256
 
 const empty = new Uint8Array(0)
 
@@ -39,13 +39,13 @@ export const latin1Text = (buffer: Uint8Array, from: number, to: number): string
 
 /** Text of UTF-8; `undefined` when the bytes are not UTF-8 or the text is longer than a string can be. */
 export const exactText = (buffer: Uint8Array, from: number, to: number): string | undefined => {
-  if (to - from > longestSure) return longText(buffer, from, to)
+  if (to - from > LONGEST_SURE) return longText(buffer, from, to)
   const text = utf8Slice.call(buffer, from, to)
   return text.includes(replacement) && !isUtf8(buffer.subarray(from, to)) ? undefined : text
 }
 
 /** The most bytes that surely fit into one string. */
-const longestSure = 2 ** 28
+const LONGEST_SURE = 2 ** 28
 
 /** As `exactText`, where the engine may refuse (Node throws `ERR_STRING_TOO_LONG`). */
 const longText = (buffer: Uint8Array, from: number, to: number): string | undefined => {
@@ -65,7 +65,7 @@ export class TextWindow {
   private text = ""
   private exact = false
   /** How far a spoiled window reaches: further each time, as what follows such text is mostly like it. */
-  private pause = windowBytes
+  private pause = WINDOW_BYTES
 
   /** As `exactText`, for a text in `buffer`, whose bytes up to `end` may be looked at. */
   read(buffer: Uint8Array, from: number, to: number, end: number): string | undefined {
@@ -74,7 +74,7 @@ export class TextWindow {
         ? this.text.slice(from - this.start, to - this.start)
         : exactText(buffer, from, to)
     }
-    if (to - from > longestWindowed || end - to < 16) return exactText(buffer, from, to)
+    if (to - from > LONGEST_WINDOWED || end - to < 16) return exactText(buffer, from, to)
     return this.open(buffer, from, to, end)
   }
 
@@ -85,13 +85,13 @@ export class TextWindow {
   }
 
   private open(buffer: Uint8Array, from: number, to: number, end: number): string | undefined {
-    const reach = Math.min(from + windowBytes, end)
+    const reach = Math.min(from + WINDOW_BYTES, end)
     this.buffer = buffer
     this.start = from
     this.text = utf8Slice.call(buffer, from, reach)
     this.exact = this.text.length === reach - from && !this.text.includes(replacement)
     this.end = this.exact ? reach : from + this.pause
-    this.pause = this.exact ? windowBytes : Math.min(this.pause * 2, longestPause)
+    this.pause = this.exact ? WINDOW_BYTES : Math.min(this.pause * 2, longestPause)
     return this.exact ? this.text.slice(0, to - from) : exactText(buffer, from, to)
   }
 }
