@@ -59,7 +59,7 @@ export interface Address {
 }
 
 /**
- * A node as the cluster tells of it.
+ * A node as the cluster describes it.
  *
  * - `id`: the node's id; its address where the server tells none
  * - `address`: where to dial it, after `mapAddress`; `announced`: as the cluster said it

@@ -243,7 +243,7 @@ export interface ClusterStatus extends Status {
  * - `TopologyChanged`: nodes came (`added`) or went (`removed`), or slots have other owners. Only when something changed.
  * - `RefreshFailed`: nobody could be asked for the map; `causes` say why, by node
  * - `NodeChanged`: the state of a node's connection has changed
- * - `SlotsUncovered`: so many slots have no owner
+ * - `SlotsUncovered`: the number of slots that have no owner
  *
  * @category models
  * @since 0.1.0

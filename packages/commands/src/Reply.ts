@@ -118,7 +118,7 @@ export type RoleBytes =
   | readonly [role: "sentinel", primaries: ReadonlyArray<Uint8Array>]
 
 /**
- * A node of a cluster, as `CLUSTER SLOTS` tells of it.
+ * A node of a cluster, as `CLUSTER SLOTS` describes it.
  *
  * @category models
  * @since 0.1.0
@@ -148,7 +148,7 @@ export type ClusterSlotsBytes = readonly [
 ]
 
 /**
- * Where the keys of a command are, as `COMMAND INFO` tells of it.
+ * The places of a command's keys, as `COMMAND INFO` describes them.
  *
  * @category models
  * @since 0.1.0
@@ -162,7 +162,7 @@ export interface CommandKeySpec {
 }
 
 /**
- * A command, as `COMMAND INFO` tells of it. Servers before 7.0 have the first seven.
+ * A command, as `COMMAND INFO` describes it. Servers before 7.0 have the first seven.
  *
  * @category models
  * @since 0.1.0
@@ -200,7 +200,7 @@ export type CommandInfoBytes = readonly [
 ]
 
 /**
- * A command, as `COMMAND DOCS` tells of it.
+ * A command, as `COMMAND DOCS` describes it.
  *
  * @category models
  * @since 0.1.0
@@ -234,7 +234,7 @@ export interface CommandDocsBytes {
 }
 
 /**
- * An argument of a command, as `COMMAND DOCS` tells of it.
+ * An argument of a command, as `COMMAND DOCS` describes it.
  *
  * @category models
  * @since 0.1.0

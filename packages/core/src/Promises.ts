@@ -12,7 +12,7 @@
  * Replies have node-redis's shapes whatever the protocol (see `PlainReply`). A call fails with a `RedisError`, whose message is
  * the server's when it is the server that refused.
  *
- * It is a part of core, since it needs nothing but a service, and who wants it has no use for more packages. In a program
+ * It is a part of core, since it needs nothing but a service, and its users have no use for more packages. In a program
  * of Effects use `Redis` instead: what is a Promise cannot be cancelled by its fiber.
  *
  * @since 0.1.0

@@ -291,7 +291,7 @@ export const either = <A, B, C, D>(first: Reader<A, B>, second: Reader<C, D>): R
 }
 
 /**
- * An error of the server in its place, where a command tells of each element by itself.
+ * An error of the server in its place, where a command reports each element by itself.
  *
  * @category combinators
  * @since 0.1.0

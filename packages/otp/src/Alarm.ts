@@ -35,8 +35,8 @@ import * as Effect from "effect/Effect"
 /**
  * How an alarm waits.
  *
- * - `sleep`: waits so many milliseconds of the alarm's own clock (default: `Effect.sleep`)
- * - `timer`: in place of `sleep`, calls back once after so many milliseconds, and returns how to prevent that. An alarm that
+ * - `sleep`: waits that many milliseconds of the alarm's own clock (default: `Effect.sleep`)
+ * - `timer`: in place of `sleep`, calls back once after that many milliseconds, and returns how to prevent that. An alarm that
  *   waits then holds one timer, and no fibers beside the one that runs it. To ring early is well, as the alarm looks at `now`.
  * - `beforeLook`: runs before each look, with how many milliseconds later it is than the alarm was set for. A program that
  *   was held up wakes late, and what happened meanwhile is to be taken in before something is ended for want of it.

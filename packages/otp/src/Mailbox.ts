@@ -146,7 +146,7 @@ export class Mailbox<A extends Entry<A>> {
   /** The entries that wait for room. */
   readonly waiting: EntryList<A> = new EntryList<A>()
   /**
-   * Called when the queue was empty and is not any more. The consumer sets it; it must not take from inside of it
+   * Called when the queue was empty and is no longer. The consumer sets it; it must not take from inside of it
    * unless it can be called from within an offer.
    */
   onReady: (() => void) | undefined = undefined

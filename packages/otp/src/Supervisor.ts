@@ -112,7 +112,7 @@ export interface SimpleOptions<Args, R, Info = unknown> extends Settings {
 }
 
 /**
- * The value that a child hands to the caller that starts it: the `info` of its spec; `Otherwise` of what is no spec, as the
+ * The value that a child hands to the caller that starts it: the `info` of its spec; `Otherwise` for whatever is no spec, as the
  * arguments of a template.
  *
  * @since 0.1.0

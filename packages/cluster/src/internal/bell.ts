@@ -14,7 +14,7 @@ export class Bell {
     this.resume?.()
   }
 
-  /** Waits until it is rung, or so many milliseconds. One fiber at a time. */
+  /** Waits until it is rung, or for that many milliseconds. One fiber at a time. */
   wait(millis: number): Effect.Effect<void> {
     const rung = Effect.callback<void>((resume) => {
       const done = () => {

@@ -3,7 +3,7 @@
  * primary. They are grouped by node, each group is one entry and one write, and the replies go to their places.
  *
  * Refused parts are sent again together, grouped by where they belong then, with `ASKING` before each that needs it. When
- * the connection of a group is lost, its reads are sent once more by the table of then, and its writes fail by themselves,
+ * the connection of a group is lost, its reads are sent once more by the table of that moment, and its writes fail by themselves,
  * with an honest `delivery`, while the other groups have their replies. There is one deadline for all.
  *
  * @internal

@@ -11,7 +11,7 @@
  *   at last it was open from A to B, and stayed so     half walked: what was not seen is at B by now, and stays there
  *   B took it from A (or did not, but A still offers   walked, if it was half walked from A to B before, and A says
  *   it to B), or has it by now                         after the walk that it never had it back meanwhile
- *   anything else                                      not walked: the next walk is over its owner of then
+ *   anything else                                      not walked: the next walk is over its owner at that time
  * ```
  *
  * A slot that stays open for ever, since nobody ends a resharding, is walked at both its ends like this. Keys of an open slot

@@ -37,7 +37,7 @@ import { SlotTable } from "./table.ts"
 /** Why a call waits: a server has refused it, or no node is known to have its slot. */
 export type WaitTag = Refusal["_tag"] | "uncovered"
 
-/** Where a refused command goes, and how long it waits before. Without `to` it is the owner by the table of then. */
+/** Where a refused command goes, and how long it waits before. Without `to` it is the owner by the table of that moment. */
 export interface Way {
   readonly to: ClusterNode | undefined
   readonly asking: boolean

@@ -38,7 +38,7 @@ export const nextTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /**
- * Calls `then` after so many milliseconds, or earlier when they are very many, on the live clock. Returns how to prevent that. A
+ * Calls `then` after that many milliseconds, or earlier when they are very many, on the live clock. Returns how to prevent that. A
  * fiber that sleeps costs ten times as much memory.
  */
 export const liveTimer = (millis: number, then: () => void): (() => void) => {

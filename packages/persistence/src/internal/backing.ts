@@ -25,7 +25,7 @@ const setCommand = (key: string, value: object, ttl: Duration.Duration | undefin
   ...(ttl === undefined ? [] : ["PX", Math.ceil(Duration.toMillis(ttl))])
 ]
 
-/** `undefined` for what is no JSON. What the parser says of it would show the value. */
+/** `undefined` where it is no JSON. The parser's words would show the value. */
 const parse = (text: string): object | undefined => {
   try {
     return JSON.parse(text)

@@ -429,7 +429,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   }
 
   /**
-   * A server that was the primary and is not any more keeps its connections: only a new dial, which asks DNS again, gets away
+   * A server that is no longer the primary keeps its connections: only a new dial, which asks DNS again, gets away
    * from it. Not a session that is young: perhaps there is only this server, and then each write would end a session. A lease
    * is used to its end, but not by the next one.
    */

@@ -180,7 +180,7 @@ export class Leases implements Member {
   }
 
   /**
-   * A lease of one's own until the scope closes. `timeout` in milliseconds bounds the waiting and the dial; `command` is what
+   * A lease until the scope closes. `timeout` in milliseconds bounds the waiting and the dial; `command` is what
    * it is for, as an error names it.
    */
   acquire(timeout: number, command = "LEASE"): Effect.Effect<Lease, RedisError, Scope.Scope> {

@@ -51,7 +51,7 @@ export interface InboxOptions {
   readonly whenFull: WhenFull
 }
 
-/** A batch of at least so many messages is handed out as it is; of smaller ones several at a time. */
+/** A batch of at least this many messages is handed out as it is; of smaller ones several at a time. */
 const ENOUGH_MESSAGES = 64
 
 const nothing: ReadonlyArray<Item> = []

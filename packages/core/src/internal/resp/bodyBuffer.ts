@@ -13,7 +13,7 @@
  */
 import { Buffer } from "node:buffer"
 
-/** The final buffer is at most so many times what was received. */
+/** The final buffer is at most this many times what was received. */
 const AHEAD = 8
 
 /** Values up to this size get their buffer at once. Pieces below it are copied together. */

@@ -129,7 +129,7 @@ export class Encoder {
     return this.finish(this.addAll("", commands, 0, commands.length))
   }
 
-  /** As `encodeAll`, with a rest after so many commands each. Needs an encoder of its own. */
+  /** As `encodeAll`, with a rest after each part of so many commands. Needs an encoder of its own. */
   *encodeInSteps(commands: ReadonlyArray<Command>, step: number): Generator<void, Payload | ArgumentFailure> {
     this.begin()
     let text = ""

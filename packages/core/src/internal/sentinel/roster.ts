@@ -82,7 +82,7 @@ export class Roster {
     return this.isMajority(views) && views.some((view) => view.epoch >= this.epoch && !this.isRefuted(view))
   }
 
-  /** Whether so many views are a majority of all Sentinels, as far as is known. */
+  /** Whether this number of views is a majority of all Sentinels, as far as is known. */
   private isMajority(views: ReadonlyArray<View>): boolean {
     const all = Math.max(this.configured, ...views.map(({ others }) => others.length + 1))
     // One that is known by two names counts once.
