@@ -44,7 +44,8 @@ const borrow = (length: number): Uint8Array | undefined => {
 /** An uninitialised buffer with memory of its own. The caller overwrites all of it. */
 const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
 
-const giveBack = ({ buffer }: Uint8Array): void => {
+/** Keeps the memory of a value, which is not needed any more, for the next one. */
+export const giveBack = ({ buffer }: Uint8Array): void => {
   if (buffer.byteLength > spare.length && buffer.byteLength <= LARGEST_SPARE) spare = new Uint8Array(buffer)
 }
 
@@ -102,11 +103,6 @@ export class BodyBuffer {
     this.move(value, this.received)
     this.clear()
     return value
-  }
-
-  /** The memory of a value that was finished is not needed any more. */
-  giveBack(value: Uint8Array): void {
-    giveBack(value)
   }
 
   /** Drops what there is. */

@@ -21,7 +21,7 @@
 import { isUtf8 } from "node:buffer"
 import { Assembly, type Parsed } from "./assembly.ts"
 import type { Builder } from "./builder.ts"
-import { BodyBuffer } from "./bodyBuffer.ts"
+import { BodyBuffer, giveBack } from "./bodyBuffer.ts"
 import {
   ArrayType,
   Attribute,
@@ -778,7 +778,7 @@ export class Parser<V> {
     const { bytes, inPush } = this.assembly
     const text = bytes ? undefined : exactText(buffer, from, to)
     if (text === undefined && !bytes && !inPush) return this.failText(notText(buffer, from, to))
-    if (own && text !== undefined) this.gather.giveBack(buffer)
+    if (own && text !== undefined) giveBack(buffer)
     const value = text ?? (own ? buffer.subarray(from, to) : this.ownBytes(buffer, from, to))
     this.assembly.deliver(
       format === undefined ? this.builder.bulk(value, streamed) : this.builder.verbatim(format, value)
