@@ -6,9 +6,10 @@ import type { RedisService, Resp } from "@relive/core"
 import { FakeServer } from "@relive/testing"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { slotOfCommand } from "../src/internal/routes.ts"
 import { makeFakes } from "./fakeCluster.ts"
@@ -407,6 +408,42 @@ describe("a pipeline over several nodes", () => {
       assert.strictEqual((yield* reasonOf(Redis.command(["MULTI"])))._tag, "RedisArgumentError")
       const reason = yield* reasonOf(Redis.pipeline([["MULTI"], ["SET", "foo", 1], ["EXEC"]]))
       assert.strictEqual(reason._tag, "RedisArgumentError")
+    })
+  )
+})
+
+describe("a cluster that closes while servers refuse calls", () => {
+  fake("shows no redirect to those who wait for their replies", (cluster) =>
+    Effect.gen(function* () {
+      const refuse = yield* Deferred.make<void>()
+      const node = cluster.node("A")
+      node.answer = ([word]) =>
+        ["GET", "BLPOP", "MULTI"].includes(word ?? "")
+          ? Effect.as(Deferred.await(refuse), `-MOVED 866 127.0.0.1:${cluster.node("B").port}\r\n`)
+          : undefined
+      const scope = yield* Scope.make()
+      const options = { nodes: cluster.seeds, closeTimeout: 2_000, start: "await" } as const
+      const { service } = yield* Scope.provide(RedisCluster.make(options), scope)
+      const calls = yield* Effect.forEach(
+        [
+          service.command(["GET", "hello"]),
+          service.pipeline([
+            ["GET", "hello"],
+            ["GET", "{hello}"]
+          ]),
+          service.command(["BLPOP", "hello", 5])
+        ],
+        (call) => Effect.forkChild(reasonOf<unknown, never>(call), { startImmediately: true })
+      )
+      while (node.lines.length < 2) yield* Effect.sleep(2)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* Deferred.succeed(refuse, undefined)
+      for (const call of calls) {
+        const reason = yield* Fiber.join(call)
+        assert.ok(reason._tag === "ClusterError" || reason._tag === "ConnectionError", reason.message)
+        assert.strictEqual(reason.delivery, "unsent")
+      }
+      yield* Fiber.join(closing)
     })
   )
 })

@@ -295,7 +295,7 @@ export class Gather {
   private take(unit: Unit, reply: PipelineReply): boolean {
     const { at } = unit
     if (reply instanceof Resp.ReplyError && at !== undefined && unit.pinned === undefined) {
-      const refusal = this.state.closing ? undefined : this.state.refusalOf(reply, unit.name, unit.slot, at)
+      const refusal = this.state.refusalOf(reply, unit.name, unit.slot, at)
       if (refusal !== undefined) return this.refused(unit, reply, refusal, at)
     }
     const isDoubted = unit.atReplica && at?.role === "replica" && this.state.options.misses === "ask"
@@ -311,6 +311,10 @@ export class Gather {
   private refused(unit: Unit, error: Resp.ReplyError, refusal: Refusal, at: ClusterNode): boolean {
     unit.hops++
     unit.refusal = error
+    if (this.state.closing) {
+      this.settle(unit, this.expired(unit))
+      return true
+    }
     unit.way = this.state.follow(refusal, at, unit.slot, unit.hops)
     if (refusal._tag !== "tryAgain" || unit.part === undefined) return false
     const commands = singleKeys(unit.part, this.split)

@@ -456,18 +456,20 @@ export class ClusterService implements Service, RedisConnection.Submitter {
             const { route: _route, ...rest } = left
             const run = asking ? askingFor(service, less, rest) : service.command(less, rest)
             return Effect.catch(run, (error) => {
-              if (!(error.reason instanceof Resp.ReplyError) || this.state.closing) return Effect.fail(error)
+              if (!(error.reason instanceof Resp.ReplyError)) return Effect.fail(error)
               const refusal = this.state.refusalOf(error.reason, name, own, node, true)
               if (refusal === undefined) return Effect.fail(error)
               const way = this.state.follow(refusal, node, own, hops + 1)
               const now = this.state.now()
               // One that has blocked for a while was served meanwhile.
               if (refusedSince === undefined || now - began >= SERVED_MILLIS) refusedSince = now
+              const { closing } = this.state
               const isOver =
-                options?.timeout === undefined ? now - refusedSince >= ENDLESS_MILLIS : now + way.wait >= deadline
+                closing ||
+                (options?.timeout === undefined ? now - refusedSince >= ENDLESS_MILLIS : now + way.wait >= deadline)
               if (isOver) {
                 return Effect.fail(
-                  clusterError(way.tag, { command: name, slot: own, hops: hops + 1, last: error.reason })
+                  clusterError(way.tag, { command: name, slot: own, hops: hops + 1, last: error.reason, closing })
                 )
               }
               if (way.to !== undefined) this.state.need(way.to)
@@ -558,10 +560,11 @@ export class ClusterService implements Service, RedisConnection.Submitter {
             const following = next
             const now = state.now()
             if (until === Infinity) until = now + timeoutMillis
-            if (now + following.wait >= until) {
+            const { closing } = state
+            if (closing || now + following.wait >= until) {
               for (const index of refused) {
                 const last = done[index] instanceof Resp.ReplyError ? done[index] : undefined
-                const told = { command: nameOf(commands[index] ?? []), slot, hops: hops + 1, last }
+                const told = { command: nameOf(commands[index] ?? []), slot, hops: hops + 1, last, closing }
                 const { reason } = clusterError(following.tag, told)
                 if (isLostReason(reason)) done[index] = reason
               }

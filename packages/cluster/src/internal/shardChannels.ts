@@ -77,7 +77,7 @@ const serviceStream = (
 const closed = (): RedisError =>
   new RedisError({
     reason: new ClusterError({
-      kind: "uncovered",
+      kind: "down",
       delivery: "unsent",
       slot: -1,
       hops: 0,

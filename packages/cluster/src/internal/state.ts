@@ -313,8 +313,7 @@ export class ClusterState {
   // -------------------------------------------------------------------------------------------------------- redirects
 
   /** Whether an error of a server is a refusal that is followed. Decides, and does nothing else. */
-  readonly follows = (call: RoutedCall, error: Resp.ReplyError): boolean =>
-    !this.closing && readRefusal(error, call, "") !== undefined
+  readonly follows = (call: RoutedCall, error: Resp.ReplyError): boolean => readRefusal(error, call, "") !== undefined
 
   /** The refusal in an error that a node has returned to a command, if it is one. */
   refusalOf(
@@ -417,10 +416,19 @@ export class ClusterState {
     if (refusal === undefined) return this.place(call)
     call.hops++
     call.doubtsMisses = false
+    if (this.closing) return this.failSoon(call, refusal._tag)
     const way = this.follow(refusal, node, call.slot, call.hops)
     if (way.wait > 0) this.hold(call, way)
     else if (way.to === undefined) this.place(call)
     else this.send(call, way.to, way.asking)
+  }
+
+  /** It was refused, and goes nowhere any more. Out of a hook, as it runs its caller's code. */
+  private failSoon(call: RoutedCall, tag: WaitTag): void {
+    call.hold(() => {})
+    queueMicrotask(() => {
+      if (!call.isSettled) call.fail(this.expired(call, tag))
+    })
   }
 
   // ------------------------------------------------------------------------------------------------------------ nodes
@@ -854,7 +862,7 @@ export const clusterError = (
     readonly closing?: boolean
   }
 ): RedisError => {
-  const kind = tag === "down" || tag === "uncovered" ? tag : "moving"
+  const kind = told.closing === true ? "down" : tag === "down" || tag === "uncovered" ? tag : "moving"
   const details = {
     down: "the cluster served nothing for its slot within its deadline",
     uncovered: "no node was known to have its slot within its deadline",
