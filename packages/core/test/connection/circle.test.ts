@@ -32,6 +32,30 @@ const onLease = Effect.scoped(Effect.flatMap(Redis.lease, (lease) => lease.comma
 /** Older than `stableAfter`. */
 const grown = Effect.sleep(stableAfter + 50)
 
+describe("a server that is back", () => {
+  it.live(
+    "is dialled at once by a worker that waits for its next dial, when the shared connection has reached it",
+    () =>
+      Effect.gen(function* () {
+        const serve = serving(([name]) => (name === "BLPOP" ? "*-1\r\n" : undefined))
+        const server = yield* FakeServer.make((connection) =>
+          connection.index === 1 ? Effect.andThen(connection.reset, connection.silent) : serve(connection)
+        )
+        // So long a worker waits between its dials.
+        const slow = { backoffInitial: "1 minute", backoffCap: "1 minute", backoffFirst: 0 } as const
+        yield* Effect.gen(function* () {
+          yield* awaitState("ready")
+          const worker = yield* submit(Redis.command(["BLPOP", "jobs", 1], { timeout: "20 seconds" }))
+          yield* (yield* server.connection(1)).closed
+          // Its session has ended, too.
+          yield* Effect.sleep(50)
+          yield* (yield* server.connection(0)).reset
+          assert.strictEqual(yield* Fiber.join(worker), null)
+        }).pipe(Effect.provide(Redis.layer({ port: server.port, ...slow })))
+      })
+  )
+})
+
 describe("a server that became a replica", () => {
   it.live("is left by a worker whose lease sees it, by its idle leases, and by the shared connection", () =>
     Effect.gen(function* () {

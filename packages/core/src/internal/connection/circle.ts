@@ -23,12 +23,14 @@ import { queueMicrotask } from "../turns.ts"
  *   `isShared`: it was one that is looked after all the time, not a lease.
  * - `Moved`: another server is the one to talk to; `detail` says why. `onlyLeases`: another session has just found it there, and
  *   those that are looked after find out by themselves.
+ * - `Reached`: a session that is looked after all the time is ready: whoever waits to dial again need not wait any longer.
  * - `Refused`: it refuses us, and will the next time: our credentials, say.
  */
 export type Finding =
   | { readonly _tag: "Demoted" }
   | { readonly _tag: "Silent"; readonly since: number; readonly isShared: boolean }
   | { readonly _tag: "Moved"; readonly detail: string; readonly onlyLeases: boolean }
+  | { readonly _tag: "Reached" }
   | { readonly _tag: "Refused" }
 
 export interface Member {

@@ -410,7 +410,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
     this.refusing = undefined
     this.lastError = undefined
     this.downSince = undefined
-    this.noteAddress(session)
+    this.tellReached(session)
     this.change("ready", undefined)
     this.notifyFirstWaiters()
     session.becomeReady()
@@ -421,11 +421,12 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   }
 
   /** A resolver may have found another server than before: the leases are still with that one. Of replicas there are several. */
-  private noteAddress({ sought }: Session): void {
-    const isElsewhere = this.readyAddress !== undefined && this.readyAddress !== this.address
+  private tellReached({ sought }: Session): void {
+    if (this.kind === "leased") return
+    const isElsewhere = this.readyAddress !== undefined && this.readyAddress !== this.address && sought !== "replica"
     this.readyAddress = this.address
-    if (!isElsewhere || this.kind === "leased" || sought === "replica") return
-    this.circle.tell(this, { _tag: "Moved", detail: `the server is at ${this.address} now`, onlyLeases: true })
+    const detail = `the server is at ${this.address} now`
+    this.circle.tell(this, isElsewhere ? { _tag: "Moved", detail, onlyLeases: true } : { _tag: "Reached" })
   }
 
   /**
@@ -454,6 +455,7 @@ export class Connection extends SafeInspectable implements Owner, RedisConnectio
   /** Takes the finding of another connection to the same server. */
   learn(finding: Finding, isAbout: (session: number) => boolean): void {
     const session = this.session
+    if (finding._tag === "Reached") return
     if (finding._tag === "Moved" && !finding.onlyLeases && session === undefined) this.dialAtOnce()
     if (session === undefined || session.phase === "ended" || this.closing || !isAbout(session.number)) return
     const isLease = this.kind === "leased"

@@ -163,14 +163,15 @@ export class Leases implements Member {
    * since. The leases themselves hear of it, too. Waiters are refused as calls are.
    */
   learn(finding: Finding): void {
+    // The server is there, or elsewhere: those that wait to dial it again need not wait any longer.
+    if (finding._tag === "Reached" || finding._tag === "Moved") for (const goOn of [...(this.waits ?? [])]) goOn()
+    if (finding._tag === "Reached") return
     for (const lease of this.idle.splice(0)) {
       const hasSpoken = finding._tag === "Silent" && lease.session.lastInbound > finding.since
       if (hasSpoken) this.idle.push(lease)
       else this.terminate(lease)
     }
     if (finding._tag === "Refused" && this.owner.refusing !== undefined) this.refuse()
-    // The server is elsewhere: those that wait to dial it again need not wait any longer.
-    if (finding._tag === "Moved") for (const goOn of [...(this.waits ?? [])]) goOn()
   }
 
   /** Tells the waiters that there will be none. */
