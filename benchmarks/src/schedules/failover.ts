@@ -144,6 +144,9 @@ const judge = (
   }
 }
 
+/** The client could not connect to a group that is whole: there is nothing to measure. */
+class NotOpen extends Error {}
+
 /** The configurations of the Sentinels: at the start, when they agreed, and at the end. */
 type Epochs = readonly [start: number, agreed: number, end: number]
 
@@ -157,7 +160,9 @@ const measure = async (
     const group = await run(Scope.provide(RedisSentinel.make({ replicas: 2, ...schedule.options }), scope))
     await schedule.prepare?.(group)
     const sentinels = (await schedule.sentinels?.(group, scope)) ?? group.sentinels
-    const subject = await open(sentinels, group.group)
+    const subject = await open(sentinels, group.group).catch((error: unknown) => {
+      throw new NotOpen("the client could not connect", { cause: error })
+    })
     const ledger: Ledger = { acknowledged: [], errors: new Map(), jobs: [] }
     let over = false
     const working = load(subject, schedule.moves === true, ledger, () => over)
@@ -189,6 +194,7 @@ const median = (values: ReadonlyArray<number>): number => {
 const shown = (millis: number): string => (Number.isFinite(millis) ? millis.toFixed(0) : "never")
 
 const line = (schedule: string, client: string, outcomes: ReadonlyArray<Outcome>): string => {
+  if (outcomes.length === 0) return `${schedule.padEnd(10)}${client.padEnd(12)}| nothing was measured`
   const of = (pick: (outcome: Outcome) => number) => outcomes.map(pick)
   const errors = JSON.stringify(Object.assign({}, ...outcomes.map(({ errors: each }) => each)))
   return [
@@ -227,7 +233,15 @@ export const failover = async (args: ReadonlyArray<string>): Promise<void> => {
       if (schedule === undefined || open === undefined) continue
       const outcomes: Array<Outcome> = []
       for (let tries = 0; outcomes.length < Number(values.rounds) && tries < 3 * Number(values.rounds); tries++) {
-        const { epochs, outcome } = await measure(open, schedule)
+        const measured = await measure(open, schedule).catch((error: unknown) => {
+          if (error instanceof NotOpen) return error
+          throw error
+        })
+        if (measured instanceof NotOpen) {
+          process.stderr.write(`  ${name} ${client}: ${measured.message}: ${String(measured.cause)}\n`)
+          break
+        }
+        const { epochs, outcome } = measured
         if (outcome !== undefined) outcomes.push(outcome)
         const [start, agreed, end] = epochs
         const said = `epoch ${start}, then ${agreed}`
