@@ -82,11 +82,12 @@ const outOfTurn = ["+OK", "+OK", "+OK", "+PONG", ":1", "$-1", "-ERR unknown comm
 /**
  * A handshake of these connections has four replies, or two with a peer that has closed the connection in the middle of one: a line
  * behind the second would be no part of it. Nor does anything tell a PONG in front of PING's own from that one there, so it is
- * said before anything is asked.
+ * said before anything is asked. An error there, and then a cut, is what a server that knows RESP2 only does: its handshake can
+ * have a single reply from then on, so errors come behind the first.
  */
 const interjectionOf = (random: Random): Fault.Fault => {
   const line = random.pick(outOfTurn)
-  const afterReplies = line === "+PONG" ? 0 : random.integer(0, 1)
+  const afterReplies = line === "+PONG" ? 0 : line.startsWith("-") ? 1 : random.integer(0, 1)
   return Fault.interject(line, { afterReplies, gapMillis: 10, times: Infinity })
 }
 

@@ -151,6 +151,54 @@ describe("a server that does not acknowledge all", () => {
   }
 })
 
+describe("a line that is no reply to what was asked", () => {
+  for (const protocol of protocols) {
+    it.live(`in the place of PONG ends the session, and proves nothing (RESP${protocol})`, () =>
+      Effect.gen(function* () {
+        let oddAt = 0
+        const odd: FakeServer.Handler = ([name], { index }) => {
+          if (name !== "PING" || index !== 1 || oddAt === 0) return undefined
+          return "+OK\r\n"
+        }
+        const fake = yield* FakeServer.make((connection) =>
+          connection.serve(
+            (command, state) => (/SUBSCRIBE/.test(command[0] ?? "") ? ack(protocol, command) : odd(command, state)),
+            handshake
+          )
+        )
+        yield* Effect.gen(function* () {
+          const ear = yield* listenLive(Redis.subscribe("c"))
+          // `since` is below: nothing of what is published from now on is proven.
+          oddAt = Date.now()
+          const gap = yield* ear.next
+          assert.ok(gap._tag === "Gap" && gap.cause?.reason._tag === "ConnectionError")
+          assert.strictEqual(gap.cause.reason.kind, "protocol")
+          assert.isAtMost(gap.since, oddAt)
+          assert.deepStrictEqual(yield* take(ear, 1), ["Resubscribed c"])
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, protocol, healthCheckInterval: 50, ...eager })))
+      })
+    )
+
+    it.live(`in the place of an acknowledgement ends the session (RESP${protocol})`, () =>
+      Effect.gen(function* () {
+        const fake = yield* FakeServer.make((connection) =>
+          connection.serve(handshake, (command, { index }) => {
+            if (!/SUBSCRIBE/.test(command[0] ?? "")) return undefined
+            return index === 1 && command[1] === "b" ? "+OK\r\n" : ack(protocol, command)
+          })
+        )
+        yield* Effect.gen(function* () {
+          const ear = yield* listenLive(Redis.subscribe(["a", "b"]))
+          assert.strictEqual(yield* fake.accepted, 3)
+          assert.deepStrictEqual(yield* ear.rest, [])
+        }).pipe(
+          Effect.provide(Redis.layer({ port: fake.port, protocol, healthCheckInterval: "infinite", ...eager }))
+        )
+      })
+    )
+  }
+})
+
 describe("channels and patterns that match the same messages, in text and in bytes", () => {
   for (const protocol of protocols) {
     it.live(`tell each subscriber its own, in order (RESP${protocol})`, () =>

@@ -53,8 +53,11 @@ class Changes implements ReplyReducer<void> {
     return this.changes[this.at]
   }
 
-  readonly onReply = (call: Call): Exit.Exit<void> | undefined =>
-    call.received === call.expected ? Exit.void : undefined
+  /** An acknowledgement comes as `null`. Any other text is a reply to something else. */
+  readonly onReply = (call: Call, reply: Answer): Exit.Exit<void> | undefined => {
+    call.broken ||= reply !== null && !(reply instanceof ReplyError)
+    return call.received === call.expected ? Exit.void : undefined
+  }
 }
 
 interface EventKind {
@@ -82,6 +85,9 @@ const partOf = (value: unknown): unknown =>
   value instanceof Uint8Array && isUtf8(value)
     ? Buffer.from(value.buffer, value.byteOffset, value.length).toString("utf8")
     : value
+
+/** In RESP2 a connection with subscriptions replies with an event. */
+const isPong = (reply: Answer): boolean => reply === "PONG" || (Array.isArray(reply) && partOf(reply[0]) === "pong")
 
 const isName = (value: unknown): value is Name => typeof value === "string" || value instanceof Uint8Array
 
@@ -456,9 +462,13 @@ export class Feed implements Inbound {
     )
   }
 
-  /** An answer proves that everything before it has come: what was published before the question was asked. */
-  readonly onReply = (call: Call): Exit.Exit<void> => {
-    this.proven(call)
+  /**
+   * The reply of `PING`. It proves that everything before it has come: what was published before it was asked for. An error proves
+   * nothing, as it may be a line that somebody said out of turn; anything else shows that replies have moved.
+   */
+  readonly onReply = (call: Call, reply: Answer): Exit.Exit<void> => {
+    if (isPong(reply)) this.proven(call)
+    else call.broken = !(reply instanceof ReplyError)
     return Exit.void
   }
 
