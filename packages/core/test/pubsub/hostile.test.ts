@@ -191,9 +191,7 @@ describe("a line that is no reply to what was asked", () => {
           const ear = yield* listenLive(Redis.subscribe(["a", "b"]))
           assert.strictEqual(yield* fake.accepted, 3)
           assert.deepStrictEqual(yield* ear.rest, [])
-        }).pipe(
-          Effect.provide(Redis.layer({ port: fake.port, protocol, healthCheckInterval: "infinite", ...eager }))
-        )
+        }).pipe(Effect.provide(Redis.layer({ port: fake.port, protocol, healthCheckInterval: "infinite", ...eager })))
       })
     )
   }
