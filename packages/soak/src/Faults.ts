@@ -79,19 +79,22 @@ const corruptionOf = (random: Random): Fault.Fault => {
 /** Lines that are a reply to something, though not to what was asked. */
 const outOfTurn = ["+OK", "+OK", "+OK", "+PONG", ":1", "$-1", "-ERR unknown command"] as const
 
+/** What a connection was told to speak. */
+export type Protocol = 2 | 3 | "auto"
+
 /**
- * A handshake of these connections has four replies, or two with a peer that has closed the connection in the middle of one: a line
- * behind the second would be no part of it. Nor does anything tell a PONG in front of PING's own from that one there, so it is
- * said before anything is asked. An error there, and then a cut, is what a server that knows RESP2 only does: its handshake can
- * have a single reply from then on, so errors come behind the first.
+ * In the middle of a handshake. With RESP3 that has four replies, or two with a peer that has closed the connection in the middle of
+ * one: a line behind the second would be no part of it. With RESP2 it can be a single `PING`, so all is said before anything is
+ * asked. An error there, and then a cut, is what a server does that knows RESP2 only, so with RESP3 errors come behind the first
+ * reply. And nothing tells a PONG in front of PING's own from that one.
  */
-const interjectionOf = (random: Random): Fault.Fault => {
+const interjectionOf = (random: Random, protocol: Protocol): Fault.Fault => {
   const line = random.pick(outOfTurn)
-  const afterReplies = line === "+PONG" ? 0 : line.startsWith("-") ? 1 : random.integer(0, 1)
-  return Fault.interject(line, { afterReplies, gapMillis: 10, times: Infinity })
+  const after = line === "+PONG" ? 0 : line.startsWith("-") ? 1 : random.integer(0, 1)
+  return Fault.interject(line, { afterReplies: protocol === 2 ? 0 : after, gapMillis: 10, times: Infinity })
 }
 
-const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
+const networkFaultsOf = (protocol: Protocol): ReadonlyArray<FaultSchedule.Kind<NetworkFault>> => [
   (random) => ({ kind: "cutFin", faults: [cutOf("fin", random)], endsSession: true }),
   (random) => ({ kind: "cutRst", faults: [cutOf("rst", random)], endsSession: true }),
   (random) => ({
@@ -131,7 +134,7 @@ const networkFaults: ReadonlyArray<FaultSchedule.Kind<NetworkFault>> = [
   (random) => ({
     kind: "interject",
     renews: random.pick(["fin", "rst"]),
-    faults: [interjectionOf(random)],
+    faults: [interjectionOf(random, protocol)],
     endsSession: true
   })
 ]
@@ -152,16 +155,16 @@ export interface Plan {
   readonly closes: FaultSchedule.Schedule<number>
 }
 
-/** The same seed, the same plan. */
-export const plan = (seed: number, seconds: number, lanes: number): Plan => {
+/** The same seed, the same plan. `lanes` are the connections, each by its protocol. */
+export const plan = (seed: number, seconds: number, lanes: ReadonlyArray<Protocol>): Plan => {
   const durationMillis = seconds * 1_000 - 300
   return {
     durationMillis,
-    network: Array.from({ length: lanes }, (_, index) =>
+    network: lanes.map((protocol, index) =>
       FaultSchedule.make({
         seed: seed * 31 + index + 1,
         durationMillis,
-        kinds: networkFaults,
+        kinds: networkFaultsOf(protocol),
         lengthMillis: [40, 350],
         gapMillis: [250, 900]
       })
@@ -176,7 +179,7 @@ export const plan = (seed: number, seconds: number, lanes: number): Plan => {
     closes: FaultSchedule.make({
       seed: seed * 31 - 1,
       durationMillis,
-      kinds: Array.from({ length: lanes }, (_, lane) => () => lane),
+      kinds: lanes.map((_, lane) => () => lane),
       lengthMillis: [0, 150],
       gapMillis: [1_500, 3_500]
     })

@@ -175,7 +175,13 @@ const soak = (
         )
     )
     yield* Effect.raceFirst(
-      player.play(Faults.plan(settings.seed, settings.seconds, lanes.length)),
+      player.play(
+        Faults.plan(
+          settings.seed,
+          settings.seconds,
+          connections.map(({ options }) => options.protocol ?? "auto")
+        )
+      ),
       Fiber.join(sweeper)
     )
     yield* Fiber.interruptAll(tried)

@@ -101,13 +101,14 @@ describe("its settings", () => {
 
 describe("its plan", () => {
   it("is the same for the same seed, and another for another", () => {
-    assert.deepStrictEqual(Faults.plan(7, 60, 3), Faults.plan(7, 60, 3))
-    assert.notDeepEqual(Faults.plan(7, 60, 3), Faults.plan(8, 60, 3))
+    const lanes = ["auto", 2, 3] as const
+    assert.deepStrictEqual(Faults.plan(7, 60, lanes), Faults.plan(7, 60, lanes))
+    assert.notDeepEqual(Faults.plan(7, 60, lanes), Faults.plan(8, 60, lanes))
   })
 
   it("has enough of each kind for the time from which on that is asked for", () => {
     for (let seed = 1; seed <= 20; seed++) {
-      const plan = Faults.plan(seed, 40, 3)
+      const plan = Faults.plan(seed, 40, ["auto", 2, 3])
       const counts = new Map<string, number>()
       const count = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
       for (const { value } of plan.network.flat()) count(value.kind)
