@@ -280,9 +280,7 @@ export class Subscriber {
       subscription.lost(this.feed?.provenAt ?? 0, error)
       this.fail(subscription, closed)
     }
-    // Now, all of them: their scope may close.
-    this.audiences.closeAll()
-    this.wakeUp(Infinity)
+    this.flush()
   }
 
   // ----------------------------------------------------------------------------------------------------------- the server
