@@ -19,6 +19,8 @@ const BEFORE_MILLIS = 1_000
 const AFTER_MILLIS = 2_500
 /** A write that is acknowledged more than this after the Sentinels agreed, and is lost, is late. */
 const LATE_MILLIS = 100
+/** node-redis may ask a stale Sentinel for ever. */
+const OPEN_MILLIS = 15_000
 
 interface Acknowledged {
   readonly id: string
@@ -160,9 +162,12 @@ const measure = async (
     const group = await run(Scope.provide(RedisSentinel.make({ replicas: 2, ...schedule.options }), scope))
     await schedule.prepare?.(group)
     const sentinels = (await schedule.sentinels?.(group, scope)) ?? group.sentinels
-    const subject = await open(sentinels, group.group).catch((error: unknown) => {
-      throw new NotOpen("the client could not connect", { cause: error })
-    })
+    const subject = await Promise.race([open(sentinels, group.group), sleep(OPEN_MILLIS, undefined)]).catch(
+      (error: unknown) => {
+        throw new NotOpen("the client could not connect", { cause: error })
+      }
+    )
+    if (subject === undefined) throw new NotOpen(`the client did not connect within ${OPEN_MILLIS} ms`)
     const ledger: Ledger = { acknowledged: [], errors: new Map(), jobs: [] }
     let over = false
     const working = load(subject, schedule.moves === true, ledger, () => over)
@@ -238,7 +243,7 @@ export const failover = async (args: ReadonlyArray<string>): Promise<void> => {
           throw error
         })
         if (measured instanceof NotOpen) {
-          process.stderr.write(`  ${name} ${client}: ${measured.message}: ${String(measured.cause)}\n`)
+          process.stderr.write(`  ${name} ${client}: ${measured.message} ${String(measured.cause ?? "")}\n`)
           break
         }
         const { epochs, outcome } = measured
