@@ -164,7 +164,7 @@ class ClusterScan {
     const own = readOwnSlots(told, walk.own)
     const [next, page]: ReadonlyArray<Resp.Reply> = Array.isArray(scanned) ? scanned : []
     if (own === undefined || !Array.isArray(page)) {
-      const odd = new Resp.DecodeError("schema", "CLUSTER NODES or SCAN answered something else than nodes, or keys")
+      const odd = new Resp.DecodeError("schema", "The reply to CLUSTER NODES or SCAN is no list of nodes, or of keys")
       return Effect.fail(new RedisError({ reason: odd }))
     }
     const { sessions } = walk.running.connection.status

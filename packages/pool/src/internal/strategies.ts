@@ -95,7 +95,7 @@ const custom =
     try {
       const member = choose(usable, command, options)
       const slot = usable.find((slot) => slot === member)
-      return slot ?? wrong("answered something else")
+      return slot ?? wrong("returned something else")
     } catch (error) {
       // Its message may hold what it was given.
       return wrong(`threw ${error instanceof Error ? error.name : typeof error}`)

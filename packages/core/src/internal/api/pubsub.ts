@@ -82,7 +82,7 @@ const makeSubscribe = <Self>(tag: Key<Self>, kind: Kind): Subscribe<Self> => {
 const receivers = (reply: Resp.Reply): Effect.Effect<number, RedisError> =>
   typeof reply === "number"
     ? Effect.succeed(reply)
-    : Effect.fail(redisError(new Resp.DecodeError("schema", "PUBLISH was answered something else than a number")))
+    : Effect.fail(redisError(new Resp.DecodeError("schema", "The reply to PUBLISH is no number")))
 
 /** The calls of pub/sub. */
 export const makePubSub = <Self>(

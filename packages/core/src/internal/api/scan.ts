@@ -16,7 +16,7 @@ import { redisError } from "../errors.ts"
 type Send<R> = (command: Resp.Command, options: CallOptions) => Effect.Effect<Resp.Reply, RedisError, R>
 
 const unexpected = (name: string): RedisError =>
-  redisError(new Resp.DecodeError("schema", `${name} answered something else than a cursor and elements`))
+  redisError(new Resp.DecodeError("schema", `The reply to ${name} is not a cursor and elements`))
 
 const callOptionsOf = ({ decode, retry, route, timeout }: ScanOptions): CallOptions => ({
   decode,
