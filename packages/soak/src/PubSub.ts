@@ -214,7 +214,8 @@ export class PubSub {
     for (const [number, { answeredAt, sentAt }] of published.entries()) {
       // What was published last was on its way when it ended.
       if (number > newest) return
-      if (seen.has(number) || answeredAt === undefined || sentAt < subscribedAt) continue
+      // Times are whole milliseconds: in the same one it may have been published before.
+      if (seen.has(number) || answeredAt === undefined || sentAt <= subscribedAt) continue
       while (at < places.length && (places[at]?.number ?? 0) < number) at++
       const before = places[at - 1]?.index ?? -1
       const after = places[at]?.index ?? run.told.length
@@ -222,7 +223,7 @@ export class PubSub {
       this.book.breaks(
         "missedOutsideGap",
         run.lane.name,
-        `${channel} ${number} of ${sentAt} was missed outside of a gap`
+        `${channel} ${number} of ${sentAt} was missed outside of a gap, ${sentAt - subscribedAt} ms after it was subscribed`
       )
     }
   }
