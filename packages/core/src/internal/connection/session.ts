@@ -262,7 +262,7 @@ export class Session {
    */
   private flush(): void {
     const sink = this.sink
-    if (sink === undefined || this.writing || this.stalled || !this.hasWork()) return
+    if (sink === undefined || this.writing || this.stalled) return
     this.writing = true
     try {
       while (!this.stalled && this.hasWork()) this.writeBatch(sink)
@@ -337,8 +337,8 @@ export class Session {
     })
   }
 
+  /** To be called when there is work. */
   private takeBatch(expired: Array<Call>): Chunks | undefined {
-    if (!this.hasWork()) return undefined
     const batch = this.batch
     const now = this.owner.now()
     const isReady = this.phase === "ready"

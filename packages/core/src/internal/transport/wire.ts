@@ -3,8 +3,9 @@
  *
  * A plain socket reads into one buffer that all connections of the program share (`onread`): the bytes are decoded before
  * the read returns, and what is kept of them is copied by the decoder. So reading allocates nothing but the replies. The rest of
- * a large value is read straight to where it belongs, when the decoder has made that (`room`). A secured socket cannot do that and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays:
- * when it falls behind, the socket is paused, and the server feels it.
+ * a large value is read straight to where it belongs, when the decoder has made that (`room`). A secured socket can do neither
+ * and gives chunks of its own. Either way what comes out is pulled by one fiber, in arrays: when it falls behind, the socket is
+ * paused, and the server feels it.
  *
  * Node reads a busy socket up to 32 times (2 MiB) in one turn of the event loop, and nothing else runs meanwhile. So the socket
  * is paused after each slice, until the next turn.
